@@ -1,0 +1,119 @@
+"""The native kernels: Arrow columns in, Arrow columns out, the GIL released, no Python object a document.
+
+A *column* argument is anything with `__arrow_c_array__` (a pyarrow Array). Text columns are string,
+large_string, binary or large_binary; a null is an error that names its row. Results carry
+`__arrow_c_array__`: `pa.array(result)` takes them without a copy. Lists of hits are flat columns with a
+`row` column, sorted by (row, start). Errors are ValueError with the value, the row and the limit.
+"""
+
+from typing import Protocol, final
+
+class Column(Protocol):
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+def cpu_path() -> str:
+    """Which kernels this process uses: "avx512", "avx2" or "portable" (CURATE_CPU forces a lower one)."""
+
+# -- dedup -------------------------------------------------------------------------------------------------
+
+def sha256(text: Column) -> Column:
+    """SHA-256 of every row: fixed_size_binary(32)."""
+
+def minhash_sign(
+    text: Column, *, ngram: int = 5, bands: int = 14, rows: int = 8, seed: int = 1
+) -> tuple[Column, Column]:
+    """Band keys and shingle hashes of every row.
+
+    Returns (keys, shingles): keys is fixed_size_list<uint64>[bands], null for a row with fewer than `ngram`
+    words; shingles is large_list<uint64>, the sorted distinct 64-bit hashes of its word n-grams.
+    Words are maximal runs of `\\w` in the lower-cased text; unspaced scripts count each character.
+    """
+
+def lsh_pairs(band: Column, key: Column, doc_id: Column) -> tuple[Column, Column]:
+    """Candidate pairs of the rows that share (band: uint16, key: uint64).
+
+    doc_id is fixed_size_binary(16). Returns two fixed_size_binary(16) columns (a, b), a < b, sorted,
+    distinct. A bucket of m documents gives O(m) pairs: all pairs up to 16 members, else every member with
+    the smallest id and with its neighbour in id order.
+    """
+
+def jaccard(shingles: Column, a: Column, b: Column) -> Column:
+    """Exact Jaccard of rows a[i] and b[i] (uint32) of `shingles` (large_list<uint64>, each sorted and distinct): float64."""
+
+def clusters(a: Column, b: Column) -> tuple[Column, Column]:
+    """Connected components of the edges (a[i], b[i]), fixed_size_binary(16) ids.
+
+    Returns (doc_id, cluster): every id once, sorted; cluster is the smallest id of its component.
+    """
+
+# -- decontam ----------------------------------------------------------------------------------------------
+
+def ngram_hashes(text: Column, *, n: int) -> Column:
+    """Hashes of the word n-grams of every row in reading order: large_list<uint64>; empty where a row has fewer than n words."""
+
+def ngram_hits(text: Column, grams: Column, *, n: int) -> tuple[Column, Column, Column, Column]:
+    """Every position whose word n-gram is in `grams` (uint64, sorted, distinct).
+
+    Returns (row: uint32, gram: uint32 index into grams, start: uint32, end: uint32), bytes of the row's text.
+    """
+
+# -- signals and pii ---------------------------------------------------------------------------------------
+
+def signals(text: Column) -> Column:
+    """The heuristic measures of every row in one pass: a struct column, one float64 field a measure."""
+
+def redact(text: Column, *, email: str | None, ip: str | None) -> tuple[Column, Column, Column, Column, Column]:
+    """Replace personal data by typed placeholders; a kind whose placeholder is None is left alone.
+
+    Returns (text: large_string, row: uint32, start: uint32, end: uint32, kind: string); the spans are bytes
+    of the text as it stood. Only public (globally routable) IP addresses count.
+    """
+
+# -- bpe ---------------------------------------------------------------------------------------------------
+
+def pretokenize(text: Column, *, pattern: str) -> tuple[Column, Column, Column]:
+    """The pieces that a pattern splits text into: (row, start, end), all uint32, bytes of the row's text.
+
+    pattern is "gpt2", "gpt4" or a regular expression.
+    """
+
+def count_pretokens(text: Column, *, pattern: str) -> tuple[Column, Column]:
+    """Distinct pretokens of the whole column and their counts: (large_binary sorted, int64)."""
+
+def train_bpe(
+    pretokens: Column,
+    counts: Column,
+    *,
+    vocab_size: int,
+    special_tokens: list[str],
+    min_frequency: int = 0,
+    max_token_length: int | None = None,
+) -> tuple[Column, Column, Column]:
+    """Byte-level BPE, merges and vocabulary identical to the `tokenizers` library's trainer with the full byte alphabet.
+
+    Duplicate pretokens are summed. Returns (vocab: large_binary, the bytes of token i at row i, special
+    tokens first; left: uint32; right: uint32: the merges by rank, as token ids).
+    """
+
+@final
+class Encoder:
+    """An exact BPE encoder. Opened once a worker; encoding is pure and releases the GIL."""
+
+    def __init__(
+        self, vocab: Column, left: Column, right: Column, *, pattern: str, special_tokens: list[str]
+    ) -> None:
+        """vocab, left, right as returned by train_bpe; pattern as in pretokenize; the first tokens of vocab are the special ones."""
+    def encode(self, text: Column, *, end_of_document: int | None = None) -> Column:
+        """Token ids of every row: large_list<uint16> where the vocabulary has at most 65,536 tokens, else large_list<uint32>.
+
+        Special tokens in the text are text. `end_of_document` is appended to every row.
+        """
+    def decode(self, tokens: Column) -> Column:
+        """The bytes of every row of ids: large_binary. An id outside the vocabulary is an error naming it."""
+
+def pack(lengths: Column, *, row_length: int) -> tuple[Column, Column, Column, Column]:
+    """Best-fit decreasing: documents of lengths[i] (uint32 tokens) into rows of row_length tokens; nothing is lost.
+
+    A document longer than the row is split into row_length pieces and a rest. Returns the pieces sorted by
+    (row, place): (row: uint32, doc: uint32, start: uint32, length: uint32).
+    """
