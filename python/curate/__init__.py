@@ -1,0 +1,1 @@
+"""curate: from a web crawl to clean, deduplicated, tokenized training data, with a reason for every drop."""

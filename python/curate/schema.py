@@ -1,0 +1,153 @@
+"""The Arrow schemas of everything that crosses a file; nothing is inferred from a first row.
+
+Crawl records become RAW rows, extraction turns them into DOCUMENT rows, and every later step reads and writes
+DOCUMENT; whatever it drops, cuts or marks is a REJECT row. Units and ranges stand in the field metadata.
+Columns that a step does not know pass through untouched.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from curate.errors import SchemaError
+
+VERSION = 1
+
+DOC_ID = pa.binary(16)
+CATEGORY = pa.dictionary(pa.int32(), pa.string())
+TIME = pa.timestamp("us", tz="UTC")
+
+
+def _field(name: str, kind: pa.DataType, meaning: str, unit: str = "", nullable: bool = True) -> pa.Field:
+    metadata = {"meaning": meaning, **({"unit": unit} if unit else {})}
+    return pa.field(name, kind, nullable=nullable, metadata=metadata)
+
+
+_DOC_ID = _field("doc_id", DOC_ID, "first 16 bytes of SHA-256 of the place in the input; the key of every join", nullable=False)
+_SOURCE = _field("source", CATEGORY, "mixing domain, set by the recipe's input")
+_URL = _field("url", pa.string(), "address the document came from; null where unknown")
+_CRAWLED = _field("crawled_at", TIME, "time of the crawl; null where unknown", "UTC")
+_FILE = _field("origin_file", CATEGORY, "input file, relative to the input's root")
+_OFFSET = _field("origin_offset", pa.int64(), "byte of the record in the file (of the compressed member in a .gz), or row", "bytes or rows")
+
+RAW = pa.schema(
+    [
+        _DOC_ID, _SOURCE, _URL, _CRAWLED, _FILE, _OFFSET,
+        _field("content_type", pa.string(), "media type as declared, without parameters"),
+        _field("charset", pa.string(), "charset as declared by the server; null where it declared none"),
+        _field("payload", pa.large_binary(), "the body, transfer- and content-decoded", "bytes"),
+    ]
+)  # fmt: skip
+
+DOCUMENT = pa.schema(
+    [
+        _DOC_ID, _SOURCE, _URL, _CRAWLED, _FILE, _OFFSET,
+        _field("text", pa.large_string(), "the document, valid UTF-8", nullable=False),
+        _field("synthetic", pa.bool_(), "true where a model wrote it"),
+        _field("lang", CATEGORY, "language, ISO 639-1; set by langid"),
+        _field("lang_score", pa.float32(), "confidence of lang", "0..1"),
+        _field("quality_score", pa.float32(), "set by quality, higher is better", "0..1"),
+        _field("n_redactions", pa.uint16(), "spans replaced by redact", "count"),
+        _field("cluster_id", DOC_ID, "doc_id of the representative, set by the last deduplication"),
+        _field("n_copies", pa.uint32(), "documents that this one stands for, itself included", "count"),
+        _field("n_tokens", pa.uint32(), "set by tokenize", "count"),
+    ]
+)  # fmt: skip
+
+REJECT = pa.schema(
+    [
+        _DOC_ID,
+        _field("action", CATEGORY, "drop: the document left; cut: a span left; mark: noted only"),
+        _field("stage", CATEGORY, "the step that decided"),
+        _field("rule", CATEGORY, "the rule, named stage.rule or preset.rule"),
+        _field("value", pa.float64(), "what the rule measured; null where it is no number"),
+        _field("limit", pa.float64(), "the limit it was compared with; null where it is no number"),
+        _field("detail", pa.string(), "what is no number: a language, the doc_id of the copy kept, an error"),
+        _field("preset", CATEGORY, "the preset the rule belongs to, where it has one"),
+        _field("span_start", pa.int64(), "first byte of the span in the text as it stood; null for a drop", "bytes"),
+        _field("span_end", pa.int64(), "end of the span, exclusive", "bytes"),
+        _SOURCE, _URL, _FILE, _OFFSET,
+        _field("excerpt", pa.large_string(), "the beginning of the text; never from redact", "at most 200 characters"),
+    ]
+)  # fmt: skip
+
+TOKENS_16 = pa.schema(
+    [
+        _DOC_ID,
+        _field("tokens", pa.large_list(pa.uint16()), "token ids, the end-of-document id last", nullable=False),
+        _field("n_tokens", pa.uint32(), "length of tokens", "count", nullable=False),
+        _field("text_bytes", pa.uint64(), "UTF-8 bytes of the text that the tokens encode", "bytes", nullable=False),
+    ]
+)
+TOKENS_32 = TOKENS_16.set(1, TOKENS_16.field("tokens").with_type(pa.large_list(pa.uint32())))
+
+# A step that drops a row fills these; the run layer splits, counts and records, and removes the columns.
+VERDICT = pa.schema(
+    [
+        pa.field("reject_rule", pa.string()),
+        pa.field("reject_value", pa.float64()),
+        pa.field("reject_limit", pa.float64()),
+        pa.field("reject_detail", pa.string()),
+    ]
+)
+
+# Spans that a step cut or marked; `row` is the row of the batch it was given.
+MARK = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("action", pa.string()),
+        pa.field("rule", pa.string()),
+        pa.field("value", pa.float64()),
+        pa.field("limit", pa.float64()),
+        pa.field("span_start", pa.int64()),
+        pa.field("span_end", pa.int64()),
+    ]
+)
+
+
+def doc_id(origin_file: str, offset: int, record_id: str = "") -> bytes:
+    """The identity of a document: the same place in the same input gives the same id in every run."""
+    return hashlib.sha256(f"{origin_file}\0{offset}\0{record_id}".encode()).digest()[:16]
+
+
+def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """`batch` with the schema's columns first, in order and type (missing ones null), then its other columns.
+
+    Raises SchemaError where a column cannot be of the schema's type.
+    """
+    columns, fields = [], []
+    for field in schema:
+        index = batch.schema.get_field_index(field.name)
+        if index < 0:
+            column = pa.nulls(batch.num_rows, field.type)
+        else:
+            column = batch.column(index)
+            if column.type != field.type:
+                column = _cast(column, field)
+        columns.append(column)
+        fields.append(field)
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if schema.get_field_index(field.name) < 0:
+            columns.append(column)
+            fields.append(field)
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
+    try:
+        if pa.types.is_dictionary(column.type) and pa.types.is_dictionary(field.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_dictionary(field.type):
+            return column.cast(field.type.value_type).dictionary_encode().cast(field.type)
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(f'column "{field.name}" is {column.type} and cannot be read as {field.type}: {error}') from None
+
+
+def require(schema: pa.Schema, names: Iterable[str], where: str) -> None:
+    """Raise SchemaError naming the columns that `where` needs and the schema lacks."""
+    missing = [name for name in names if schema.get_field_index(name) < 0]
+    if missing:
+        has = ", ".join(schema.names)
+        raise SchemaError(f"{where} needs the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; the input has: {has}")
