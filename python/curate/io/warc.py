@@ -1,0 +1,338 @@
+"""WARC files, whole or damaged: every response becomes a row, everything else is counted.
+
+Two layers. The container layer walks gzip members itself (zlib, one bounded buffer), so that it sees a
+missing end, garbage between members and damage, and goes on at the next member; a slice owns the members that
+start in it. The record layer is fastwarc, given one member at a time. Content codings (gzip, deflate, br, zstd)
+are decoded here with a cap, since fastwarc's own decoding loses the rest of a file at a bad record.
+"""
+
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import brotli
+import fsspec
+import pyarrow as pa
+import zstandard
+from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
+
+from curate import schema
+from curate.io.inputs import Slice
+from curate.io.read import Batcher, ReadCounts, parse_time
+
+MAX_RECORD = 64 << 20  # bytes of a record's block, and of a decoded body
+_CHUNK = 1 << 20
+_MAGIC = b"\x1f\x8b\x08"
+
+
+class GzipMembers:
+    """The gzip members of a file that start in [start, end), each as a stream of its decompressed bytes."""
+
+    def __init__(self, handle: BinaryIO, piece: Slice, counts: ReadCounts) -> None:
+        self.handle, self.piece, self.counts = handle, piece, counts
+        self.position = piece.start  # file offset of buffer[0]
+        self.buffer = b""
+        handle.seek(piece.start)
+
+    def fill(self, n: int) -> bool:
+        """Make at least n bytes available; False at the end of the file."""
+        while len(self.buffer) < n:
+            more = self.handle.read(_CHUNK)
+            if not more:
+                return False
+            self.buffer += more
+        return True
+
+    def drop(self, n: int) -> None:
+        self.buffer = self.buffer[n:]
+        self.position += n
+
+    def __iter__(self) -> Iterator["Member"]:
+        if self.position and not self._resync(quiet=True):
+            return
+        while self.fill(1):
+            if not (self.fill(3) and self.buffer.startswith(_MAGIC)):
+                if not self._resync(quiet=False):
+                    return
+                continue
+            if self.piece.end is not None and self.position >= self.piece.end:
+                return
+            member = Member(self)
+            yield member
+            member.finish()
+
+    def _resync(self, *, quiet: bool) -> bool:
+        """Move to the next member whose content looks like a record; False at the end of the file or slice."""
+        start = self.position
+        found = False
+        while self.fill(3):
+            at = self.buffer.find(_MAGIC)
+            if at < 0:
+                self.drop(len(self.buffer) - 2)
+                if not self.fill(3):
+                    break
+                continue
+            self.drop(at)
+            if self._looks_like_record():
+                found = True
+                break
+            self.drop(1)
+        skipped = self.position - start if found else self.position + len(self.buffer) - start
+        if not found:
+            self.buffer = b""
+        if skipped and not quiet:
+            self.counts.damage(self.piece.rel, f"no gzip member at byte {start:,}", skipped)
+        return found
+
+    def _looks_like_record(self) -> bool:
+        self.fill(4096)
+        try:
+            head = zlib.decompressobj(31).decompress(self.buffer[:4096], 256)
+        except zlib.error:
+            return False
+        return head.lstrip(b"\r\n").startswith(b"WARC/")
+
+
+class Member(io.RawIOBase):
+    """One gzip member's decompressed bytes; `broken` says why it ended early, if it did."""
+
+    def __init__(self, members: GzipMembers) -> None:
+        self.members = members
+        self.offset = members.position
+        self.decoder = zlib.decompressobj(31)
+        self.broken = ""
+        self.given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        return self.given
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """fastwarc asks where it stands by seeking to it; anything else cannot be done."""
+        target = offset + (self.given if whence == io.SEEK_CUR else 0)
+        if whence == io.SEEK_END or target != self.given:
+            raise io.UnsupportedOperation("a gzip member is read once, forwards")
+        return target
+
+    def read(self, size: int = -1) -> bytes:
+        size = _CHUNK if size is None or size < 0 else size
+        while not (self.decoder.eof or self.broken):
+            if not self.members.fill(1):
+                self.broken = "the file ends inside a record"
+                break
+            data = self.members.buffer
+            try:
+                out = self.decoder.decompress(data, size)
+            except zlib.error as error:
+                self.broken = f"damaged member: {error}"
+                break
+            left = self.decoder.unused_data if self.decoder.eof else self.decoder.unconsumed_tail
+            self.members.drop(len(data) - len(left))
+            if out:
+                self.given += len(out)
+                return out
+        return b""
+
+    def finish(self) -> None:
+        """Read on to the member's end, or past the damage."""
+        while self.read(_CHUNK):
+            pass
+        if self.broken:
+            self.members.counts.damage(self.members.piece.rel, f"record at byte {self.offset:,}: {self.broken}")
+            if self.members.position == self.offset:
+                self.members.drop(1)
+
+
+def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[pa.RecordBatch]:
+    """RAW batches of a WARC's responses and resources, or DOCUMENT batches of a WET's conversions."""
+    batcher = Batcher(piece.source, piece.rel, schema.DOCUMENT if piece.format == "wet" else schema.RAW)
+    with fsspec.open(piece.path, "rb") as handle:
+        head = handle.read(3)
+        handle.seek(piece.start)
+        if head == _MAGIC:
+            found = _gzip_records(handle, piece, counts)
+        else:
+            found = _plain_records(handle, piece, counts)
+        for offset, ordinal, record, broken in found:
+            row = _row(record, broken, piece, counts)
+            if row is None:
+                continue
+            record_id = (record.record_id or "") + (f"#{ordinal}" if ordinal else "")
+            identity = schema.doc_id(piece.rel, offset, record_id)
+            batcher.add({"doc_id": identity, "origin_offset": offset, **row}, row.pop("size"))
+            if batcher.full:
+                yield batcher.take()
+    if batcher.rows:
+        yield batcher.take()
+
+
+Found = tuple[int, int, WarcRecord, Callable[[], str]]
+
+
+def _gzip_records(handle: BinaryIO, piece: Slice, counts: ReadCounts) -> Iterator[Found]:
+    for member in GzipMembers(handle, piece, counts):
+        ordinal = 0
+        try:
+            for record in ArchiveIterator(member, parse_http=False, stream_detect=False):
+                yield member.offset, ordinal, record, lambda m=member: m.broken  # type: ignore[misc]
+                ordinal += 1
+        except (OSError, KeyError, ValueError) as error:
+            if not member.broken:
+                counts.damage(piece.rel, f"no WARC record in the member at byte {member.offset:,}: {error}")
+        if not ordinal and not member.broken:
+            member.finish()
+
+
+def _plain_records(handle: BinaryIO, piece: Slice, counts: ReadCounts) -> Iterator[Found]:
+    """Records of an uncompressed or zstd file; after an error it goes on at the next version line."""
+    size = handle.seek(0, io.SEEK_END)
+    base = 0
+    while base < size:
+        handle.seek(base)
+        last = base
+        try:
+            for record in ArchiveIterator(handle, parse_http=False):
+                last = base + record.stream_pos
+                yield last, 0, record, lambda: ""
+            return
+        except (OSError, KeyError, ValueError) as error:
+            after = _next_version_line(handle, last + 1)
+            counts.damage(piece.rel, f"unreadable at or after byte {last:,}: {error}", (after or size) - last)
+            if after is None:
+                return
+            base = after
+
+
+def _next_version_line(handle: BinaryIO, start: int) -> int | None:
+    handle.seek(start)
+    position, tail = start, b""
+    while chunk := handle.read(_CHUNK):
+        data = tail + chunk
+        match = re.search(rb"\nWARC/1\.[01]\r\n", data)
+        if match:
+            return position - len(tail) + match.start() + 1
+        tail = data[-16:]
+        position += len(chunk)
+    return None
+
+
+def _row(record: WarcRecord, broken: Callable[[], str], piece: Slice, counts: ReadCounts) -> dict[str, Any] | None:
+    """The row of a record that is a document, else None, having counted it."""
+    wanted = (WarcRecordType.conversion,) if piece.format == "wet" else (WarcRecordType.response, WarcRecordType.resource)
+    if record.record_type not in wanted:
+        counts.other_records[str(record.record_type)] += 1
+        return None
+    headers = {name.lower(): value for name, value in record.headers.items()}
+    row: dict[str, Any] = {
+        "url": headers.get("warc-target-uri", "").strip("<> ") or None,
+        "crawled_at": parse_time(headers.get("warc-date")),
+        "size": 1024,
+    }
+    declared = record.content_length
+    if declared > MAX_RECORD:
+        return row | _verdict("read.too_large", declared, MAX_RECORD)
+    record.freeze()
+    if record.content_length < declared or broken():
+        return row | _verdict("read.truncated", record.content_length, declared, broken() or "the record is cut short")
+    if piece.format == "wet":
+        text = record.reader.read().decode("utf-8", "replace")
+        return row | {"text": text, "size": declared}
+    return row | _http_row(record)
+
+
+def _verdict(rule: str, value: float, limit: float | None, detail: str | None = None) -> dict[str, Any]:
+    return {"reject_rule": rule, "reject_value": float(value), "reject_limit": limit, "reject_detail": detail}
+
+
+def _http_row(record: WarcRecord) -> dict[str, Any]:
+    """Payload, type and charset of an HTTP response; of a resource record, the block itself."""
+    if not record.is_http:
+        body = record.reader.read()
+        kind = (record.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        return {"content_type": kind or None, "payload": body, "size": len(body)}
+    try:
+        record.parse_http(auto_decode="transfer")
+        body = record.reader.read()
+        headers = record.http_headers
+        status = headers.status_code
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        return _verdict("read.bad_http", 0, None, str(error)[:200])
+    row: dict[str, Any] = {"content_type": record.http_content_type, "charset": record.http_charset}
+    if status is not None and status != 200:
+        return row | _verdict("read.http_status", status, 200)
+    try:
+        body = decode_content(body, headers.get("Content-Encoding") or "")
+    except ValueError as error:
+        return row | _verdict("read.bad_encoding", len(body), None, str(error)[:200])
+    except OverflowError:
+        return row | _verdict("read.too_large", len(body), MAX_RECORD, "decoded body over the limit")
+    return row | {"payload": body, "size": len(body)}
+
+
+def decode_content(body: bytes, encoding: str) -> bytes:
+    """Undo Content-Encoding, outermost last, at most four codings.
+
+    Raises OverflowError over MAX_RECORD decoded bytes and ValueError where the bytes are not what they claim.
+    A body that does not start like its coding is taken as already decoded: servers and archives often do that.
+    """
+    codings = [c.strip().lower() for c in encoding.split(",") if c.strip()]
+    for coding in reversed(codings[:4]):
+        if coding in ("gzip", "x-gzip") and body.startswith(_MAGIC[:2]):
+            body = _inflate(body, 31)
+        elif coding == "deflate" and body:
+            try:
+                body = _inflate(body, 15)
+            except ValueError:
+                body = _inflate(body, -15)
+        elif coding == "br" and body and not body.lstrip()[:1] == b"<":
+            body = _unbrotli(body)
+        elif coding == "zstd" and body.startswith(b"\x28\xb5\x2f\xfd"):
+            try:
+                reader = zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True)
+                body = _capped(reader.read(MAX_RECORD + 1))
+            except zstandard.ZstdError as error:
+                raise ValueError(f"zstd: {error}") from None
+    return body
+
+
+def _capped(data: bytes) -> bytes:
+    if len(data) > MAX_RECORD:
+        raise OverflowError
+    return data
+
+
+def _inflate(body: bytes, wbits: int) -> bytes:
+    out = []
+    left = MAX_RECORD + 1
+    while body and left > 0:  # a gzip body may be several members
+        decoder = zlib.decompressobj(wbits)
+        try:
+            out.append(decoder.decompress(body, left))
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
+        left -= len(out[-1])
+        body = decoder.unused_data
+        if not decoder.eof or not body.startswith(_MAGIC[:2]):
+            break
+    return _capped(b"".join(out))
+
+
+def _unbrotli(body: bytes) -> bytes:
+    decoder = brotli.Decompressor()
+    out, size = [], 0
+    try:
+        out.append(decoder.process(body, output_buffer_limit=MAX_RECORD + 1))
+        size = len(out[0])
+        while not decoder.is_finished() and not decoder.can_accept_more_data() and size <= MAX_RECORD:
+            out.append(decoder.process(b"", output_buffer_limit=MAX_RECORD + 1))
+            size += len(out[-1])
+    except brotli.error as error:
+        raise ValueError(f"brotli: {error}") from None
+    return _capped(b"".join(out))
