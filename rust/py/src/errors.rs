@@ -1,0 +1,27 @@
+//! One place where the failures of the kernels become Python exceptions.
+//!
+//! Every kernel error is the fault of a value (a null, a setting out of range, text that is no UTF-8) and says
+//! so with the row and the limit, so all of them are ValueError with the kernel's own words.
+
+use pyo3::PyErr;
+use pyo3::exceptions::PyValueError;
+
+/// What a function of this module can return with `?`.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Text that a kernel cannot read.
+    #[error(transparent)]
+    Text(#[from] curate_text::Error),
+    /// A result that Arrow refuses, or a failure of Python itself.
+    #[error(transparent)]
+    Python(#[from] PyErr),
+}
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Python(error) => error,
+            kernel => PyValueError::new_err(kernel.to_string()),
+        }
+    }
+}
