@@ -1,0 +1,151 @@
+//! What a piece encodes to, remembered: two direct-mapped tables of bounded size.
+//!
+//! A short piece (up to 15 bytes) is its own key and nearly always 1 to 3 ids, so key and ids share one
+//! 32-byte entry: a hit costs one cache line. Longer pieces, common where a letter takes two bytes or words
+//! have no spaces between them, keep bytes and ids in arenas that are emptied when full. A newcomer takes the
+//! place of whatever had it; the ids are the same whether they come from here or from the merge.
+
+use crate::piece::prefetch;
+
+const SHORT_BITS: u32 = 17;
+const LONG_BITS: u32 = 15;
+/// Ids that an entry holds itself.
+const HERE: usize = 3;
+/// The longest piece worth remembering, in bytes.
+const LONGEST: usize = 256;
+/// Bytes, and ids, that an arena holds before it is emptied.
+const ARENA: usize = 1 << 22;
+
+#[derive(Clone, Copy, Default)]
+#[repr(align(32))]
+struct Short {
+    low: u64,
+    high: u64,
+    /// The ids, or where they begin in the arena.
+    ids: [u32; HERE],
+    n_ids: u32,
+}
+
+#[derive(Clone, Copy, Default)]
+#[repr(align(32))]
+struct Long {
+    hash: u64,
+    start: u32,
+    length: u32,
+    ids_start: u32,
+    n_ids: u32,
+}
+
+/// The two tables, about 5 MB and at most 40 MB more.
+pub struct Cache {
+    short: Vec<Short>,
+    short_ids: Vec<u32>,
+    long: Vec<Long>,
+    long_bytes: Vec<u8>,
+    long_ids: Vec<u32>,
+}
+
+/// What the cache says about a short piece.
+pub enum Found<'a> {
+    /// One to three ids: the first `.1` of `.0`.
+    Here(&'a [u32; HERE], usize),
+    /// More than three.
+    Aside(&'a [u32]),
+    Unknown,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            short: vec![Short::default(); 1 << SHORT_BITS],
+            short_ids: Vec::new(),
+            long: vec![Long::default(); 1 << LONG_BITS],
+            long_bytes: Vec::new(),
+            long_ids: Vec::new(),
+        }
+    }
+}
+
+#[inline(always)]
+fn place(hash: u64, bits: u32) -> usize {
+    (hash >> (64 - bits)) as usize
+}
+
+impl Cache {
+    #[inline(always)]
+    pub fn prefetch_short(&self, hash: u64) {
+        prefetch(&self.short, place(hash, SHORT_BITS));
+    }
+
+    #[inline(always)]
+    pub fn prefetch_long(&self, hash: u64) {
+        prefetch(&self.long, place(hash, LONG_BITS));
+    }
+
+    #[inline(always)]
+    pub fn short(&self, key: u128, hash: u64) -> Found<'_> {
+        let entry = &self.short[place(hash, SHORT_BITS)];
+        if entry.low != key as u64 || entry.high != (key >> 64) as u64 {
+            return Found::Unknown;
+        }
+        let n_ids = entry.n_ids as usize;
+        if n_ids <= HERE {
+            return Found::Here(&entry.ids, n_ids);
+        }
+        let start = entry.ids[0] as usize;
+        Found::Aside(&self.short_ids[start..start + n_ids])
+    }
+
+    pub fn put_short(&mut self, key: u128, hash: u64, ids: &[u32]) {
+        let mut here = [0; HERE];
+        if ids.len() <= HERE {
+            here[..ids.len()].copy_from_slice(ids);
+        } else {
+            if self.short_ids.len() > ARENA {
+                self.short_ids.clear();
+                self.short.fill(Short::default());
+            }
+            here[0] = self.short_ids.len() as u32;
+            self.short_ids.extend_from_slice(ids);
+        }
+        self.short[place(hash, SHORT_BITS)] = Short {
+            low: key as u64,
+            high: (key >> 64) as u64,
+            ids: here,
+            n_ids: ids.len() as u32,
+        };
+    }
+
+    #[inline(always)]
+    pub fn long(&self, piece: &[u8], hash: u64) -> Option<&[u32]> {
+        let entry = &self.long[place(hash, LONG_BITS)];
+        if entry.hash != hash || entry.length as usize != piece.len() {
+            return None;
+        }
+        let start = entry.start as usize;
+        if &self.long_bytes[start..start + piece.len()] != piece {
+            return None;
+        }
+        Some(&self.long_ids[entry.ids_start as usize..(entry.ids_start + entry.n_ids) as usize])
+    }
+
+    pub fn put_long(&mut self, piece: &[u8], hash: u64, ids: &[u32]) {
+        if piece.len() > LONGEST {
+            return;
+        }
+        if self.long_bytes.len().max(self.long_ids.len()) > ARENA {
+            self.long_bytes.clear();
+            self.long_ids.clear();
+            self.long.fill(Long::default());
+        }
+        self.long[place(hash, LONG_BITS)] = Long {
+            hash,
+            start: self.long_bytes.len() as u32,
+            length: piece.len() as u32,
+            ids_start: self.long_ids.len() as u32,
+            n_ids: ids.len() as u32,
+        };
+        self.long_bytes.extend_from_slice(piece);
+        self.long_ids.extend_from_slice(ids);
+    }
+}

@@ -1,0 +1,293 @@
+//! Encoding: split, look the piece up, merge only what is new; decoding: put the bytes together again.
+//!
+//! Pieces go through a queue of 32, so that the cache line of each is on its way while the others are being
+//! scanned. A special token is never the result of text, whatever the text says: it is put in by who calls.
+
+use crate::cache::{Cache, Found};
+use crate::merge::{MergeScratch, Merges};
+use crate::piece::{INLINE, TokenIndex, Vocab, hash_bytes, hash_inline, inline_key};
+use crate::{Error, Pretokenizer};
+
+const QUEUE: usize = 32;
+/// Any fixed number: an entry that meets another only replaces it.
+const SEED: u64 = 0x51_7c_c1_b7_27_22_0a_95;
+
+/// An integer that token ids are written as.
+pub trait TokenId: Copy + Default {
+    /// The id in this width; an [`Encoder`] is used with a width that holds all its ids.
+    fn from_id(id: u32) -> Self;
+}
+
+impl TokenId for u16 {
+    #[inline(always)]
+    fn from_id(id: u32) -> Self {
+        id as Self
+    }
+}
+
+impl TokenId for u32 {
+    #[inline(always)]
+    fn from_id(id: u32) -> Self {
+        id
+    }
+}
+
+/// An exact byte-level BPE encoder; immutable, so that threads may share it.
+pub struct Encoder {
+    vocab: Vocab,
+    index: TokenIndex,
+    merges: Merges,
+    pretokenizer: Pretokenizer,
+    ignore_merges: bool,
+}
+
+/// What one thread needs while it encodes: the cache of pieces and memory for merging.
+#[derive(Default)]
+pub struct EncodeScratch {
+    cache: Cache,
+    merge: MergeScratch,
+    ids: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Queued {
+    /// The inline key, 0 for a longer piece.
+    key: u128,
+    hash: u64,
+    start: usize,
+    end: usize,
+}
+
+impl Encoder {
+    /// Puts a model together.
+    ///
+    /// `special_ids` are the tokens that no text becomes. With `ignore_merges` a piece that is a token as a
+    /// whole becomes that token whatever the merges say, as in tokenizer files of Llama 3. A token without
+    /// bytes is a hole in the numbering. An error says which merge or byte the vocabulary lacks.
+    pub fn new(
+        vocab: Vocab,
+        left: &[u32],
+        right: &[u32],
+        special_ids: &[u32],
+        ignore_merges: bool,
+        pretokenizer: Pretokenizer,
+    ) -> Result<Self, Error> {
+        let mut is_special = vec![false; vocab.len()];
+        for &id in special_ids {
+            *is_special.get_mut(id as usize).ok_or(Error::TokenId {
+                id,
+                position: 0,
+                vocab_size: vocab.len(),
+            })? = true;
+        }
+        let mut index = TokenIndex::with_capacity(vocab.len());
+        for (id, _) in (0u32..).zip(&is_special).filter(|(_, special)| !**special) {
+            if !vocab.token(id).is_empty() {
+                index.insert(&vocab, id);
+            }
+        }
+        let merges = Merges::new(&vocab, &index, left, right)?;
+        Ok(Self {
+            vocab,
+            index,
+            merges,
+            pretokenizer,
+            ignore_merges,
+        })
+    }
+
+    /// How many ids there are.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab.len()
+    }
+
+    /// Appends the ids of a text to `out`.
+    pub fn encode<T: TokenId>(
+        &self,
+        text: &str,
+        scratch: &mut EncodeScratch,
+        out: &mut Vec<T>,
+    ) -> Result<(), Error> {
+        let bytes = text.as_bytes();
+        let mut queue = [Queued::default(); QUEUE];
+        let mut queued = 0;
+        self.pretokenizer.split(text, |start, end| {
+            let (mut key, hash);
+            if end - start <= INLINE {
+                key = inline_key(bytes, start, end);
+                hash = hash_inline(key, SEED);
+                scratch.cache.prefetch_short(hash);
+            } else {
+                key = 0;
+                hash = hash_bytes(&bytes[start..end], SEED);
+                scratch.cache.prefetch_long(hash);
+            }
+            queue[queued] = Queued {
+                key: std::mem::take(&mut key),
+                hash,
+                start,
+                end,
+            };
+            queued += 1;
+            if queued == QUEUE {
+                self.drain(bytes, &queue, scratch, out);
+                queued = 0;
+            }
+        })?;
+        self.drain(bytes, &queue[..queued], scratch, out);
+        Ok(())
+    }
+
+    #[inline]
+    fn drain<T: TokenId>(
+        &self,
+        text: &[u8],
+        queue: &[Queued],
+        scratch: &mut EncodeScratch,
+        out: &mut Vec<T>,
+    ) {
+        // Three ids are written for every hit and the surplus overwritten by the next: no branch on their number.
+        let mut ready = [T::default(); 3 * QUEUE];
+        let mut n_ready = 0;
+        for piece in queue {
+            if piece.key != 0 {
+                match scratch.cache.short(piece.key, piece.hash) {
+                    Found::Here(ids, n_ids) => {
+                        ready[n_ready..n_ready + 3].copy_from_slice(&ids.map(T::from_id));
+                        n_ready += n_ids;
+                        continue;
+                    }
+                    Found::Aside(ids) => {
+                        out.extend_from_slice(&ready[..n_ready]);
+                        n_ready = 0;
+                        out.extend(ids.iter().map(|&id| T::from_id(id)));
+                        continue;
+                    }
+                    Found::Unknown => {}
+                }
+            }
+            out.extend_from_slice(&ready[..n_ready]);
+            n_ready = 0;
+            self.encode_slowly(&text[piece.start..piece.end], piece, scratch, out);
+        }
+        out.extend_from_slice(&ready[..n_ready]);
+    }
+
+    /// A long piece, or a short one that the cache does not know.
+    fn encode_slowly<T: TokenId>(
+        &self,
+        bytes: &[u8],
+        piece: &Queued,
+        scratch: &mut EncodeScratch,
+        out: &mut Vec<T>,
+    ) {
+        if piece.key == 0
+            && let Some(ids) = scratch.cache.long(bytes, piece.hash)
+        {
+            out.extend(ids.iter().map(|&id| T::from_id(id)));
+            return;
+        }
+        let EncodeScratch { cache, merge, ids } = scratch;
+        ids.clear();
+        match self.index.find(&self.vocab, bytes) {
+            Some(id) if self.ignore_merges => ids.push(id),
+            _ => self.merges.encode(bytes, merge, ids),
+        }
+        out.extend(ids.iter().map(|&id| T::from_id(id)));
+        if piece.key == 0 {
+            cache.put_long(bytes, piece.hash, ids);
+        } else {
+            cache.put_short(piece.key, piece.hash, ids);
+        }
+    }
+
+    /// Appends the bytes of the ids to `out`; special tokens are written as their text.
+    pub fn decode(
+        &self,
+        ids: impl IntoIterator<Item = u32>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        for (position, id) in ids.into_iter().enumerate() {
+            if id as usize >= self.vocab.len() || self.vocab.token(id).is_empty() {
+                return Err(Error::TokenId {
+                    id,
+                    position,
+                    vocab_size: self.vocab.len(),
+                });
+            }
+            out.extend_from_slice(self.vocab.token(id));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PieceCounter;
+    use crate::train::{TrainOptions, train};
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    fn encoder(pattern: &str) -> Encoder {
+        let open = || Pretokenizer::new(pattern).expect("valid");
+        let mut counter = PieceCounter::new();
+        let text = "The cat sat on the mat; the cats' mats are 12 34 flat. Кот сидел на мате. 猫坐在垫子上。\n";
+        counter
+            .add_text(&open(), &text.repeat(3))
+            .expect("no error");
+        let special_tokens = vec!["<|endoftext|>".to_owned()];
+        let options = TrainOptions {
+            vocab_size: 300,
+            special_tokens: &special_tokens,
+            ..TrainOptions::default()
+        };
+        let model = train(counter.finish().iter(), &options).expect("trains");
+        Encoder::new(model.vocab, &model.left, &model.right, &[0], false, open()).expect("a model")
+    }
+
+    static ENCODERS: LazyLock<[Encoder; 4]> =
+        LazyLock::new(|| ["gpt2", "gpt4", "o200k", r"\p{L}+(?=\s)"].map(encoder));
+
+    proptest! {
+        #[test]
+        fn decoding_gives_the_text_back(texts in proptest::collection::vec(any::<String>(), 1..8)) {
+            for encoder in ENCODERS.iter() {
+                let mut scratch = EncodeScratch::default();
+                for text in texts.iter().chain(&texts) {
+                    let (mut ids, mut bytes) = (Vec::<u32>::new(), Vec::new());
+                    encoder.encode(text, &mut scratch, &mut ids).expect("no error");
+                    encoder.decode(ids, &mut bytes).expect("known ids");
+                    prop_assert_eq!(&bytes, text.as_bytes());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_special_token_in_the_text_is_text() {
+        for pattern in ["gpt2", "(?s).+"] {
+            let mut ids = Vec::<u16>::new();
+            let text = "<|endoftext|>".repeat(3);
+            encoder(pattern)
+                .encode(&text, &mut EncodeScratch::default(), &mut ids)
+                .expect("no error");
+            assert!(!ids.is_empty() && !ids.contains(&0));
+        }
+    }
+
+    #[test]
+    fn an_unknown_id_is_named() {
+        let error = encoder("gpt2")
+            .decode([1, 2, 99_999], &mut Vec::new())
+            .expect_err("unknown");
+        assert_eq!(
+            error,
+            Error::TokenId {
+                id: 99_999,
+                position: 2,
+                vocab_size: 300
+            }
+        );
+    }
+}

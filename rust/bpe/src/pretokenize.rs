@@ -1,0 +1,219 @@
+//! Patterns by name or as regular expressions: "gpt2", "gpt4", "llama3", "qwen2", "o200k", or any other.
+//!
+//! The named patterns, and the same patterns written out, run as hand-written scanners (see `scan`). Any other
+//! goes through a backtracking regex engine in its Oniguruma mode, because that is the engine with which the
+//! `tokenizers` library reads the same pattern from a tokenizer file. What a pattern does not match is a piece
+//! too, so the pieces always add up to the text.
+
+use crate::Error;
+use crate::classes::Classes;
+use crate::scan::{Gpt2, Gpt4, O200k, Scanner};
+
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+const GPT4: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// The names and what they stand for; Llama 3 uses the pattern of GPT-4.
+const NAMES: [(&str, &str); 5] = [
+    ("gpt2", GPT2),
+    ("gpt4", GPT4),
+    ("llama3", GPT4),
+    ("qwen2", QWEN2),
+    ("o200k", O200K),
+];
+
+/// Steps of backtracking for one match; a text that needs more is an error, not a hang.
+const BACKTRACK_LIMIT: usize = 50_000_000;
+
+enum Kind {
+    Gpt2,
+    Gpt4,
+    Qwen2,
+    O200k,
+    Regex(Box<fancy_regex::Regex>),
+}
+
+/// Splits text into pieces; opened once, then pure.
+pub struct Pretokenizer {
+    classes: Classes,
+    pattern: String,
+    kind: Kind,
+}
+
+impl Pretokenizer {
+    /// A pattern by name or as a regular expression; a bad expression is an error that shows the position.
+    pub fn new(pattern: &str) -> Result<Self, Error> {
+        let named = NAMES.iter().find(|(name, _)| *name == pattern);
+        let pattern = named.map_or(pattern, |(_, expression)| expression);
+        let kind = match pattern {
+            GPT2 => Kind::Gpt2,
+            GPT4 => Kind::Gpt4,
+            QWEN2 => Kind::Qwen2,
+            O200K => Kind::O200k,
+            _ => Kind::Regex(Box::new(compile(pattern)?)),
+        };
+        Ok(Self {
+            classes: Classes::new(),
+            pattern: pattern.to_owned(),
+            kind,
+        })
+    }
+
+    /// The regular expression, as it stands in a tokenizer file.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Calls `piece(start, end)` for every piece of the text in order; no piece is empty.
+    #[inline(always)]
+    pub fn split(&self, text: &str, piece: impl FnMut(usize, usize)) -> Result<(), Error> {
+        match &self.kind {
+            Kind::Gpt2 => scan(&Gpt2(&self.classes), text.as_bytes(), piece),
+            Kind::Gpt4 => scan(&Gpt4::<3>(&self.classes), text.as_bytes(), piece),
+            Kind::Qwen2 => scan(&Gpt4::<1>(&self.classes), text.as_bytes(), piece),
+            Kind::O200k => scan(&O200k(&self.classes), text.as_bytes(), piece),
+            Kind::Regex(regex) => return self.split_by_regex(regex, text, piece),
+        }
+        Ok(())
+    }
+
+    fn split_by_regex(
+        &self,
+        regex: &fancy_regex::Regex,
+        text: &str,
+        mut piece: impl FnMut(usize, usize),
+    ) -> Result<(), Error> {
+        let mut at = 0;
+        let mut cut = |end: usize| {
+            if end > at {
+                piece(at, end);
+                at = end;
+            }
+            at
+        };
+        for found in regex.find_iter(text) {
+            let found = found.map_err(|error| Error::PatternGaveUp {
+                pattern: self.pattern.clone(),
+                position: cut(0),
+                reason: error.to_string(),
+            })?;
+            cut(found.start());
+            cut(found.end());
+        }
+        cut(text.len());
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn scan(scanner: &impl Scanner, text: &[u8], mut piece: impl FnMut(usize, usize)) {
+    let mut at = 0;
+    while at < text.len() {
+        let end = scanner.end(text, at);
+        piece(at, end);
+        at = end;
+    }
+}
+
+fn compile(pattern: &str) -> Result<fancy_regex::Regex, Error> {
+    // In Oniguruma's own syntax ^ and $ are about lines.
+    fancy_regex::RegexBuilder::new(pattern)
+        .oniguruma_mode(true)
+        .multi_line(true)
+        .backtrack_limit(BACKTRACK_LIMIT)
+        .build()
+        .map_err(|error| {
+            let (position, reason) = match &error {
+                fancy_regex::Error::ParseError(position, reason) => (*position, reason.to_string()),
+                other => (pattern.len(), other.to_string()),
+            };
+            Error::Pattern {
+                pattern: pattern.to_owned(),
+                reason,
+                position,
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    fn pieces(pretokenizer: &Pretokenizer, text: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        pretokenizer
+            .split(text, |start, end| out.push(text[start..end].to_owned()))
+            .expect("no error");
+        out
+    }
+
+    /// The same pattern, forced through the regex engine.
+    fn by_regex(pattern: &str) -> Pretokenizer {
+        let kind = Kind::Regex(Box::new(compile(pattern).expect("valid")));
+        Pretokenizer {
+            classes: Classes::new(),
+            pattern: pattern.to_owned(),
+            kind,
+        }
+    }
+
+    #[test]
+    fn pieces_as_documented() {
+        let split = |name, text| pieces(&Pretokenizer::new(name).expect("valid"), text);
+        assert_eq!(
+            split("gpt2", "It's  1234 a\n b"),
+            ["It", "'s", " ", " 1234", " a", "\n", " b"]
+        );
+        assert_eq!(
+            split("gpt4", "It'S  1234 a\n b"),
+            ["It", "'S", " ", " ", "123", "4", " a", "\n", " b"]
+        );
+        assert_eq!(split("qwen2", "12"), ["1", "2"]);
+        assert_eq!(
+            split("o200k", "HTTPServer'll a/\n"),
+            ["HTTPServer'll", " a", "/\n"]
+        );
+        assert_eq!(split("a+", "baac"), ["b", "aa", "c"]);
+        assert_eq!(split("x*", "ab"), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_bad_pattern_names_the_place() {
+        for bad in ["a(b", r"\p{Nope}", "[z-a]", "*"] {
+            let error = Pretokenizer::new(bad).err().expect("invalid");
+            assert!(matches!(error, Error::Pattern { .. }), "{error}");
+        }
+    }
+
+    static BOTH_WAYS: LazyLock<Vec<(Pretokenizer, Pretokenizer)>> = LazyLock::new(|| {
+        NAMES
+            .map(|(name, pattern)| (Pretokenizer::new(name).expect("valid"), by_regex(pattern)))
+            .into()
+    });
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn scanners_equal_their_patterns(text in prop_oneof![
+            "[ '\\r\\n\\tsStTrReEvVlLdDmM19a/.\u{17f}\u{a0}\u{3000}\u{301}\u{2b0}\u{1c5}éÉ中٣²]{0,24}",
+            any::<String>(),
+        ]) {
+            for (scanner, regex) in BOTH_WAYS.iter() {
+                prop_assert_eq!(pieces(scanner, &text), pieces(regex, &text), "{}", regex.pattern());
+            }
+        }
+
+        #[test]
+        fn scanners_survive_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let classes = Classes::new();
+            let mut total = 0;
+            scan(&Gpt2(&classes), &bytes, |start, end| { assert!(start < end); total += end - start });
+            scan(&Gpt4::<3>(&classes), &bytes, |start, end| { assert!(start < end); total += end - start });
+            scan(&O200k(&classes), &bytes, |start, end| { assert!(start < end); total += end - start });
+            prop_assert_eq!(total, 3 * bytes.len());
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Learning merges: again and again join the most frequent pair of neighbors, wherever it stands.
+//!
+//! The distinct pieces lie end to end in one array with a gap between them, one slot a byte. A symbol writes
+//! its id into its first and its last slot, so the neighbor on the right begins at `at + length`, the one on
+//! the left ends at `at - 1`, and no links are needed. Each pair keeps the list of places where it arose;
+//! places that have changed since are passed over. Counts in the heap may be too high and are put right when
+//! they come up. 31,744 merges of 263 thousand pieces touch 2.3 million places.
+//!
+//! The rules are those of the `tokenizers` trainer, ties included: the highest count first, then the smaller
+//! (left, right) ids. Ids are special tokens, then the 256 bytes in the order of the characters that stand for
+//! them in tokenizer files, then merges. Where that library's 32-bit counts overflow, these do not.
+//!
+//! One rule is ours: a merge that would spell a special token is left out, for otherwise text could become it.
+
+use crate::Error;
+use crate::piece::{TokenIndex, Vocab};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Slots that hold no symbol: gaps between pieces, and slots inside a symbol.
+const NONE: u32 = u32::MAX;
+/// Positions are 32 bits wide and `NONE` is not one.
+const MAX_SLOTS: u64 = NONE as u64 - 1;
+
+/// What to learn. The default asks for nothing beyond the bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TrainOptions<'a> {
+    /// Tokens in all: special tokens, 256 bytes, merges. Training stops earlier where no pair is left.
+    pub vocab_size: usize,
+    /// The first ids, in this order.
+    pub special_tokens: &'a [String],
+    /// Pairs that occur less often are not merged.
+    pub min_frequency: u64,
+    /// Tokens longer than this many bytes are not made; a pair of bytes always may be.
+    pub max_token_length: Option<usize>,
+}
+
+/// What was learned.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// Every token by id; a special token is its text.
+    pub vocab: Vocab,
+    /// The left half of merge i; merges are in order of rank.
+    pub left: Vec<u32>,
+    /// The right half of merge i.
+    pub right: Vec<u32>,
+}
+
+/// The bytes in the order of their ids: printable ones first, because tokenizer files write a byte as a
+/// character and the others as characters from U+0100 on.
+pub fn byte_order() -> impl Iterator<Item = u8> {
+    let printable = |byte: &u8| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    (0u8..=255)
+        .filter(printable)
+        .chain((0u8..=255).filter(move |byte| !printable(byte)))
+}
+
+/// Learns a vocabulary from pieces and their counts. A piece that comes twice counts twice.
+pub fn train<'p>(
+    pieces: impl IntoIterator<Item = (&'p [u8], i64)>,
+    options: &TrainOptions<'_>,
+) -> Result<Model, Error> {
+    let mut trainer = Trainer::new(options)?;
+    trainer.add_pieces(pieces)?;
+    trainer.count_pairs();
+    trainer.merge_all();
+    Ok(trainer.model)
+}
+
+/// A pair in the heap: its count when it was put there, and the list of its places.
+/// Ordered by count, and then by ids, the smaller pair on top.
+type Candidate = (i64, Reverse<u64>, u32);
+
+struct Trainer<'a> {
+    options: TrainOptions<'a>,
+    model: Model,
+    index: TokenIndex,
+    /// Bytes of special tokens, as far as text can spell them.
+    forbidden: Vec<Vec<u8>>,
+    slots: Vec<u32>,
+    piece_of_slot: Vec<u32>,
+    counts: Vec<i64>,
+    pairs: PairCounts,
+    places: Vec<Vec<u32>>,
+    heap: BinaryHeap<Candidate>,
+    sides: [Side; 2],
+}
+
+/// The neighbors that a merge met on one side: how often each symbol stood there, and where the new pairs are.
+#[derive(Default)]
+struct Side {
+    /// Index into `met`, by symbol; NONE where it was not met.
+    slot_of: Vec<u32>,
+    met: Vec<Met>,
+}
+
+struct Met {
+    symbol: u32,
+    count: i64,
+    places: Vec<u32>,
+}
+
+impl Side {
+    #[inline(always)]
+    fn note(&mut self, symbol: u32, count: i64, place: u32) {
+        let slot = self.slot_of[symbol as usize];
+        if slot == NONE {
+            self.slot_of[symbol as usize] = self.met.len() as u32;
+            self.met.push(Met {
+                symbol,
+                count,
+                places: vec![place],
+            });
+        } else {
+            let met = &mut self.met[slot as usize];
+            met.count += count;
+            met.places.push(place);
+        }
+    }
+}
+
+impl<'a> Trainer<'a> {
+    fn new(options: &TrainOptions<'a>) -> Result<Self, Error> {
+        let special = options.special_tokens.len();
+        if options.vocab_size < special + 256 {
+            return Err(Error::VocabTooSmall {
+                vocab_size: options.vocab_size,
+                special,
+                minimum: special + 256,
+            });
+        }
+        let forbidden = check_special_tokens(options.special_tokens)?;
+        let mut model = Model::default();
+        for token in options.special_tokens {
+            model.vocab.push(token.as_bytes());
+        }
+        let mut index = TokenIndex::with_capacity(options.vocab_size.min(1 << 20));
+        for byte in byte_order() {
+            let id = model.vocab.push(&[byte]);
+            index.insert(&model.vocab, id);
+        }
+        Ok(Self {
+            options: *options,
+            model,
+            index,
+            forbidden,
+            slots: vec![NONE],
+            piece_of_slot: vec![0],
+            counts: Vec::new(),
+            pairs: PairCounts::new(),
+            places: Vec::new(),
+            heap: BinaryHeap::new(),
+            sides: Default::default(),
+        })
+    }
+
+    fn add_pieces<'p>(
+        &mut self,
+        pieces: impl IntoIterator<Item = (&'p [u8], i64)>,
+    ) -> Result<(), Error> {
+        let mut id_of_byte = [0; 256];
+        for (id, byte) in (self.options.special_tokens.len() as u32..).zip(byte_order()) {
+            id_of_byte[usize::from(byte)] = id;
+        }
+        // No pair can occur more often than all bytes together, so no later sum overflows either.
+        let mut total = 0i64;
+        for (row, (piece, count)) in pieces.into_iter().enumerate() {
+            let weight = count
+                .checked_mul(piece.len().max(1) as i64)
+                .filter(|weight| *weight >= 0);
+            total = weight
+                .and_then(|weight| total.checked_add(weight))
+                .ok_or(Error::Count { row, count })?;
+            if count == 0 || piece.len() < 2 {
+                continue;
+            }
+            let n_slots = self.slots.len() as u64 + piece.len() as u64 + 1;
+            if n_slots > MAX_SLOTS {
+                return Err(Error::TooManyBytes {
+                    bytes: n_slots,
+                    limit: MAX_SLOTS,
+                });
+            }
+            let index = self.counts.len() as u32;
+            self.counts.push(count);
+            self.slots
+                .extend(piece.iter().map(|&byte| id_of_byte[usize::from(byte)]));
+            self.slots.push(NONE);
+            self.piece_of_slot.resize(self.slots.len(), index);
+        }
+        Ok(())
+    }
+
+    fn count_pairs(&mut self) {
+        for at in 1..self.slots.len().saturating_sub(1) {
+            let (left, right) = (self.slots[at], self.slots[at + 1]);
+            if left == NONE || right == NONE {
+                continue;
+            }
+            let count = self.counts[self.piece_of_slot[at] as usize];
+            let (entry, is_new) = self.pairs.entry(pair(left, right));
+            self.pairs.counts[entry] += count;
+            if is_new {
+                self.places.push(Vec::new());
+            }
+            // Until the first merge the list of a pair has the number of the pair.
+            self.places[entry].push(at as u32);
+        }
+        let keys = self.pairs.keys.iter().zip(&self.pairs.counts).zip(0u32..);
+        self.heap = keys
+            .map(|((&key, &count), list)| (count, Reverse(key), list))
+            .collect();
+    }
+
+    fn merge_all(&mut self) {
+        while self.model.vocab.len() < self.options.vocab_size {
+            let Some((count, Reverse(key), list)) = self.heap.pop() else {
+                break;
+            };
+            let (entry, _) = self.pairs.entry(key);
+            let now = self.pairs.counts[entry];
+            if now != count {
+                self.heap.push((now, Reverse(key), list));
+                continue;
+            }
+            if count < 1 || (count as u64) < self.options.min_frequency {
+                break;
+            }
+            let places = std::mem::take(&mut self.places[list as usize]);
+            let (left, right) = ((key >> 32) as u32, key as u32);
+            let joined = [self.model.vocab.token(left), self.model.vocab.token(right)].concat();
+            if self.forbidden.contains(&joined) {
+                continue;
+            }
+            let new = self.token(&joined);
+            self.model.left.push(left);
+            self.model.right.push(right);
+            self.merge(left, right, new, &places);
+            self.update_neighbors(left, right, new);
+        }
+    }
+
+    /// The id of a token, a new one unless some other merge made the same bytes before.
+    fn token(&mut self, bytes: &[u8]) -> u32 {
+        if let Some(known) = self.index.find(&self.model.vocab, bytes) {
+            return known;
+        }
+        let id = self.model.vocab.push(bytes);
+        self.index.insert(&self.model.vocab, id);
+        id
+    }
+
+    /// Replaces (left, right) by `new` at the places where it still stands, from left to right.
+    fn merge(&mut self, left: u32, right: u32, new: u32, places: &[u32]) {
+        let length = |symbol: u32| self.model.vocab.token(symbol).len();
+        let (left_length, right_length) = (length(left), length(right));
+        for side in &mut self.sides {
+            side.slot_of.resize(self.model.vocab.len(), NONE);
+        }
+        let slots = &mut self.slots[..];
+        for &place in places {
+            let at = place as usize;
+            let middle = at + left_length;
+            // A place that changed may lie so that the right half would begin beyond the array.
+            if slots[at] != left || slots.get(middle) != Some(&right) {
+                continue;
+            }
+            let end = middle + right_length;
+            let count = self.counts[self.piece_of_slot[at] as usize];
+            let (before, after) = (slots[at - 1], slots[end]);
+            if before != NONE {
+                let start = at - self.model.vocab.token(before).len();
+                self.sides[0].note(before, count, start as u32);
+            }
+            if after != NONE {
+                self.sides[1].note(after, count, place);
+            }
+            slots[middle] = NONE;
+            slots[at] = new;
+            slots[end - 1] = new;
+        }
+    }
+
+    /// (before, left) and (right, after) became (before, new) and (new, after).
+    fn update_neighbors(&mut self, left: u32, right: u32, new: u32) {
+        let new_length = self.model.vocab.token(new).len();
+        let limit = self.options.max_token_length.unwrap_or(usize::MAX);
+        let mut touched = Vec::new();
+        for (is_after, side) in [false, true].into_iter().zip(&mut self.sides) {
+            for Met {
+                symbol,
+                count,
+                places,
+            } in side.met.drain(..)
+            {
+                side.slot_of[symbol as usize] = NONE;
+                let (old, key) = if is_after {
+                    (pair(right, symbol), pair(new, symbol))
+                } else {
+                    (pair(symbol, left), pair(symbol, new))
+                };
+                if let Some(entry) = self.pairs.find(old) {
+                    self.pairs.counts[entry] -= count;
+                }
+                if self.model.vocab.token(symbol).len() + new_length < limit {
+                    let (entry, _) = self.pairs.entry(key);
+                    self.pairs.counts[entry] += count;
+                    touched.push((key, entry, places));
+                }
+            }
+        }
+        // Only now are the counts of the new pairs complete: (new, new) may have been met on both sides.
+        touched.sort_by_key(|(key, ..)| *key);
+        touched.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.2.append(&mut next.2);
+                kept.2.sort_unstable();
+            }
+            same
+        });
+        for (key, entry, places) in touched {
+            let count = self.pairs.counts[entry];
+            if count > 0 {
+                self.heap
+                    .push((count, Reverse(key), self.places.len() as u32));
+                self.places.push(places);
+            }
+        }
+    }
+}
+
+/// The bytes that text would need to spell each special token, where it can.
+fn check_special_tokens(tokens: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+    let characters: Vec<char> = byte_order()
+        .zip(0..)
+        .map(|(byte, rank)| byte_character(byte, rank))
+        .collect();
+    let bytes: Vec<u8> = byte_order().collect();
+    let mut spelled = Vec::new();
+    for (place, token) in tokens.iter().enumerate() {
+        let refuse = |reason| {
+            Err(Error::SpecialToken {
+                token: token.clone(),
+                reason,
+            })
+        };
+        if token.is_empty() {
+            return refuse("is empty");
+        }
+        if tokens[..place].contains(token) {
+            return refuse("is given twice");
+        }
+        let byte_of = |c| {
+            characters
+                .iter()
+                .position(|&known| known == c)
+                .map(|rank| bytes[rank])
+        };
+        if let Some(spelling) = token.chars().map(byte_of).collect::<Option<Vec<u8>>>() {
+            if spelling.len() == 1 {
+                return refuse("is the name of a single byte in tokenizer files");
+            }
+            spelled.push(spelling);
+        }
+    }
+    Ok(spelled)
+}
+
+/// The character that stands for a byte in tokenizer files; `rank` is its place in [`byte_order`].
+fn byte_character(byte: u8, rank: u32) -> char {
+    const PRINTABLE: u32 = 188;
+    if rank < PRINTABLE {
+        char::from(byte)
+    } else {
+        char::from_u32(0x100 + rank - PRINTABLE).unwrap_or(' ')
+    }
+}
+
+#[inline(always)]
+fn pair(left: u32, right: u32) -> u64 {
+    u64::from(left) << 32 | u64::from(right)
+}
+
+/// 64-bit counts by pair: an open-addressing table of entry numbers, the entries in order of arrival.
+struct PairCounts {
+    table: Vec<u32>,
+    keys: Vec<u64>,
+    counts: Vec<i64>,
+}
+
+impl PairCounts {
+    fn new() -> Self {
+        Self {
+            table: vec![NONE; 1 << 12],
+            keys: Vec::new(),
+            counts: Vec::new(),
+        }
+    }
+
+    #[inline(always)]
+    fn slot(&self, key: u64) -> usize {
+        let mask = self.table.len() - 1;
+        let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask;
+        while self.table[at] != NONE && self.keys[self.table[at] as usize] != key {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    #[inline(always)]
+    fn find(&self, key: u64) -> Option<usize> {
+        let entry = self.table[self.slot(key)];
+        (entry != NONE).then_some(entry as usize)
+    }
+
+    /// The entry of a pair, and whether it was made just now, with count 0.
+    #[inline(always)]
+    fn entry(&mut self, key: u64) -> (usize, bool) {
+        let mut slot = self.slot(key);
+        if self.table[slot] != NONE {
+            return (self.table[slot] as usize, false);
+        }
+        if (self.keys.len() + 1) * 2 > self.table.len() {
+            self.table = vec![NONE; self.table.len() * 4];
+            for entry in 0..self.keys.len() {
+                let slot = self.slot(self.keys[entry]);
+                self.table[slot] = entry as u32;
+            }
+            slot = self.slot(key);
+        }
+        self.table[slot] = self.keys.len() as u32;
+        self.keys.push(key);
+        self.counts.push(0);
+        (self.keys.len() - 1, true)
+    }
+}
