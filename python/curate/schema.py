@@ -82,9 +82,10 @@ TOKENS_16 = pa.schema(
 )
 TOKENS_32 = TOKENS_16.set(1, TOKENS_16.field("tokens").with_type(pa.large_list(pa.uint32())))
 
-# A step that drops a row fills these; the run layer splits, counts and records, and removes the columns.
+# A step that drops or marks a row fills these; the run layer splits, counts and records, and removes the columns.
 VERDICT = pa.schema(
     [
+        pa.field("reject_action", pa.string()),  # null stands for drop; mark keeps the row
         pa.field("reject_rule", pa.string()),
         pa.field("reject_value", pa.float64()),
         pa.field("reject_limit", pa.float64()),
@@ -100,6 +101,7 @@ MARK = pa.schema(
         pa.field("rule", pa.string()),
         pa.field("value", pa.float64()),
         pa.field("limit", pa.float64()),
+        pa.field("detail", pa.string()),
         pa.field("span_start", pa.int64()),
         pa.field("span_end", pa.int64()),
     ]

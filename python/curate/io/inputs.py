@@ -91,6 +91,11 @@ class TaskInput:
         return sum(s.size for s in self.slices)
 
 
+def reads_raw(slices: tuple[Slice, ...]) -> bool:
+    """Whether these slices hold crawl records, which need `extract` before anything else."""
+    return any(piece.format == "warc" for piece in slices)
+
+
 def list_files(inputs: Sequence[InputSettings]) -> list[InputFile]:
     """Every file of every input, sorted within its input; ConfigError where an input matches nothing."""
     files: list[InputFile] = []
@@ -127,6 +132,8 @@ def _list_input(entry: InputSettings) -> list[InputFile]:
         found, root = [path], path.rpartition("/")[0]
     if entry.root is not None:
         root = fsspec.core.url_to_fs(os.path.expandvars(os.path.expanduser(entry.root)))[1].rstrip("/")
+    if entry.format != "auto" and len(found) > 1:  # of a folder's files, those that look like it, if any do
+        found = [name for name in found if _format(name) == entry.format] or [n for n in found if not _format(n)]
     files = []
     for name in found:
         rel = name[len(root) :].lstrip("/") if name.startswith(root) else name

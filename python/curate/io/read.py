@@ -99,11 +99,6 @@ def read(task: TaskInput, counts: ReadCounts) -> Iterator[pa.RecordBatch]:
         counts.bytes += piece.size
 
 
-def reads_raw(slices: tuple[Slice, ...]) -> bool:
-    """Whether these slices hold crawl records, which need `extract` before anything else."""
-    return any(piece.format == "warc" for piece in slices)
-
-
 # -- lines and text ------------------------------------------------------------------------------------------
 
 
@@ -159,6 +154,9 @@ def _read_jsonl(piece: Slice, counts: ReadCounts) -> Iterator[pa.RecordBatch]:
         counts.warnings.append(f"{piece.rel}: keys that are not carried on: {', '.join(sorted(ignored))}")
 
 
+_REPLACED = {
+    "reject_action": "mark", "reject_rule": "read.invalid_utf8", "reject_detail": "invalid bytes became U+FFFD"
+}  # fmt: skip
 _JSON_KEYS = ("doc_id", "url", "crawled_at", "text", "synthetic", "lang", "lang_score", "quality_score")
 _ALIASES = {"id": "record_id", "timestamp": "crawled_at", "date": "crawled_at"}
 
@@ -197,7 +195,7 @@ def _document_row(base: dict[str, Any], fields: dict[str, Any], ignored: set[str
     row = dict(base)
     row["text"], replaced = valid_text(fields["text"])
     if replaced or row.pop("invalid_utf8", False):
-        row["reject_detail"] = "invalid UTF-8 was replaced by U+FFFD"
+        row |= _REPLACED
     for key in _JSON_KEYS:
         if key == "text" or fields.get(key) is None:
             continue
@@ -260,7 +258,7 @@ def _read_text(piece: Slice, counts: ReadCounts) -> Iterator[pa.RecordBatch]:
     else:
         row["text"] = data.decode("utf-8-sig", "replace")
         if "\ufffd" in row["text"] and b"\xef\xbf\xbd" not in data:
-            row["reject_detail"] = "invalid UTF-8 was replaced by U+FFFD"
+            row |= _REPLACED
     batcher.add(row, len(data))
     yield batcher.take()
 

@@ -1,0 +1,287 @@
+"""The `curate` command. Stage commands and their options are generated from the stages' settings.
+
+Nothing heavy is imported until a command needs it: `curate --help` answers within 0.3 s.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import click
+
+from curate.errors import ConfigError, CurateError
+from curate.stages import STAGES
+
+EXIT_PARTIAL = 1
+
+
+class Commands(click.Group):
+    """Recipe commands and one command a stage; a stage's module is imported when its command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *(entry.name.replace("_", "-") for entry in STAGES)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        found = super().get_command(ctx, name)
+        if found is None and name.replace("-", "_") in {entry.name for entry in STAGES}:
+            return stage_command(name.replace("-", "_"))
+        return found
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            from curate.config import suggest
+
+            raise ConfigError(f'no command is named "{args[0]}"{suggest(args[0], [c.replace("-", "_") for c in self.list_commands(ctx)])}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Runs"):
+            names = super().list_commands(ctx)
+            formatter.write_dl([(name, self.commands[name].get_short_help_str(60)) for name in names])
+        with formatter.section("Stages, in pipeline order"):
+            formatter.write_dl([(entry.name.replace("_", "-"), entry.summary) for entry in STAGES])
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+@click.version_option(package_name="curate-train", prog_name="curate")
+def cli() -> None:
+    """From a web crawl to clean, deduplicated, tokenized training data.
+
+    A recipe names inputs and steps:
+
+    \b
+        curate run pipelines/default.yaml --input crawl/ --out run/
+        curate why 3f2a... --out run/      why a document was dropped
+        curate status run/                 how far a run is
+
+    Every stage is a command of its own, too: curate normalize docs.jsonl --out o/
+    """
+
+
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that runs something."""
+    options = [
+        click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run; the same command continues it."),
+        click.option("--workers", type=click.IntRange(1), default=None, help="Worker processes.  [default: one a core]"),
+        click.option("--limit", type=click.IntRange(1), default=None, help="Read at most this many documents, spread over the inputs."),
+        click.option("--update", is_flag=True, help="Go ahead where the folder holds another recipe's run."),
+        click.option("--executor", default="local", show_default=True, help="Where tasks run."),
+        click.option("--json", "as_json", is_flag=True, help="Print the funnel as JSON."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@cli.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--input", "inputs", multiple=True, metavar="[SOURCE=]PATH", help="Read this instead of the recipe's inputs; may be repeated.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting, for example near_dedup.bands=20.")
+@run_options
+def run(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], **options: Any) -> None:
+    """Run RECIPE, or continue it where it stopped.
+
+    What is done already is not done again; after a change of the recipe,
+    --update runs again only what depends on the change.
+    """
+    from curate.run.recipe import load_recipe
+
+    execute(load_recipe(recipe, inputs=inputs, assignments=assignments, limit=options["limit"]), **options)
+
+
+@cli.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--input", "inputs", multiple=True, metavar="[SOURCE=]PATH", help="As for run.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="As for run.")
+@click.option("--limit", type=click.IntRange(1), default=None, help="As for run.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], limit: int | None, as_json: bool) -> None:
+    """Show what RECIPE would do: passes, tasks, estimates. Runs nothing."""
+    from curate.report import terminal
+    from curate.run.driver import prepare
+    from curate.run.inspect import estimate
+    from curate.run.recipe import load_recipe
+
+    made, files = prepare(load_recipe(recipe, inputs=inputs, assignments=assignments, limit=limit))
+    facts = estimate(made, files)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    click.echo(f"{facts['files']:,} input files, {terminal.size(facts['input_bytes'])}, {facts['partitions']} partitions\n")
+    rows = [[p["pass"], p["shape"], p["tasks"], "yes" if p["documents_kept"] else ""] for p in facts["passes"]]
+    click.echo(terminal.table(["pass", "shape", "tasks", "documents stay"], rows, left=2))
+    click.echo(
+        "\n" + terminal.wrap(
+            f"Estimates: about {terminal.size(facts['disk_bytes'])} on disk while it runs, "
+            f"about {terminal.size(facts['memory_bytes_a_worker'])} of memory a worker."
+        )
+    )  # fmt: skip
+
+
+@cli.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(out: Path, as_json: bool) -> None:
+    """Show how far the run in OUT is, and what is missing."""
+    from curate.report import terminal
+    from curate.run.inspect import progress_of
+
+    facts = progress_of(out)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    rows = [[p["pass"], p["done"], p["tasks"], terminal.count(p["rows_out"])] for p in facts["passes"]]
+    click.echo(terminal.table(["pass", "done", "of", "rows out"], rows))
+    click.echo(f"\n{facts['summary']}")
+
+
+@cli.command()
+@click.argument("document")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def why(document: str, out: Path, as_json: bool) -> None:
+    """Say what became of DOCUMENT: a doc_id (or its beginning), or a URL."""
+    from curate.report import terminal
+    from curate.run.inspect import explain, story
+
+    found = explain(out, document)
+    if as_json:
+        click.echo(json.dumps(found, indent=1, default=str))
+        return
+    click.echo(terminal.wrap(story(found)))
+
+
+@cli.command()
+@click.argument("out", type=click.Path(path_type=Path))
+def clean(out: Path) -> None:
+    """Remove the temporary files that interrupted tasks left in OUT."""
+    from curate.run.driver import remove_leftovers
+
+    if not out.is_dir():
+        raise ConfigError(f"{out}: no such folder")
+    found = remove_leftovers(out)
+    click.echo(f"removed {len(found)} temporary file{'s' if len(found) != 1 else ''} from {out}")
+
+
+def execute(recipe: Any, *, out: Path, workers: int | None, limit: int | None, update: bool, executor: str, as_json: bool) -> None:
+    """Run a resolved recipe and print its funnel; the exit code says whether all went well."""
+    from curate.report import terminal
+    from curate.report.progress import Progress
+    from curate.run import driver
+
+    with Progress(out) as watcher:
+        outcome = driver.run(
+            recipe, out, workers=workers or os.cpu_count() or 1, executor=executor, update=update, watcher=watcher
+        )
+        for text in [*outcome.warnings, *map(str, outcome.failures)]:
+            watcher.log(text)
+    data = json.loads((out / "funnel.json").read_bytes())
+    if as_json:
+        click.echo(json.dumps({**data, "ran": outcome.ran, "warnings": outcome.warnings}, indent=1))
+    else:
+        click.echo(terminal.funnel(data))
+        for line in filter(None, [terminal.reader(data)]):
+            click.echo("\n" + terminal.wrap(line))
+        ran, current = sum(outcome.ran.values()), sum(outcome.current.values())
+        click.echo(f"\n{ran} tasks ran, {current} were up to date; documents in {out}/documents")
+    for warning in outcome.warnings[:20]:
+        click.echo(terminal.wrap(f"warning: {warning}"), err=True)
+    if outcome.failures:
+        for failure in outcome.failures[:20]:
+            click.echo(terminal.wrap(f"error: {failure}"), err=True)
+        n = len(outcome.failures)
+        click.echo(terminal.wrap(f"{n} task{'s' if n > 1 else ''} failed; the same command tries {'them' if n > 1 else 'it'} again."), err=True)
+        raise SystemExit(EXIT_PARTIAL)
+
+
+# -- stage commands ------------------------------------------------------------------------------------------
+
+
+def stage_command(name: str) -> click.Command:
+    """`curate NAME INPUT… --out DIR`, with an option for every setting of the stage."""
+    from curate import stages
+
+    stage = stages.load(name)
+    fields = stage.config.model_fields
+
+    def invoke(inputs: Sequence[str], source: str, input_format: str, **options: Any) -> None:
+        from curate.config import validate
+        from curate.io.inputs import InputSettings
+        from curate.run.recipe import single_stage
+
+        given = {key: options.pop(key) for key in list(fields)}
+        config = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items() if value not in (None, ())}
+        entries = [validate(InputSettings, {"path": path, "source": source, "format": input_format}) for path in inputs]
+        execute(single_stage(name, config, entries, options["limit"]), **options)
+
+    command: Any = click.command(name.replace("_", "-"), context_settings=CONTEXT, help=_stage_help(stage))
+    for key, field in reversed(fields.items()):
+        invoke = _option(key, field)(invoke)
+    invoke = run_options(invoke)
+    invoke = click.option("--source", default="main", show_default=True, help="Mixing domain of the documents.")(invoke)
+    formats = click.Choice(["auto", "warc", "wet", "jsonl", "parquet", "text"])
+    invoke = click.option("--format", "input_format", type=formats, default="auto", show_default=True, help="How to read the inputs.")(invoke)
+    invoke = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")(invoke)
+    made: click.Command = command(invoke)
+    return made
+
+
+def _stage_help(stage: Any) -> str:
+    module = sys.modules[f"curate.stages.{stage.name}"]
+    text = (module.__doc__ or stage.summary).partition(":")[2].strip()
+    return f"{stage.summary}\n\n{text[:1].upper()}{text[1:]}\n\nINPUT: files, globs, folders, URLs, or the folder of another run."
+
+
+def _option(key: str, field: Any) -> Callable[[Any], Any]:
+    """The option of one setting; values are checked by the settings class, so that the words are the same."""
+    unit = (field.json_schema_extra or {}).get("unit")
+    default = field.default
+    shown = "" if default in (None, [], {}) or repr(default) == "PydanticUndefined" else f"  [default: {_show(default)}]"
+    text = f"{field.description[:1].upper()}{field.description[1:]}{f', in {unit}' if unit else ''}.{shown}"
+    flag = f"--{key.replace('_', '-')}"
+    kinds = [k for k in (get_args(field.annotation) or (field.annotation,)) if k is not type(None)]
+    if field.annotation is bool:
+        return click.option(f"{flag}/--no-{key.replace('_', '-')}", key, default=None, help=text)
+    if get_origin(field.annotation) is list:
+        return click.option(flag, key, multiple=True, metavar="TEXT", help=text + "  May be repeated.")
+    literal = kinds and all(isinstance(k, str) for k in kinds)
+    metavar = "|".join(kinds) if literal else {int: "N", float: "X"}.get(kinds[0], "TEXT")
+    return click.option(flag, key, default=None, metavar=metavar, help=text)
+
+
+def _show(default: Any) -> str:
+    return {True: "yes", False: "no"}.get(default, str(default)) if isinstance(default, bool) else str(default)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: every failure a person can act on is one message and an exit code (errors.py)."""
+    raise SystemExit(guarded(cli, "curate", arguments))
+
+
+def guarded(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code, having worded the failure on stderr."""
+    from curate.report.terminal import wrap
+
+    try:
+        command.main(arguments, prog_name=name, standalone_mode=False)
+        return 0
+    except CurateError as error:
+        click.echo(wrap(f"error: {error}"), err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(wrap(f"error: {error.format_message()}"), err=True)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nstopped; the same command continues", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 1

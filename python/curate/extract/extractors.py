@@ -1,0 +1,104 @@
+"""Main-content extractors by name: page bytes and declared charset in, plain text out. Run in the sandbox.
+
+cascade: trafilatura's fast mode, or resiliparse's main content where the former found less than a quarter of
+it. On WCXB (2,008 pages) that is F1 .828 dev / .864 test against .823 / .863 for trafilatura's default mode,
+at 1.3 times its speed, and it repairs forums (.565 -> .80).
+"""
+
+import re
+from collections.abc import Callable
+
+MAX_DEPTH = 1000  # resiliparse's main content is quadratic in nesting: 2.6 s at 10,000, 89 s at 40,000
+MAX_ELEMENTS = 20_000  # trafilatura takes seconds from here on
+CASCADE_SHARE = 0.25
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)([^>]*)>")
+_VOID = frozenset("area base br col embed hr img input link meta source track wbr p li td tr th dt dd option".split())
+
+
+def decode(page: bytes, charset: str | None) -> str:
+    """The page as text: by byte order mark, else the declared charset where it fits, else meta tags and detection."""
+    from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5
+
+    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if page.startswith(mark):
+            return page.decode(encoding, "replace")
+    if charset:
+        try:
+            return page.decode(map_encoding_to_html5(charset) or charset)
+        except (UnicodeDecodeError, LookupError):
+            pass
+    return str(bytes_to_str(page, detect_encoding(page, from_html_meta=True), errors="replace"))
+
+
+def trafilatura(page: bytes, charset: str | None = None) -> str:
+    return _trafilatura(decode(page, charset), fast=False)
+
+
+def trafilatura_precision(page: bytes, charset: str | None = None) -> str:
+    return _trafilatura(decode(page, charset), fast=False, favor_precision=True)
+
+
+def resiliparse(page: bytes, charset: str | None = None) -> str:
+    html = decode(page, charset)
+    return _resiliparse(html, main=_depth(html) <= MAX_DEPTH)
+
+
+def cascade(page: bytes, charset: str | None = None) -> str:
+    html = decode(page, charset)
+    rich = _resiliparse(html, main=_depth(html) <= MAX_DEPTH)
+    if len(re.findall(r"<(?:p|tr|li)\b", html, re.IGNORECASE)) > MAX_ELEMENTS:
+        return rich
+    fast = _trafilatura(html, fast=True)
+    return rich if len(fast) < CASCADE_SHARE * len(rich) else fast
+
+
+def plain(page: bytes, charset: str | None = None) -> str:
+    """For text/plain: the text as it is."""
+    return decode(page, charset)
+
+
+EXTRACTORS: dict[str, Callable[..., str]] = {
+    "cascade": cascade,
+    "trafilatura": trafilatura,
+    "trafilatura-precision": trafilatura_precision,
+    "resiliparse": resiliparse,
+}
+
+
+def extract(page: bytes, *, extractor: str, charset: str | None = None) -> str:
+    """The sandbox's entry: one of EXTRACTORS, or `plain`."""
+    function = plain if extractor == "plain" else EXTRACTORS[extractor]
+    return function(page, charset)
+
+
+def _trafilatura(html: str, *, fast: bool, favor_precision: bool = False) -> str:
+    import trafilatura as library
+
+    text = library.extract(
+        html,
+        fast=fast,
+        favor_precision=favor_precision,
+        include_comments=False,
+        include_tables=True,
+        deduplicate=False,  # its deduplication remembers other pages: output would depend on order
+    )
+    return text or ""
+
+
+def _resiliparse(html: str, *, main: bool) -> str:
+    from resiliparse.extract.html2text import extract_plain_text
+
+    return str(extract_plain_text(html, main_content=main, alt_texts=False, preserve_formatting=True))
+
+
+def _depth(html: str) -> int:
+    """An upper estimate of the nesting depth; elements whose end tag may be left out do not count."""
+    depth = deepest = 0
+    for match in _TAG.finditer(html):
+        end, name, rest = match.groups()
+        if name.lower() in _VOID or rest.endswith("/"):
+            continue
+        depth += -1 if end else 1
+        deepest = max(deepest, depth)
+    return deepest

@@ -1,0 +1,40 @@
+"""The stages, in pipeline order. A stage is imported when it is used: `curate --help` needs only this table."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from curate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from curate.stages.protocol import Stage
+
+
+class Entry(NamedTuple):
+    name: str
+    summary: str
+
+
+STAGES = (
+    Entry("extract", "Main text out of HTML pages."),
+    Entry("normalize", "Unicode, control characters, line ends and white space."),
+    Entry("langid", "Identify the language; keep the ones listed."),
+    Entry("filter", "Heuristic quality rules, by preset."),
+    Entry("redact", "Replace e-mail and public IP addresses."),
+    Entry("exact_dedup", "Keep one of identical texts (SHA-256)."),
+    Entry("near_dedup", "Keep one of near-identical texts (MinHash)."),
+    Entry("holdout", "Set a share aside for evaluation, by cluster."),
+    Entry("decontaminate", "Drop documents that hold benchmark items."),
+    Entry("train_tokenizer", "Train a byte-level BPE tokenizer."),
+    Entry("tokenize", "Encode documents into token shards."),
+    Entry("mix", "Plan how sources are mixed for training."),
+)
+
+
+def load(name: str) -> "Stage":
+    """The stage of that name; ConfigError with the nearest known one where there is none."""
+    if name not in {entry.name for entry in STAGES}:
+        from curate.config import suggest
+
+        raise ConfigError(f'no stage is named "{name}"{suggest(name, [entry.name for entry in STAGES])}')
+    stage: "Stage" = import_module(f"curate.stages.{name}").STAGE
+    return stage

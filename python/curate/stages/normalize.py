@@ -1,0 +1,63 @@
+"""normalize: one way to write the same text, keeping paragraphs and the indentation of code.
+
+NFC; line ends become \\n; control characters, byte order marks, soft hyphens and zero-width spaces go (the
+joiners U+200C and U+200D stay: Persian, Indic scripts and emoji need them); no-break and typographic spaces
+become plain ones; white space at line ends goes, as do empty lines at both ends; more than `max_blank_lines`
+empty lines in a row become that many. Spaces inside a line stay as they are: they align code and tables.
+"""
+
+import re
+import unicodedata
+
+import pyarrow as pa
+
+from curate.config import Settings, setting
+from curate.stages.protocol import Phase, Side, Stage, with_column, with_verdict
+
+
+class Normalize(Settings):
+    max_blank_lines: int = setting(2, "empty lines in a row that stay", ge=1)
+
+
+_LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_REMOVED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff\ufdd0-\ufdef\ufffe\uffff]")
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_TRAILING = re.compile("[ \t]+$", re.MULTILINE)
+_EDGES = re.compile(r"\A(?:[ \t]*\n)+|\n+\Z")
+
+
+class State:
+    def __init__(self, config: Normalize) -> None:
+        self.blank = re.compile("\n{%d,}" % (config.max_blank_lines + 2))
+        self.lines = "\n" * (config.max_blank_lines + 1)
+
+
+def open_state(config: Normalize, side: Side) -> State:
+    return State(config)
+
+
+def normalize(text: str, state: State) -> str:
+    """The text in its one form; normalizing that again changes nothing."""
+    text = _LINE_ENDS.sub("\n", text)
+    text = _REMOVED.sub("", text)
+    text = _SPACES.sub(" ", text)
+    if not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", text)
+    text = _TRAILING.sub("", text)
+    text = _EDGES.sub("", text)
+    return state.blank.sub(state.lines, text)
+
+
+def apply(batch: pa.RecordBatch, state: State) -> pa.RecordBatch:
+    texts = [normalize(text, state) for text in batch.column("text").to_pylist()]
+    batch = with_column(batch, "text", pa.array(texts, pa.large_string()))
+    return with_verdict(batch, [None if text.strip() else "normalize.empty" for text in texts], 0.0, 1.0)
+
+
+STAGE = Stage(
+    name="normalize",
+    version=1,
+    summary="Unicode, control characters, line ends and white space.",
+    config=Normalize,
+    phases=(Phase("apply", "each", open=open_state, apply=apply),),
+)
