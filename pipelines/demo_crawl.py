@@ -219,9 +219,7 @@ def wait_until_open(port: int, child: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
-    how = (
-        f"is silent after {START_SECONDS:g} s" if child.poll() is None else f"ended with code {child.poll()}"
-    )
+    how = f"is silent after {START_SECONDS:g} s" if child.poll() is None else f"ended with code {child.poll()}"
     by_hand = f"{sys.executable} -m pydoc -p {port}"
     raise CurateError(f"Python's documentation server on port {port} {how}; try it by hand: {by_hand}")
 

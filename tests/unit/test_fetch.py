@@ -1,0 +1,480 @@
+"""`curate fetch` against servers on loopback that behave, misbehave and mislead."""
+
+import base64
+import gzip
+import hashlib
+import http.server
+import io
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from curate import fetch as module
+from curate.config import validate
+from curate.errors import ConfigError, CurateError, DataError
+from curate.fetch import FetchSettings, FetchSummary, fetch
+from fastwarc.warc import ArchiveIterator as FastIterator
+from fastwarc.warc import WarcRecordType
+from warcio.archiveiterator import ArchiveIterator
+
+HTML = b"Content-Type: text/html; charset=utf-8\r\n"
+BINARY = bytes(range(256)) * 40
+
+
+def page(body: bytes, head: bytes = HTML, status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (status, head, len(body), body)
+
+
+def links(*targets: str) -> bytes:
+    return page("".join(f'<p><a class=x href="{target}">to {target}</a>' for target in targets).encode())
+
+
+def redirect(target: str) -> bytes:
+    return page(b"", b"Location: %s\r\n" % target.encode(), b"302 Found")
+
+
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"1e\r\n<a href='/docs/from-chunked'>x\r\n4;note=1\r\n</a>\r\n0\r\nTrailer: 1\r\n\r\n"
+)
+ZIPPED = gzip.compress(b"<a href=/docs/from-gzip>x</a>" + b"<p>more</p>" * 500, mtime=0)
+SITE: dict[str, Any] = {
+    "/docs/": links(
+        "a.html#part", "/docs/b.html?x=1&amp;y=2", "gone", "chunked", "gzip", "image.png", "loop/1", "early",
+        "old", "busy", "interim", "skip/me", "/other/", "mailto:x@example.org", "http://[bad/",
+        "umlaut-ü", "huge",
+    ),
+    "/docs/a.html": page(b"<base href='/docs/deep/'><iframe src = frame.html></iframe><A HREF=/docs/a.html>"),
+    "/docs/b.html?x=1&y=2": links("/docs/"),
+    "/docs/gone": page(b"<a href=/docs/never>no</a>", status=b"404 Not Found"),
+    "/docs/chunked": CHUNKED,
+    "/docs/gzip": page(ZIPPED, HTML + b"Content-Encoding: gzip\r\n"),
+    "/docs/image.png": page(BINARY, b"Content-Type: image/png\r\n"),
+    "/docs/loop/1": redirect("2"),
+    "/docs/loop/2": redirect("1"),
+    "/docs/early": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 100\r\n\r\nnot as long",
+    "/docs/old": redirect("new"),
+    "/docs/new": b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<p>until the connection ends",
+    "/docs/interim": b"HTTP/1.1 100 Continue\r\n\r\n" + page(b"after an interim answer"),
+    "/docs/umlaut-%C3%BC": page(b"<p>encoded"),
+    "/docs/huge": b"HTTP/1.1 200 OK\r\n" + HTML + b"\r\n<a href=found>" + b"x" * 500_000 + b"<a href=cut>",
+    "/docs/found": page(b"found"),
+    "/docs/from-chunked": page(b"found"),
+    "/docs/from-gzip": page(b"found"),
+    "/docs/deep/frame.html": page(b"found"),
+    "/docs/busy": [page(b"", status=b"503 Busy"), page(b"free again")],
+    "/moved": redirect("/docs/"),
+}  # fmt: skip
+
+
+class Server(socket.socket):
+    """Answers every path with the bytes of the site and closes; a list gives its items in turn."""
+
+    def __init__(self, site: dict[str, Any]) -> None:
+        super().__init__()
+        self.site = {path: list(item) if isinstance(item, list) else item for path, item in site.items()}
+        self.asked: list[str] = []
+        self.bind(("127.0.0.1", 0))
+        self.listen(64)
+        self.root = f"http://127.0.0.1:{self.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection = self.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                piece = connection.recv(4096)
+                if not piece:
+                    return
+                request += piece
+            path = request.split()[1].decode()
+            self.asked.append(path)
+            answer = self.site.get(path, page(b"nothing here", status=b"404 Not Found"))
+            if isinstance(answer, list):
+                answer = answer.pop(0) if len(answer) > 1 else answer[0]
+            try:
+                if callable(answer):
+                    answer(connection)
+                else:
+                    connection.sendall(answer)
+            except OSError:
+                pass  # the client has heard enough
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(SITE) as running:
+        yield running
+        running.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+
+
+def settings(**values: Any) -> FetchSettings:
+    return validate(FetchSettings, {"timeout": 2.0, "max_bytes": 300_000, **values})
+
+
+def responses(summary: FetchSummary) -> dict[str, tuple[Any, bytes]]:
+    """URL -> (WARC headers, raw HTTP message), in file order, as warcio reads them, all digests verified."""
+    found = {}
+    for path in summary.files:
+        with path.open("rb") as stream:
+            for record in ArchiveIterator(stream, check_digests="raise"):
+                record.raw_stream.read()
+        with path.open("rb") as stream:
+            for record in ArchiveIterator(stream, no_record_parse=True):
+                if record.rec_type == "response":
+                    url = record.rec_headers.get_header("WARC-Target-URI")
+                    found[url] = (record.rec_headers, record.raw_stream.read())
+    return found
+
+
+def paths(summary: FetchSummary) -> list[str]:
+    return [url.split("/", 3)[3] for url in responses(summary)]
+
+
+def test_everything_reachable_is_recorded_breadth_first_exactly_as_it_came(server: Server, tmp_path: Path) -> None:
+    summary = fetch(settings(exclude=["/skip/"]), [f"{server.root}/docs/"], tmp_path)
+    assert paths(summary) == [
+        "docs/", "docs/a.html", "docs/b.html?x=1&y=2", "docs/gone", "docs/chunked", "docs/gzip",
+        "docs/image.png", "docs/loop/1", "docs/old", "docs/busy", "docs/interim", "docs/umlaut-%C3%BC",
+        "docs/huge", "docs/deep/frame.html", "docs/from-chunked", "docs/from-gzip", "docs/loop/2", "docs/new",
+        "docs/found",
+    ]  # fmt: skip
+    for url, (_, message) in responses(summary).items():
+        sent = SITE[url.removeprefix(server.root)]
+        if url.endswith("huge"):
+            assert message == sent[:300_000]
+        elif url.endswith("interim"):
+            assert message == sent.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif url.endswith("busy"):
+            assert message == sent[1]
+        else:
+            assert message == sent
+    assert (summary.tried, summary.pages, summary.redirects, summary.truncated) == (20, 15, 3, 1)
+    assert summary.bytes == sum(len(message) for _, message in responses(summary).values())
+    assert summary.errors == [
+        (f"{server.root}/docs/gone", "HTTP status 404"),
+        (f"{server.root}/docs/early", "the connection ended before the page did"),
+    ]
+    assert server.asked.count("/docs/early") == 3, "a broken answer is worth two further tries"
+    assert "/docs/skip/me" not in server.asked and "/other/" not in server.asked
+
+
+def test_records_name_their_times_places_digests_and_each_other(server: Server, tmp_path: Path) -> None:
+    summary = fetch(settings(), [f"{server.root}/docs/chunked"], tmp_path)
+    with summary.files[0].open("rb") as stream:
+        records = [
+            (record.rec_type, record.rec_headers, record.raw_stream.read())
+            for record in ArchiveIterator(stream, no_record_parse=True)
+        ]
+    assert [kind for kind, _, _ in records] == ["warcinfo", "request", "response", "request", "response"]
+    (_, info, about), (_, request, asked), (_, response, message) = records[:3]
+    assert info.protocol == "WARC/1.1" and info.get_header("WARC-Filename") == "crawl-00000.warc.gz"
+    assert b"software: curate fetch\r\n" in about
+    assert asked.startswith(b"GET /docs/chunked HTTP/1.1\r\nHost: 127.0.0.1:") and asked.endswith(b"\r\n\r\n")
+    assert request.get_header("WARC-Concurrent-To") == response.get_header("WARC-Record-ID")
+    assert response.get_header("WARC-Concurrent-To") == request.get_header("WARC-Record-ID")
+    assert response.get_header("WARC-Warcinfo-ID") == info.get_header("WARC-Record-ID")
+    assert response.get_header("WARC-IP-Address") == "127.0.0.1"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", response.get_header("WARC-Date"))
+    payload = message[message.index(b"\r\n\r\n") + 4 :]
+    assert payload.startswith(b"1e\r\n"), "the payload is what travelled, chunks and all"
+    digest = base64.b32encode(hashlib.sha1(payload).digest()).decode()
+    assert response.get_header("WARC-Payload-Digest") == f"sha1:{digest}"
+    ids = [headers.get_header("WARC-Record-ID") for _, headers, _ in records]
+    assert len(set(ids)) == len(ids)
+
+
+def test_fastwarc_reads_every_record_and_finds_its_digests_true(server: Server, tmp_path: Path) -> None:
+    summary = fetch(settings(), [f"{server.root}/docs/"], tmp_path)
+    expected = len(paths(summary))
+    for verify in (False, True):
+        kinds = [
+            record.record_type
+            for record in FastIterator(str(summary.files[0]), parse_http=False, verify_digests=verify)
+        ]
+        assert kinds.count(WarcRecordType.response) == kinds.count(WarcRecordType.request) == expected
+    bodies = {}
+    for record in FastIterator(str(summary.files[0]), record_types=WarcRecordType.response, parse_http=False):
+        assert record.verify_block_digest(consume=False)
+        record.parse_http()
+        assert record.verify_payload_digest(consume=False)
+        bodies[record.headers["WARC-Target-URI"].removeprefix(server.root)] = record.reader.read()
+    assert bodies["/docs/image.png"] == BINARY
+    assert gzip.decompress(bodies["/docs/gzip"]) == gzip.decompress(ZIPPED)
+
+
+def test_a_page_too_long_is_cut_and_says_so(server: Server, tmp_path: Path) -> None:
+    summary = fetch(settings(max_bytes=5_000), [f"{server.root}/docs/huge"], tmp_path)
+    headers, message = responses(summary)[f"{server.root}/docs/huge"]
+    assert (len(message), headers.get_header("WARC-Truncated"), summary.truncated) == (5_000, "length", 1)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 16])
+def test_order_and_bytes_do_not_depend_on_threads_or_on_slow_answers(concurrency: int, tmp_path: Path) -> None:
+    def slow(connection: socket.socket) -> None:
+        time.sleep(0.15)
+        connection.sendall(links("child-of-slow"))
+
+    names = [f"p{number}" for number in range(30)]
+    site: dict[str, Any] = {f"/{name}": links(f"{name}-child") for name in names} | {
+        "/": links(*names),
+        "/p3": slow,
+    }
+    with Server(site) as server:
+        summary = fetch(settings(concurrency=concurrency, max_pages=45), [f"{server.root}/"], tmp_path)
+    children = ["child-of-slow" if name == "p3" else f"{name}-child" for name in names]
+    assert paths(summary) == ["", *names, *children[:14]]
+
+
+def test_a_server_that_hangs_or_drips_costs_its_timeout_and_no_more(tmp_path: Path) -> None:
+    def hang(connection: socket.socket) -> None:
+        time.sleep(3)
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + HTML + b"\r\n")
+        for _ in range(60):
+            connection.sendall(b"x")
+            time.sleep(0.05)
+
+    with Server({"/": links("hang", "drip", "fine"), "/hang": hang, "/drip": drip, "/fine": page(b"fine")}) as server:
+        began = time.monotonic()
+        summary = fetch(settings(timeout=0.2, retries=0), [f"{server.root}/"], tmp_path)
+        assert time.monotonic() - began < 2
+    assert paths(summary) == ["", "fine"]
+    words = "no bytes for 0.2 s, or no whole page within 0.8 s"
+    assert summary.errors == [(f"{server.root}/hang", words), (f"{server.root}/drip", words)]
+
+
+def test_a_host_that_keeps_failing_is_left_alone(tmp_path: Path) -> None:
+    names = [f"p{number}" for number in range(40)]
+    site = {"/": links(*names)} | {f"/{name}": b"this is not HTTP\r\n\r\n" for name in names}
+    with Server(site) as server:
+        summary = fetch(settings(retries=0, concurrency=1), [f"{server.root}/"], tmp_path)
+        assert len(server.asked) <= 1 + module.MAX_FAILURES + 4
+    assert len(summary.errors) == 40
+    assert "8 pages in a row failed" in summary.errors[-1][1]
+
+
+def test_a_redirect_that_never_ends_is_followed_ten_times(tmp_path: Path) -> None:
+    site = {f"/{number}": redirect(f"/{number + 1}") for number in range(50)}
+    with Server(site) as server:
+        summary = fetch(settings(), [f"{server.root}/0"], tmp_path)
+    assert paths(summary) == [str(number) for number in range(11)]
+    assert summary.errors == [(f"{server.root}/10", "its redirect would be number 11 in a row: '/11'")]
+
+
+def test_a_seed_that_moved_takes_the_scope_with_it_unless_one_was_given(server: Server, tmp_path: Path) -> None:
+    moved = fetch(settings(), [f"{server.root}/moved"], tmp_path / "free")
+    assert "docs/a.html" in paths(moved)
+    bound = fetch(settings(scope=[f"{server.root}/elsewhere/"]), [f"{server.root}/moved"], tmp_path / "bound")
+    assert paths(bound) == ["moved", "docs/"]
+
+
+def test_files_rotate_at_their_size_and_each_is_whole(server: Server, tmp_path: Path) -> None:
+    summary = fetch(settings(file_bytes=4_000, prefix="part"), [f"{server.root}/docs/"], tmp_path)
+    assert len(summary.files) > 3
+    assert sorted(tmp_path.iterdir()) == summary.files
+    assert summary.files[1].name == "part-00001.warc.gz"
+    assert len(paths(summary)) == summary.pages + summary.redirects + len(["gone", "skip/me"])
+    for path in summary.files:
+        with path.open("rb") as stream:
+            assert next(iter(ArchiveIterator(stream))).rec_type == "warcinfo"
+
+
+def test_two_fetches_of_the_same_pages_give_the_same_record_ids(server: Server, tmp_path: Path) -> None:
+    runs = [fetch(settings(), [f"{server.root}/docs/"], tmp_path / name) for name in ("one", "two")]
+    ids = [[headers.get_header("WARC-Record-ID") for headers, _ in responses(run).values()] for run in runs]
+    assert ids[0] == ids[1]
+
+
+def test_an_interruption_leaves_a_whole_file(server: Server, tmp_path: Path) -> None:
+    def interrupt(summary: FetchSummary) -> None:
+        if summary.pages == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(settings(), [f"{server.root}/docs/"], tmp_path, interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["crawl-00000.warc.gz"]
+    assert len(paths(FetchSummary(files=list(tmp_path.iterdir())))) == 3
+
+
+def test_a_killed_fetch_leaves_whole_records(tmp_path: Path) -> None:
+    def slow(connection: socket.socket) -> None:
+        time.sleep(0.05)
+        connection.sendall(page(b"a page"))
+
+    names = [f"p{number}" for number in range(200)]
+    with Server({"/": links(*names)} | {f"/{name}": slow for name in names}) as server:
+        code = f"from curate.fetch import *; fetch(FetchSettings(), ['{server.root}/'], {str(tmp_path)!r})"
+        child = subprocess.Popen([sys.executable, "-c", code])
+        while len(server.asked) < 20:
+            time.sleep(0.01)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    left = list(tmp_path.iterdir())
+    assert [path.name for path in left] == ["crawl-00000.warc.gz.part"], "an unfinished file has no final name"
+    assert len(paths(FetchSummary(files=left))) >= 10
+
+
+def test_a_full_disk_leaves_whole_records_and_says_so(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 2_000:
+                super().write(data[:7])  # as a disk does: a part fits
+                raise OSError(28, "No space left on device")
+            return super().write(data[:1_000])
+
+    monkeypatch.setattr(io, "FileIO", Full)
+    with pytest.raises(CurateError, match="cannot be written: No space left on device") as failure:
+        fetch(settings(), [f"{server.root}/docs/"], tmp_path)
+    assert failure.value.exit_code == 1
+    assert paths(FetchSummary(files=[tmp_path / "crawl-00000.warc.gz"]))
+
+
+def test_robots_txt_is_obeyed_and_the_host_given_its_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_is_loopback", lambda host: False)
+    rules = page(b"User-agent: curate-fetch\nDisallow: /secret\n\nUser-agent: *\nDisallow: /\n", b"")
+    site = {"/robots.txt": rules, "/": links("open", "secret/x"), "/open": page(b"open")}
+    with Server(site) as server:
+        began = time.monotonic()
+        summary = fetch(settings(delay=0.3), [f"{server.root}/"], tmp_path)
+        assert time.monotonic() - began > 0.3
+    assert paths(summary) == ["", "open"]
+    assert (summary.disallowed, summary.errors) == (1, [])
+    assert sorted(server.asked) == ["/", "/open", "/robots.txt"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "allowed"),
+    [(page(b"", status=b"404 No"), True), (page(b"", status=b"500 No"), False), (b"garbage\r\n\r\n", False)],
+)
+def test_a_robots_txt_that_is_missing_allows_and_one_that_fails_forbids(
+    answer: bytes, allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_is_loopback", lambda host: False)
+    with Server({"/robots.txt": answer, "/": page(b"here")}) as server:
+        if allowed:
+            assert fetch(settings(delay=0), [f"{server.root}/"], tmp_path).pages == 1
+        else:
+            with pytest.raises(DataError, match=r"robots\.txt forbids it"):
+                fetch(settings(delay=0), [f"{server.root}/"], tmp_path)
+
+
+def test_the_web_cannot_send_us_to_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server({"/": redirect("http://127.0.0.2:1/inside")}) as server:
+        monkeypatch.setattr(module, "_is_loopback", lambda host: host == "127.0.0.2")
+        summary = fetch(settings(delay=0), [f"{server.root}/"], tmp_path)
+    assert paths(summary) == [""] and summary.errors == []
+
+
+def test_nothing_fetched_is_an_error_that_names_the_cause(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        with pytest.raises(DataError, match=r"nothing could be fetched: .*connection refused") as failure:
+            fetch(settings(), [url], tmp_path)
+    assert failure.value.exit_code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_a_crawl_is_not_written_over(server: Server, tmp_path: Path) -> None:
+    fetch(settings(), [f"{server.root}/docs/found"], tmp_path)
+    with pytest.raises(ConfigError, match=r"crawl-00000\.warc\.gz: stands here already"):
+        fetch(settings(), [f"{server.root}/docs/found"], tmp_path)
+    fetch(settings(prefix="second"), [f"{server.root}/docs/found"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    ["example.org", "ftp://example.org/", "file:///etc/passwd", "http://user:secret@127.0.0.1/", "http://"],
+)
+def test_seeds_that_are_no_web_addresses_are_refused(seed: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a web address") as failure:
+        fetch(settings(), [seed], tmp_path)
+    assert failure.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"exclude": ["("]}, r"exclude: '\(' is no regular expression"),
+        ({"prefix": "../up"}, r"prefix: must be letters"),
+        ({"user_agent": "a\r\nX: y"}, "user_agent: must be printable"),
+        ({"max_pages": 0}, "max_pages: must be at least 1, found 0"),
+        ({"max_page": 1}, 'no such setting; did you mean "max_pages"'),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_words(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings(**values)
+
+
+def test_links_cannot_smuggle_lines_into_a_request_or_a_record(tmp_path: Path) -> None:
+    body = b'<a href="/a&#13;&#10;X-Evil: 1">x</a><a href="/b\r\n c">x</a>'
+    with Server({"/": page(body)}) as server:
+        fetch(settings(), [f"{server.root}/"], tmp_path)
+    assert sorted(server.asked) == ["/", "/aX-Evil:%201", "/b%20c"]
+
+
+@pytest.mark.parametrize("text", [b"<a ", b"<a href=", b'<a href="', b"<a href ", b"<a " + b"href='\"" * 3])
+def test_finding_links_takes_linear_time_on_hostile_pages(text: bytes) -> None:
+    body = b"<a " + text * (2_000_000 // len(text))
+    began = time.process_time()
+    assert len(list(module._LINK.finditer(body))) < len(body)
+    assert time.process_time() - began < 2
+
+
+class Secure(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.wfile.write(page(b"secure"))
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command to make a certificate")
+def test_https_pages_are_recorded_and_unknown_certificates_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    command += f" -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout {key} -out {certificate}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Secure) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"https://localhost:{server.server_address[1]}/"
+        with pytest.raises(DataError, match="certificate"):
+            fetch(settings(retries=0), [url], tmp_path / "refused")
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        monkeypatch.setattr(module, "_tls", lambda: trusting)
+        summary = fetch(settings(), [url], tmp_path / "trusted")
+        server.shutdown()
+    assert responses(summary)[url][1] == page(b"secure")
