@@ -30,11 +30,14 @@ class Commands(click.Group):
             return stage_command(name.replace("-", "_"))
         return found
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             from curate.config import suggest
 
-            raise ConfigError(f'no command is named "{args[0]}"{suggest(args[0], [c.replace("-", "_") for c in self.list_commands(ctx)])}')
+            known = [name.replace("-", "_") for name in self.list_commands(ctx)]
+            raise ConfigError(f'no command is named "{args[0]}"{suggest(args[0], known)}')
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -67,9 +70,21 @@ def cli() -> None:
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that runs something."""
     options = [
-        click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run; the same command continues it."),
-        click.option("--workers", type=click.IntRange(1), default=None, help="Worker processes.  [default: one a core]"),
-        click.option("--limit", type=click.IntRange(1), default=None, help="Read at most this many documents, spread over the inputs."),
+        click.option(
+            "--out",
+            required=True,
+            type=click.Path(path_type=Path),
+            help="Folder of the run; the same command continues it.",
+        ),
+        click.option(
+            "--workers", type=click.IntRange(1), default=None, help="Worker processes.  [default: one a core]"
+        ),
+        click.option(
+            "--limit",
+            type=click.IntRange(1),
+            default=None,
+            help="Read at most this many documents, spread over the inputs.",
+        ),
         click.option("--update", is_flag=True, help="Go ahead where the folder holds another recipe's run."),
         click.option("--executor", default="local", show_default=True, help="Where tasks run."),
         click.option("--json", "as_json", is_flag=True, help="Print the funnel as JSON."),
@@ -81,8 +96,20 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cli.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--input", "inputs", multiple=True, metavar="[SOURCE=]PATH", help="Read this instead of the recipe's inputs; may be repeated.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting, for example near_dedup.bands=20.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="[SOURCE=]PATH",
+    help="Read this instead of the recipe's inputs; may be repeated.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting, for example near_dedup.bands=20.",
+)
 @run_options
 def run(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], **options: Any) -> None:
     """Run RECIPE, or continue it where it stopped.
@@ -113,7 +140,9 @@ def plan(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], limit:
     if as_json:
         click.echo(json.dumps(facts, indent=1))
         return
-    click.echo(f"{facts['files']:,} input files, {terminal.size(facts['input_bytes'])}, {facts['partitions']} partitions\n")
+    click.echo(
+        f"{facts['files']:,} input files, {terminal.size(facts['input_bytes'])}, {facts['partitions']} partitions\n"
+    )
     rows = [[p["pass"], p["shape"], p["tasks"], "yes" if p["documents_kept"] else ""] for p in facts["passes"]]
     click.echo(terminal.table(["pass", "shape", "tasks", "documents stay"], rows, left=2))
     click.echo(
@@ -169,7 +198,16 @@ def clean(out: Path) -> None:
     click.echo(f"removed {len(found)} temporary file{'s' if len(found) != 1 else ''} from {out}")
 
 
-def execute(recipe: Any, *, out: Path, workers: int | None, limit: int | None, update: bool, executor: str, as_json: bool) -> None:
+def execute(
+    recipe: Any,
+    *,
+    out: Path,
+    workers: int | None,
+    limit: int | None,
+    update: bool,
+    executor: str,
+    as_json: bool,
+) -> None:
     """Run a resolved recipe and print its funnel; the exit code says whether all went well."""
     from curate.report import terminal
     from curate.report.progress import Progress
@@ -177,7 +215,12 @@ def execute(recipe: Any, *, out: Path, workers: int | None, limit: int | None, u
 
     with Progress(out) as watcher:
         outcome = driver.run(
-            recipe, out, workers=workers or os.cpu_count() or 1, executor=executor, update=update, watcher=watcher
+            recipe,
+            out,
+            workers=workers or os.cpu_count() or 1,
+            executor=executor,
+            update=update,
+            watcher=watcher,
         )
         for text in [*outcome.warnings, *map(str, outcome.failures)]:
             watcher.log(text)
@@ -196,7 +239,12 @@ def execute(recipe: Any, *, out: Path, workers: int | None, limit: int | None, u
         for failure in outcome.failures[:20]:
             click.echo(terminal.wrap(f"error: {failure}"), err=True)
         n = len(outcome.failures)
-        click.echo(terminal.wrap(f"{n} task{'s' if n > 1 else ''} failed; the same command tries {'them' if n > 1 else 'it'} again."), err=True)
+        click.echo(
+            terminal.wrap(
+                f"{n} task{'s' if n > 1 else ''} failed; the same command tries {'them' if n > 1 else 'it'} again."
+            ),
+            err=True,
+        )
         raise SystemExit(EXIT_PARTIAL)
 
 
@@ -216,7 +264,11 @@ def stage_command(name: str) -> click.Command:
         from curate.run.recipe import single_stage
 
         given = {key: options.pop(key) for key in list(fields)}
-        config = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items() if value not in (None, ())}
+        config = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in given.items()
+            if value not in (None, ())
+        }
         entries = [validate(InputSettings, {"path": path, "source": source, "format": input_format}) for path in inputs]
         execute(single_stage(name, config, entries, options["limit"]), **options)
 
@@ -226,7 +278,14 @@ def stage_command(name: str) -> click.Command:
     invoke = run_options(invoke)
     invoke = click.option("--source", default="main", show_default=True, help="Mixing domain of the documents.")(invoke)
     formats = click.Choice(["auto", "warc", "wet", "jsonl", "parquet", "text"])
-    invoke = click.option("--format", "input_format", type=formats, default="auto", show_default=True, help="How to read the inputs.")(invoke)
+    invoke = click.option(
+        "--format",
+        "input_format",
+        type=formats,
+        default="auto",
+        show_default=True,
+        help="How to read the inputs.",
+    )(invoke)
     invoke = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")(invoke)
     made: click.Command = command(invoke)
     return made
@@ -235,14 +294,17 @@ def stage_command(name: str) -> click.Command:
 def _stage_help(stage: Any) -> str:
     module = sys.modules[f"curate.stages.{stage.name}"]
     text = (module.__doc__ or stage.summary).partition(":")[2].strip()
-    return f"{stage.summary}\n\n{text[:1].upper()}{text[1:]}\n\nINPUT: files, globs, folders, URLs, or the folder of another run."
+    inputs = "INPUT: files, globs, folders, URLs, or the folder of another run."
+    return f"{stage.summary}\n\n{text[:1].upper()}{text[1:]}\n\n{inputs}"
 
 
 def _option(key: str, field: Any) -> Callable[[Any], Any]:
     """The option of one setting; values are checked by the settings class, so that the words are the same."""
     unit = (field.json_schema_extra or {}).get("unit")
     default = field.default
-    shown = "" if default in (None, [], {}) or repr(default) == "PydanticUndefined" else f"  [default: {_show(default)}]"
+    shown = (
+        "" if default in (None, [], {}) or repr(default) == "PydanticUndefined" else f"  [default: {_show(default)}]"
+    )
     text = f"{field.description[:1].upper()}{field.description[1:]}{f', in {unit}' if unit else ''}.{shown}"
     flag = f"--{key.replace('_', '-')}"
     kinds = [k for k in (get_args(field.annotation) or (field.annotation,)) if k is not type(None)]

@@ -30,7 +30,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def setting(default: Any, description: str, *, unit: str | None = None, **limits: Any) -> Any:
-    """A field of a Settings class; `default=...` makes it required; limits are pydantic's ge, gt, le, lt, min_length."""
+    """A field of a Settings class; a default of `...` makes it required; limits are pydantic's (ge, min_length)."""
     extra = {"unit": unit} if unit else None
     return Field(default, description=description, json_schema_extra=extra, **limits)  # type: ignore[arg-type]
 
@@ -130,7 +130,11 @@ def validate(model: type[M], data: Any, document: Document | None = None, locati
 
 
 def _explain(
-    model: type[BaseModel], errors: Iterable[ErrorDetails], document: Document | None, base: Location, name: str
+    model: type[BaseModel],
+    errors: Iterable[ErrorDetails],
+    document: Document | None,
+    base: Location,
+    name: str,
 ) -> list[str]:
     messages = []
     for error in errors:
@@ -159,10 +163,10 @@ def _wording(model: type[BaseModel], loc: Location, error: ErrorDetails) -> str:
         return str(context.get("error", error["msg"]))
     if kind in ("too_short", "string_too_short"):
         return f"must not be empty (at least {context['min_length']}), found {value}"
-    words = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text",
+    expectations = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text",
              "list": "a list", "tuple": "a list", "dict": "`key: value` settings",
              "model": "`key: value` settings"}  # fmt: skip
-    for prefix, expected in words.items():
+    for prefix, expected in expectations.items():
         if kind.startswith(prefix):
             return f"expected {expected}, found {value}"
     return f"not a valid value: {value}"

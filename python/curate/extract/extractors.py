@@ -13,7 +13,10 @@ MAX_ELEMENTS = 20_000  # trafilatura takes seconds from here on
 CASCADE_SHARE = 0.25
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)([^>]*)>")
-_VOID = frozenset("area base br col embed hr img input link meta source track wbr p li td tr th dt dd option".split())
+_VOID = frozenset(
+    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
+    + ("p", "li", "td", "tr", "th", "dt", "dd", "option")
+)
 
 
 def decode(page: bytes, charset: str | None) -> str:
@@ -28,7 +31,7 @@ def decode(page: bytes, charset: str | None) -> str:
             return page.decode(map_encoding_to_html5(charset) or charset)
         except (UnicodeDecodeError, LookupError):
             pass
-    return str(bytes_to_str(page, detect_encoding(page, from_html_meta=True), errors="replace"))
+    return str(bytes_to_str(page, detect_encoding(page, from_html_meta=True) or "utf-8", errors="replace"))
 
 
 def trafilatura(page: bytes, charset: str | None = None) -> str:

@@ -7,6 +7,7 @@ else), small files of one input are put together, and such a group ends after a 
 """
 
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,8 +28,9 @@ _KINDS: dict[str, Format] = {
     ".warc": "warc", ".wet": "wet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"
 }  # fmt: skip
 _TEXT = frozenset(
-    ".txt .text .md .rst .tex .py .rs .c .h .cc .cpp .hpp .java .js .ts .go .rb .sh .sql .r .jl .scala .kt .swift"
-    " .php .pl .lua .hs .ml .css .toml .ini .cfg".split()
+    (".txt", ".text", ".md", ".rst", ".tex", ".py", ".rs", ".c", ".h", ".cc", ".cpp", ".hpp", ".java", ".js", ".ts")
+    + (".go", ".rb", ".sh", ".sql", ".r", ".jl", ".scala", ".kt", ".swift", ".php", ".pl", ".lua", ".hs", ".ml")
+    + (".css", ".toml", ".ini", ".cfg")
 )
 
 
@@ -43,7 +45,8 @@ class InputSettings(Settings):
     columns: dict[str, str] = setting({}, "names of columns or keys in the input, for example {text: content}")
     exclude: list[str] = setting([], "globs, relative to the folder, of files to leave out")
     root: str | None = setting(
-        None, "folder that origin_file and doc_id are relative to; by default the folder given, or a file's own"
+        None,
+        "folder that origin_file and doc_id are relative to; by default the folder given, or a file's own",
     )
 
 
@@ -151,7 +154,7 @@ def _list_input(entry: InputSettings) -> list[InputFile]:
 
 
 def _walk(top: str) -> list[str]:
-    found = []
+    found: list[str] = []
     for folder, folders, names in os.walk(top):
         folders.sort()
         found.extend(os.path.join(folder, name) for name in names)
@@ -228,7 +231,7 @@ def _target(kind: Format) -> int:
 
 
 def _slices(file: InputFile) -> Iterator[Slice]:
-    common = {"path": file.path, "rel": file.rel, "format": file.format, "source": file.source,
+    common: dict[str, Any] = {"path": file.path, "rel": file.rel, "format": file.format, "source": file.source,
               "columns": file.columns, "stamp": file.stamp}  # fmt: skip
     if file.format == "parquet":
         for start, end, size in _row_groups(file):
@@ -242,7 +245,7 @@ def _slices(file: InputFile) -> Iterator[Slice]:
         yield Slice(**common, start=0, end=None, size=file.size)
         return
     edges = [file.size * i // parts for i in range(parts + 1)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         yield Slice(**common, start=start, end=end, size=end - start)
 
 

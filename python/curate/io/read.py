@@ -112,7 +112,7 @@ def open_decompressed(path: str) -> BinaryIO:
         reader = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(
             handle, read_across_frames=True, closefd=True
         )
-        return io.BufferedReader(reader, 1 << 20)  # type: ignore[arg-type,return-value]
+        return io.BufferedReader(reader, 1 << 20)
     return handle
 
 
@@ -166,8 +166,7 @@ def _json_row(piece: Slice, offset: int, line: bytes, ignored: set[str]) -> tupl
     base: dict[str, Any] = {"origin_offset": offset, "doc_id": schema.doc_id(piece.rel, offset)}
     bad: dict[str, Any] = {"text": line[:400].decode("utf-8", "replace")}
     try:
-        text = line.decode("utf-8")
-        value = json.loads(text)
+        value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         try:
             value = json.loads(line.decode("utf-8", "replace"))
@@ -182,9 +181,9 @@ def _json_row(piece: Slice, offset: int, line: bytes, ignored: set[str]) -> tupl
     renamed = {source: name for name, source in piece.columns.items()}
     fields: dict[str, Any] = {}
     for key, item in value.items():
-        fields[renamed.get(key) or _ALIASES.get(key, key)] = item
-    text = fields.get("text")
-    if not isinstance(text, str):
+        name = renamed.get(key) or _ALIASES.get(key) or key
+        fields[name] = item
+    if not isinstance(fields.get("text"), str):
         has = ", ".join(sorted(value)) or "nothing"
         detail = f'no text under the key "{piece.columns.get("text", "text")}"; the line has: {has}'
         return {**base, **bad, "reject_rule": "read.no_text", "reject_detail": detail[:200]}, len(line)
@@ -254,7 +253,12 @@ def _read_text(piece: Slice, counts: ReadCounts) -> Iterator[pa.RecordBatch]:
             return
     row: dict[str, Any] = {"origin_offset": 0, "doc_id": schema.doc_id(piece.rel, 0)}
     if len(data) > MAX_LINE:
-        row |= {"text": "", "reject_rule": "read.too_large", "reject_value": float(piece.size), "reject_limit": float(MAX_LINE)}
+        row |= {
+            "text": "",
+            "reject_rule": "read.too_large",
+            "reject_value": float(piece.size),
+            "reject_limit": float(MAX_LINE),
+        }
     else:
         row["text"] = data.decode("utf-8-sig", "replace")
         if "\ufffd" in row["text"] and b"\xef\xbf\xbd" not in data:

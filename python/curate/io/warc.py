@@ -156,11 +156,8 @@ def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[pa.RecordBatch]:
     with fsspec.open(piece.path, "rb") as handle:
         head = handle.read(3)
         handle.seek(piece.start)
-        if head == _MAGIC:
-            found = _gzip_records(handle, piece, counts)
-        else:
-            found = _plain_records(handle, piece, counts)
-        for offset, ordinal, record, broken in found:
+        records = _gzip_records if head == _MAGIC else _plain_records
+        for offset, ordinal, record, broken in records(handle, piece, counts):
             row = _row(record, broken, piece, counts)
             if row is None:
                 continue
@@ -225,7 +222,9 @@ def _next_version_line(handle: BinaryIO, start: int) -> int | None:
 
 def _row(record: WarcRecord, broken: Callable[[], str], piece: Slice, counts: ReadCounts) -> dict[str, Any] | None:
     """The row of a record that is a document, else None, having counted it."""
-    wanted = (WarcRecordType.conversion,) if piece.format == "wet" else (WarcRecordType.response, WarcRecordType.resource)
+    wanted = (
+        (WarcRecordType.conversion,) if piece.format == "wet" else (WarcRecordType.response, WarcRecordType.resource)
+    )
     if record.record_type not in wanted:
         counts.other_records[str(record.record_type)] += 1
         return None
@@ -291,7 +290,7 @@ def decode_content(body: bytes, encoding: str) -> bytes:
                 body = _inflate(body, 15)
             except ValueError:
                 body = _inflate(body, -15)
-        elif coding == "br" and body and not body.lstrip()[:1] == b"<":
+        elif coding == "br" and body and body.lstrip()[:1] != b"<":
             body = _unbrotli(body)
         elif coding == "zstd" and body.startswith(b"\x28\xb5\x2f\xfd"):
             try:

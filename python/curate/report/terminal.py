@@ -15,7 +15,9 @@ def wrap(message: str) -> str:
     lines = []
     for line in message.splitlines() or [""]:
         indent = line[: len(line) - len(line.lstrip())]
-        folded = textwrap.wrap(line, width(), subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False)
+        folded = textwrap.wrap(
+            line, width(), subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False
+        )
         lines.extend(folded or [""])
     return "\n".join(lines)
 
@@ -26,7 +28,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1
     widths = [max([len(head), *(len(row[i]) for row in cells)]) for i, head in enumerate(header)]
     lines = []
     for row in [list(header), *cells]:
-        parts = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        parts = [
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(parts).rstrip())
     return "\n".join(lines)
 
@@ -64,7 +68,17 @@ def funnel(data: Mapping[str, Any]) -> str:
             for rule, n in ranked[:12]:
                 rows.append([f"  {'' if name == 'dropped' else name + ' '}{rule}", "", "", count(n), "", "", ""])
             if len(ranked) > 12:
-                rows.append([f"  and {len(ranked) - 12} more rules", "", "", count(sum(n for _, n in ranked[12:])), "", "", ""])
+                rows.append(
+                    [
+                        f"  and {len(ranked) - 12} more rules",
+                        "",
+                        "",
+                        count(sum(n for _, n in ranked[12:])),
+                        "",
+                        "",
+                        "",
+                    ]
+                )
         if step["set_aside"]:
             rows.append(["  set aside", "", "", count(step["set_aside"]), "", "", ""])
     return table(["step", "in", "out", "kept", "text in", "text out", "CPU s"], rows)

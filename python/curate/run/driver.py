@@ -72,6 +72,10 @@ def run(
     """
     plan, files = prepare(recipe)
     folder = RunFolder(out)
+    for step in recipe.steps:  # a file that is not there is told before any work
+        for paths in step.stage.files(step.config).values():
+            for path in paths:
+                _user_file(Path(path), step.name)
     check_resume(folder, recipe, files, update=update)
     libraries = sorted({library for step in recipe.steps for library in step.stage.libraries})
     stamps = {file.rel: file.stamp for file in files}
@@ -95,9 +99,8 @@ def check_resume(folder: RunFolder, recipe: Recipe, files: Iterable[InputFile], 
     """
     old = folder.read_run_yaml()
     if old is None:
-        if folder.root.exists() and any(folder.root.iterdir()):
-            if not (folder.root / "passes").exists():
-                raise ResumeError(f"{folder.root}: this folder is not empty and holds no run; choose another --out")
+        if folder.root.exists() and any(folder.root.iterdir()) and not (folder.root / "passes").exists():
+            raise ResumeError(f"{folder.root}: this folder is not empty and holds no run; choose another --out")
         return
     if update:
         return
@@ -110,7 +113,11 @@ def check_resume(folder: RunFolder, recipe: Recipe, files: Iterable[InputFile], 
             " is removed. Or choose another --out."
         )  # fmt: skip
     now = {file.rel: file.stamp for file in files}
-    gone = [f"  {rel}: {'changed' if rel in now else 'gone'}" for rel, stamp in old["inputs"].items() if now.get(rel) != stamp]
+    gone = [
+        f"  {rel}: {'changed' if rel in now else 'gone'}"
+        for rel, stamp in old["inputs"].items()
+        if now.get(rel) != stamp
+    ]
     if gone:
         more = f"\n  and {len(gone) - 10} more" if len(gone) > 10 else ""
         raise ResumeError(
@@ -256,7 +263,9 @@ class Driver:
             missing = [
                 task
                 for task in wanted
-                if not self.folder.present(f for role, f in self.receipts[index][task].files.items() if role.partition(":")[0] in roles)
+                if not self.folder.present(
+                    f for role, f in self.receipts[index][task].files.items() if role.partition(":")[0] in roles
+                )
             ]
             self._execute(up, missing, {t: self.receipts[index][t].fingerprint for t in missing}, fresh=False)
 
@@ -270,10 +279,8 @@ class Driver:
     def _side_files(self, p: Pass, op: Op, name: str) -> tuple[SideFile, ...]:
         source = p.sides.get(f"{op.name}/{name}")
         if source is None:
-            path = Path(op.step.stage.files(op.step.config)[name.rpartition(".")[2]])
-            if not path.is_file():
-                raise ConfigError(f"{op.step.name}: {path}: no such file")
-            return (SideFile(path, str(path), 0, path.stat().st_size, sha256_file(path)),)
+            paths = op.step.stage.files(op.step.config)[name.rpartition(".")[2]]
+            return tuple(_user_file(Path(path).resolve(), op.step.name) for path in paths)
         role = f"{source.op}/{source.channel.name}"
         found = []
         for _, receipt in sorted(self.receipts[source.pass_index].items(), key=self._task_order(source.pass_index)):
@@ -292,8 +299,9 @@ class Driver:
         for op in p.ops:
             stage = op.step.stage
             sides = {name: [f.sha256 for f in self.sides[p.index, op.name, name]] for name in op.phase.side}
-            ops.append([stage.name, stage.version, op.phase.name, op.step.config.model_dump(mode="json"),
-                        op.step.only.model_dump(mode="json"), {lib: version(lib) for lib in stage.libraries}, sides])  # fmt: skip
+            libraries = {library: version(library) for library in stage.libraries}
+            config, only = op.step.config.model_dump(mode="json"), op.step.only.model_dump(mode="json")
+            ops.append([stage.name, stage.version, op.phase.name, config, only, libraries, sides])
         shuffles = any(c.by for op in p.ops for c in op.phase.emits) or p.shape == "part"
         return fingerprint(schema.VERSION, ops, self.plan.partitions if shuffles else 0, self.plan.recipe.keep_text)
 
@@ -311,7 +319,11 @@ class Driver:
         if p.documents_from is not None or p.shape != "each":
             return [self.plan.passes[i].name for i in p.upstream]
         return [
-            [task.id, task.limit, [{k: v for k, v in s.to_json().items() if k != "path"} for s in task.slices]]
+            [
+                task.id,
+                task.limit,
+                [{k: v for k, v in s.to_json().items() if k != "path"} for s in task.slices],
+            ]
             for task in self.plan.inputs
             if only is None or task.id == only
         ]
@@ -320,7 +332,10 @@ class Driver:
         if p.last_documents:
             return {"main": f"documents/{task}.parquet", "heldout": f"heldout/documents/{task}.parquet"}
         if p.shape == "each":
-            return {"main": f"passes/{p.name}/{task}.parquet", "heldout": f"passes/{p.name}/{task}.heldout.parquet"}
+            return {
+                "main": f"passes/{p.name}/{task}.parquet",
+                "heldout": f"passes/{p.name}/{task}.heldout.parquet",
+            }
         return {}
 
     def _call(self, p: Pass, task: str, wanted: str) -> Call:
@@ -375,7 +390,10 @@ class Driver:
         named: set[Path] = set()
         for p in self.plan.passes:
             folder = self.folder.passes(p.name)
-            named |= {folder / "plan.json", *(self.folder.receipt_path(p.name, t) for t in self.receipts[p.index])}
+            named |= {
+                folder / "plan.json",
+                *(self.folder.receipt_path(p.name, t) for t in self.receipts[p.index]),
+            }
             for receipt in self.receipts[p.index].values():
                 named |= {root / f.path for role, f in receipt.files.items() if self._lasts(p, role)}
         for top in (*PRODUCTS, "passes"):
@@ -424,6 +442,13 @@ def _add(total: dict[str, Any], more: dict[str, Any]) -> None:
             total[key] = value
 
 
+def _user_file(path: Path, step: str) -> SideFile:
+    """A file that a setting names, as a side file."""
+    if not path.is_file():
+        raise ConfigError(f"{step}: {path}: no such file")
+    return SideFile(path, str(path), 0, path.stat().st_size, sha256_file(path))
+
+
 def _checksums(receipt: Receipt) -> dict[str, str]:
     return {role: file.sha256 for role, file in receipt.files.items()}
 
@@ -434,4 +459,3 @@ def remove_leftovers(root: Path) -> list[Path]:
     for path in found:
         path.unlink(missing_ok=True)
     return found
-

@@ -30,13 +30,20 @@ def progress_of(out: Path) -> dict[str, Any]:
     import json
 
     folder = _folder(out)
-    passes = []
+    passes: list[dict[str, Any]] = []
     for path in sorted((out / "passes").glob("*/plan.json")):
         name = path.parent.name
         tasks = json.loads(path.read_bytes())["tasks"]
         receipts = [r for task in tasks if (r := folder.receipt(name, task))]
         last = [r.steps[-1] for r in receipts if r.steps]
-        passes.append({"pass": name, "tasks": len(tasks), "done": len(receipts), "rows_out": sum(s.rows_out for s in last)})
+        passes.append(
+            {
+                "pass": name,
+                "tasks": len(tasks),
+                "done": len(receipts),
+                "rows_out": sum(s.rows_out for s in last),
+            }
+        )
     funnel = out / "funnel.json"
     failures = json.loads(funnel.read_bytes())["failures"] if funnel.exists() else []
     behind = [p for p in passes if p["done"] < p["tasks"]]
@@ -102,7 +109,7 @@ def explain(out: Path, document: str) -> dict[str, Any]:
 
 
 def _search(paths: Iterable[Path], document: str, by_url: bool) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for path in paths:
         try:
             file = pq.ParquetFile(path)
@@ -126,9 +133,19 @@ def story(found: dict[str, Any]) -> str:
     lines = []
     for identity in found["documents"]:
         rejects = [r for r in found["rejects"] if r["doc_id"] == identity]
-        about = next(iter([*rejects, *(row for rows in found["kept"].values() for row in rows if row["doc_id"] == identity)]))
+        about = next(
+            iter(
+                [
+                    *rejects,
+                    *(row for rows in found["kept"].values() for row in rows if row["doc_id"] == identity),
+                ]
+            )
+        )
         lines.append(f"document {identity}")
-        lines.append(f"  from {about['origin_file']} at {about['origin_offset']:,}" + (f", {about['url']}" if about["url"] else ""))
+        lines.append(
+            f"  from {about['origin_file']} at {about['origin_offset']:,}"
+            + (f", {about['url']}" if about["url"] else "")
+        )
         for r in sorted(rejects, key=lambda r: r["action"] == "drop"):
             lines.append("  " + _sentence(r))
             if r["excerpt"]:

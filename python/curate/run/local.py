@@ -79,7 +79,10 @@ class LocalPool:
                     if attempts[call.task] < ATTEMPTS:
                         waiting.append(call)
                     else:
-                        yield call, TaskError(f"{call.title}: its worker was killed {ATTEMPTS} times; out of memory?")
+                        yield (
+                            call,
+                            TaskError(f"{call.title}: its worker was killed {ATTEMPTS} times; out of memory?"),
+                        )
 
     def _send(self, worker: _Worker, call: Call, attempts: dict[str, int]) -> None:
         attempts[call.task] = attempts.get(call.task, 0) + 1

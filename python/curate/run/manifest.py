@@ -144,8 +144,4 @@ def _step_differences(old: list[Any], new: list[Any]) -> list[tuple[str, Any, An
     names_new = [next(iter(step)) for step in new]
     if names_old != names_new:
         return [("steps", " > ".join(names_old), " > ".join(names_new))]
-    return [
-        d
-        for name, a, b in zip(names_old, old, new, strict=True)
-        for d in differences(a[name], b[name], name)
-    ]
+    return [d for name, a, b in zip(names_old, old, new, strict=True) for d in differences(a[name], b[name], name)]

@@ -37,7 +37,8 @@ class RecipeSettings(Settings):
     inputs: list[InputSettings] = setting([], "what to read; --input on the command line replaces it")
     steps: list[Any] = setting(..., "stages in order, each a name or `name: {settings}`", min_length=1)
     keep: Literal["extract", "all", "none"] = setting(
-        "extract", "which passes' documents stay beside the last: a later change starts from the last that stayed"
+        "extract",
+        "which passes' documents stay beside the last: a later change starts from the last that stayed",
     )
     keep_text: bool = setting(False, "write the whole text of dropped documents into rejects, not 200 characters")
 
@@ -88,7 +89,11 @@ def load_recipe(
 
 
 def resolve(
-    document: Document, *, inputs: Sequence[str] = (), assignments: Sequence[str] = (), limit: int | None = None
+    document: Document,
+    *,
+    inputs: Sequence[str] = (),
+    assignments: Sequence[str] = (),
+    limit: int | None = None,
 ) -> Recipe:
     data = dict(document.data)
     for assignment in assignments:

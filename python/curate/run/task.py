@@ -103,7 +103,7 @@ class MappedFiles:
         return _concat([_open_ipc(file.path).read_all() for file in self.files(name)])
 
     def rows(self, name: str) -> pa.Table:
-        tables = []
+        tables: list[pa.Table] = []
         for path, places in self.op.reads[name]:
             reader = _open_ipc(self.root / path)
             tables.extend(pa.Table.from_batches([reader.get_batch(i)]) for i in places)
@@ -239,7 +239,12 @@ class _EachTask:
         return batch
 
     def _recombine(
-        self, kept: pa.RecordBatch, judged: pa.RecordBatch, batch: pa.RecordBatch, mask: pa.Array, count: StepCounts
+        self,
+        kept: pa.RecordBatch,
+        judged: pa.RecordBatch,
+        batch: pa.RecordBatch,
+        mask: pa.Array,
+        count: StepCounts,
     ) -> pa.RecordBatch:
         """The kept rows and the untouched ones, in their old order."""
         rest = batch.filter(pc.invert(mask))
@@ -251,7 +256,9 @@ class _EachTask:
         rest_at = pc.indices_nonzero(pc.invert(mask))
         if "heldout" in kept.schema.names:
             rest = rest.append_column("heldout", pa.array([False] * rest.num_rows))
-        table = pa.concat_tables([pa.Table.from_batches([kept]), pa.Table.from_batches([rest])], promote_options="permissive")
+        table = pa.concat_tables(
+            [pa.Table.from_batches([kept]), pa.Table.from_batches([rest])], promote_options="permissive"
+        )
         order = pc.sort_indices(pa.concat_arrays([chosen_at, rest_at]))
         return _one_batch(table.take(order))
 
@@ -265,7 +272,9 @@ class _EachTask:
         if batch_rules.null_count < batch.num_rows:
             noted = batch.filter(pc.is_valid(batch_rules))
             n = noted.num_rows
-            action = noted.column("reject_action") if "reject_action" in noted.schema.names else pa.nulls(n, pa.string())
+            action = (
+                noted.column("reject_action") if "reject_action" in noted.schema.names else pa.nulls(n, pa.string())
+            )
             action = pc.fill_null(action, "drop")
             for rule, what in zip(noted.column("reject_rule").to_pylist(), action.to_pylist(), strict=True):
                 tally = count.dropped if what == "drop" else count.marked
@@ -289,9 +298,18 @@ class _EachTask:
         self._reject(batch.take(marks.column("row")), columns, op.call.step, op.preset, op.stage.private)
 
     def _reject(
-        self, rows: pa.RecordBatch, columns: Mapping[str, pa.Array], step: str, preset: str | None, private: bool
+        self,
+        rows: pa.RecordBatch,
+        columns: Mapping[str, pa.Array],
+        step: str,
+        preset: str | None,
+        private: bool,
     ) -> None:
-        data = {**columns, "stage": pa.array([step] * rows.num_rows), "preset": pa.array([preset] * rows.num_rows, pa.string())}
+        data = {
+            **columns,
+            "stage": pa.array([step] * rows.num_rows),
+            "preset": pa.array([preset] * rows.num_rows, pa.string()),
+        }
         for name in ("doc_id", "source", "url", "origin_file", "origin_offset"):
             if name in rows.schema.names:
                 data[name] = rows.column(name)
@@ -315,8 +333,12 @@ class _EachTask:
             role = f"{op.call.name}/{name}:{lane}:{source}"
             if role not in self.writers:
                 folder = "" if lane == "main" else f"{lane}/"
-                path = channel.path.format(task=self.call.task, step=op.call.step, source=quote(source, safe="").replace(".", "%2E"))
-                self.writers[role] = TableFile(self.root / (folder + path), self.root, {"source": source} if source else None)
+                path = channel.path.format(
+                    task=self.call.task, step=op.call.step, source=quote(source, safe="").replace(".", "%2E")
+                )
+                self.writers[role] = TableFile(
+                    self.root / (folder + path), self.root, {"source": source} if source else None
+                )
             self.writers[role].write(part)
 
     def _receipt(self, files: dict[str, Written]) -> Receipt:

@@ -36,5 +36,5 @@ def load(name: str) -> "Stage":
         from curate.config import suggest
 
         raise ConfigError(f'no stage is named "{name}"{suggest(name, [entry.name for entry in STAGES])}')
-    stage: "Stage" = import_module(f"curate.stages.{name}").STAGE
+    stage: Stage = import_module(f"curate.stages.{name}").STAGE
     return stage

@@ -28,9 +28,7 @@ class Extract(Settings):
 class State:
     def __init__(self, config: Extract) -> None:
         self.config = config
-        self.sandbox = Sandbox(
-            "curate.extract.extractors:extract", timeout=config.timeout, memory_bytes=config.memory
-        )
+        self.sandbox = Sandbox("curate.extract.extractors:extract", timeout=config.timeout, memory_bytes=config.memory)
 
 
 def open_state(config: Extract, side: Side) -> State:
@@ -42,16 +40,22 @@ def apply(batch: pa.RecordBatch, state: State) -> pa.RecordBatch:
     texts: list[str] = []
     verdicts: list[tuple[str | None, float | None, float | None, str | None]] = []
     rows = zip(
-        batch.column("payload"), batch.column("content_type").to_pylist(), batch.column("charset").to_pylist(), strict=True
+        batch.column("payload"),
+        batch.column("content_type").to_pylist(),
+        batch.column("charset").to_pylist(),
+        strict=True,
     )
     for payload, kind, charset in rows:
         text, *verdict = _page(payload.as_py() or b"", kind, charset, state)
         texts.append(text)
-        verdicts.append(tuple(verdict))  # type: ignore[arg-type]
+        verdicts.append(tuple(verdict))
     n = batch.num_rows
     documents = pa.RecordBatch.from_pydict(
         {
-            **{name: batch.column(name) for name in ("doc_id", "source", "url", "crawled_at", "origin_file", "origin_offset")},
+            **{
+                name: batch.column(name)
+                for name in ("doc_id", "source", "url", "crawled_at", "origin_file", "origin_offset")
+            },
             "text": pa.array(texts, pa.large_string()),
             "n_copies": pa.array([1] * n, pa.uint32()),
         }
@@ -71,7 +75,9 @@ def _page(page: bytes, kind: str | None, charset: str | None, state: State) -> t
         extractor = "plain"  # type: ignore[assignment]
     if len(page) > config.max_bytes:
         return "", "extract.too_large", len(page), config.max_bytes, None
-    if page.startswith(b"%PDF-") or page.count(b"\0") > max(8, len(page) // 100) and page[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+    if page.startswith(b"%PDF-") or (
+        page.count(b"\0") > max(8, len(page) // 100) and page[:2] not in (b"\xff\xfe", b"\xfe\xff")
+    ):
         return "", "extract.not_html", page.count(b"\0"), None, "binary content"
     try:
         text = state.sandbox.call(page, extractor=extractor, charset=charset)

@@ -47,7 +47,9 @@ def keep_list(table: pa.Table, group: str, keep: Keep) -> pa.Table:
     listed = np.repeat(sizes > 1, sizes)
     copies = table.column("n_copies").to_numpy().astype(np.uint64)
     total = np.add.reduceat(copies, starts) if len(starts) else copies
-    similarity = table.column("similarity") if "similarity" in table.schema.names else pa.nulls(table.num_rows, pa.float64())
+    similarity = (
+        table.column("similarity") if "similarity" in table.schema.names else pa.nulls(table.num_rows, pa.float64())
+    )
     rows = pa.table(
         {
             "head": _heads(table.column("doc_id")),
@@ -62,7 +64,9 @@ def keep_list(table: pa.Table, group: str, keep: Keep) -> pa.Table:
 
 def _heads(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    parts = [np.frombuffer(c.buffers()[1], ">u8", len(c) * 2, c.offset * 16)[::2].astype(np.uint64) for c in chunks if len(c)]
+    parts = [
+        np.frombuffer(c.buffers()[1], ">u8", len(c) * 2, c.offset * 16)[::2].astype(np.uint64) for c in chunks if len(c)
+    ]
     return pa.array(np.concatenate(parts) if parts else np.zeros(0, np.uint64), pa.uint64())
 
 

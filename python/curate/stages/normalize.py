@@ -28,7 +28,7 @@ _EDGES = re.compile(r"\A(?:[ \t]*\n)+|\n+\Z")
 
 class State:
     def __init__(self, config: Normalize) -> None:
-        self.blank = re.compile("\n{%d,}" % (config.max_blank_lines + 2))
+        self.blank = re.compile(f"\n{{{config.max_blank_lines + 2},}}")
         self.lines = "\n" * (config.max_blank_lines + 1)
 
 

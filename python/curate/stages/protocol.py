@@ -12,7 +12,7 @@ hash: uint64, or bytes that start with one); without, it is read whole by a late
 `apply`, `open` and `run` are pure: no clock, no global, no rank, no I/O but the side files they are given.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -94,7 +94,7 @@ class Stage:
     own_pass: bool = False  # its documents are kept, since they cost most to make
     private: bool = False  # no excerpt of what it touches may be written
     libraries: tuple[str, ...] = ()  # distributions whose versions decide its output
-    files: Callable[[Any], Mapping[str, str]] = field(default=lambda config: {})  # side files named by settings
+    files: Callable[[Any], Mapping[str, Sequence[str]]] = field(default=lambda config: {})  # paths in settings
     presets: Callable[[Any], str | None] = field(default=lambda config: None)
 
 

@@ -1,0 +1,55 @@
+# One verb a line in `make help`. Every verb does its own set-up; the second time that takes no time.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name 'Cargo.toml' -o -name '*.bin')
+export CARGO_TERM_COLOR ?= never
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-full lint format bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/.built ## make .venv, install what constraints.txt names, build the Rust core
+
+.venv/.installed: pyproject.toml constraints.txt
+	@command -v cargo >/dev/null || { echo "cargo is not on PATH: install a stable Rust toolchain first"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt uv
+	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra train --extra dev
+	@touch $@
+
+.venv/.built: .venv/.installed $(RUST)
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop -q --release --uv --extras train,dev
+	@touch $@
+
+demo: setup ## crawl, curate, train, evaluate: the whole way, in minutes (INPUT=some.warc.gz for your own crawl)
+	$(BIN)/python pipelines/demo.py --out demo --workers $(WORKERS) $(if $(INPUT),--input "$(INPUT)")
+
+test: setup lint ## the tests that CI runs (within 12 minutes)
+	cargo test -q --workspace --exclude curate-py
+	$(BIN)/pytest -m "not slow"
+
+test-full: setup lint ## every test, the long ones too
+	cargo test -q --workspace --exclude curate-py
+	$(BIN)/pytest
+
+lint: setup ## formats, lints, types, who may import whom
+	$(BIN)/ruff format -q --check .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+	cargo fmt --check
+	cargo clippy -q --workspace --all-targets -- -D warnings
+
+format: setup ## put every file into its one format
+	$(BIN)/ruff format -q .
+	$(BIN)/ruff check -q --fix .
+	cargo fmt
+
+bench: setup ## measure the kernels and stages beside their peers
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what was built; .venv too
+	rm -rf target demo .venv python/curate/_rust*.so

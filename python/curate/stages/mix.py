@@ -1,0 +1,97 @@
+"""mix: how much of each source a training run reads, checked against the tokens there are.
+
+Weights are given, or follow from the token counts by a temperature: weight ~ tokens^(1/temperature), so 1 takes
+sources as they come and larger values lift small ones. No source is read more than `max_epochs` times: what a
+capped source cannot give goes to the others in proportion. The resolved plan is mixture.yaml in the run's folder;
+`train run --data RUN` reads it.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from curate.config import Settings, dump_yaml, setting
+from curate.errors import ConfigError
+from curate.stages.protocol import Channel, Phase, Reads, Stage
+
+
+class Mix(Settings):
+    tokens: int | None = setting(None, "tokens to train on; by default each token once", unit="tokens", ge=1)
+    weights: dict[str, float] | None = setting(None, "share of each source; by default by temperature")
+    temperature: float = setting(1.0, "1: in proportion to size; larger lifts small sources", gt=0)
+    max_epochs: float = setting(4.0, "no source is read more often than this", gt=0)
+    manifest: str | None = setting(None, "tokens/manifest.json of another run; by default this run's")
+
+
+def plan(config: Mix, reads: Reads) -> Mapping[str, bytes]:
+    manifest = json.loads(reads.path("tokenize.manifest.manifest").read_bytes())
+    return {"mixture": dump_yaml(mixture(config, manifest)).encode()}
+
+
+def mixture(config: Mix, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The resolved MIXTURE; ConfigError where sources or tokens do not suffice."""
+    available = {name: entry["tokens"] for name, entry in sorted(manifest["sources"].items()) if entry["tokens"]}
+    if not available:
+        raise ConfigError("mix: there are no tokens to mix; every document was dropped or set aside")
+    weights = _weights(config, available)
+    total = config.tokens or sum(available[name] for name in weights)
+    capacity = {name: config.max_epochs * available[name] for name in weights}
+    if sum(capacity.values()) < total:
+        raise ConfigError(
+            f"mix.tokens: {total:,} tokens are asked for, and {sum(available.values()):,} tokens read at most "
+            f"{config.max_epochs:g} times give {int(sum(capacity.values())):,}; ask for fewer, or raise mix.max_epochs"
+        )
+    shares = _capped(weights, {name: capacity[name] / total for name in weights})
+    phase = {
+        "name": "main",
+        "tokens": total,
+        "weights": {name: round(share, 6) for name, share in shares.items()},
+        "max_epochs": {name: config.max_epochs for name in shares},
+    }
+    return {"version": 1, "tokenizer_sha256": manifest["tokenizer_sha256"], "phases": [phase]}
+
+
+def _weights(config: Mix, available: Mapping[str, int]) -> dict[str, float]:
+    if config.weights is None:
+        raw = {name: count ** (1 / config.temperature) for name, count in available.items()}
+    else:
+        raw = {name: weight for name, weight in sorted(config.weights.items()) if weight}
+        for name, weight in raw.items():
+            if weight < 0:
+                raise ConfigError(f"mix.weights.{name}: must be at least 0, found {weight}")
+            if name not in available:
+                raise ConfigError(f'mix.weights: no tokens of a source "{name}"; there are: {", ".join(available)}')
+        if not raw:
+            raise ConfigError("mix.weights: at least one must be more than 0")
+    total = sum(raw.values())
+    return {name: weight / total for name, weight in raw.items()}
+
+
+def _capped(weights: Mapping[str, float], caps: Mapping[str, float]) -> dict[str, float]:
+    """Shares that sum to 1, none above its cap: what a cap takes away goes to the rest in proportion."""
+    shares = dict(weights)
+    fixed: set[str] = set()
+    while over := [name for name in shares if name not in fixed and shares[name] > caps[name] * (1 + 1e-12)]:
+        fixed.update(over)
+        left = 1.0 - sum(caps[name] for name in fixed)
+        free = sum(weights[name] for name in shares if name not in fixed)
+        shares = {name: caps[name] if name in fixed else weights[name] * left / free for name in shares}
+    return shares
+
+
+STAGE = Stage(
+    name="mix",
+    version=1,
+    summary="Plan how sources are mixed for training.",
+    config=Mix,
+    files=lambda config: {"manifest": [config.manifest]} if config.manifest else {},
+    phases=(
+        Phase(
+            "plan",
+            "all",
+            run=plan,
+            side=("tokenize.manifest.manifest",),
+            emits=(Channel("mixture", path="mixture.yaml"),),
+        ),
+    ),
+)

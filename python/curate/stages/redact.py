@@ -1,0 +1,54 @@
+"""redact: personal data is replaced by typed placeholders; what it was is written nowhere.
+
+E-mail addresses and public IP addresses (v4 and v6; private, loopback and reserved ones stay). Every
+replacement is a `cut` row with its span, and counts in n_redactions.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import kernels
+from curate.config import Settings, setting
+from curate.stages.protocol import Applied, Phase, Side, Stage, with_column
+
+
+class Redact(Settings):
+    email: str | None = setting("<EMAIL>", "what stands for an e-mail address; null leaves them")
+    ip: str | None = setting("<IP_ADDRESS>", "what stands for a public IP address; null leaves them")
+
+
+def open_config(config: Redact, side: Side) -> Redact:
+    return config
+
+
+def apply(batch: pa.RecordBatch, config: Redact) -> Applied:
+    text, row, start, end, kind = kernels.redact(batch.column("text"), email=config.email, ip=config.ip)
+    counts = np.bincount(row.to_numpy(), minlength=batch.num_rows)
+    before = pc.fill_null(batch.column("n_redactions"), 0).to_numpy()
+    total = np.minimum(before + counts, np.iinfo(np.uint16).max).astype(np.uint16)
+    batch = with_column(with_column(batch, "text", text), "n_redactions", pa.array(total))
+    n = len(row)
+    marks = pa.RecordBatch.from_pydict(
+        {
+            "row": row.cast(pa.int64()),
+            "action": pa.array(["cut"] * n, pa.string()),
+            "rule": pc.binary_join_element_wise("redact", kind.cast(pa.string()), "."),
+            "value": pa.nulls(n, pa.float64()),
+            "limit": pa.nulls(n, pa.float64()),
+            "detail": pa.nulls(n, pa.string()),
+            "span_start": start.cast(pa.int64()),
+            "span_end": end.cast(pa.int64()),
+        }
+    )
+    return Applied(batch, marks)
+
+
+STAGE = Stage(
+    name="redact",
+    version=1,
+    summary="Replace e-mail and public IP addresses.",
+    config=Redact,
+    private=True,
+    phases=(Phase("apply", "each", open=open_config, apply=apply),),
+)
