@@ -71,10 +71,18 @@ def redact(text: Column, *, email: str | None, ip: str | None) -> tuple[Column, 
 
 # -- bpe ---------------------------------------------------------------------------------------------------
 
+def pattern_expression(pattern: str) -> str:
+    """The regular expression that a pattern stands for: "gpt2", "gpt4", "llama3", "qwen2", "o200k", or itself.
+
+    ValueError shows the position where a regular expression is invalid. Expressions are read as Oniguruma
+    reads them, as the `tokenizers` library does.
+    """
+
 def pretokenize(text: Column, *, pattern: str) -> tuple[Column, Column, Column]:
     """The pieces that a pattern splits text into: (row, start, end), all uint32, bytes of the row's text.
 
-    pattern is "gpt2", "gpt4" or a regular expression.
+    pattern is a name or an expression as in pattern_expression. What it does not match is a piece too, so the
+    pieces of a row add up to its text. Text that is not UTF-8 is an error that names the row and byte.
     """
 
 def count_pretokens(text: Column, *, pattern: str) -> tuple[Column, Column]:
@@ -91,29 +99,50 @@ def train_bpe(
 ) -> tuple[Column, Column, Column]:
     """Byte-level BPE, merges and vocabulary identical to the `tokenizers` library's trainer with the full byte alphabet.
 
-    Duplicate pretokens are summed. Returns (vocab: large_binary, the bytes of token i at row i, special
-    tokens first; left: uint32; right: uint32: the merges by rank, as token ids).
+    Pretokens that come twice count twice, so the counts of parts are simply put one after the other. Training
+    ends early where no pair is left that occurs min_frequency times. max_token_length is in bytes. Returns
+    (vocab: large_binary, the bytes of token i at row i, special tokens first; left: uint32; right: uint32: the
+    merges by rank, as token ids). A merge that would spell a special token is left out.
     """
 
 @final
 class Encoder:
-    """An exact BPE encoder. Opened once a worker; encoding is pure and releases the GIL."""
+    """An exact BPE encoder. Opened once a worker; encoding is pure and releases the GIL; threads may share it."""
 
     def __init__(
-        self, vocab: Column, left: Column, right: Column, *, pattern: str, special_tokens: list[str]
+        self,
+        vocab: Column,
+        left: Column,
+        right: Column,
+        *,
+        pattern: str,
+        special_ids: list[int],
+        ignore_merges: bool = False,
     ) -> None:
-        """vocab, left, right as returned by train_bpe; pattern as in pretokenize; the first tokens of vocab are the special ones."""
+        """vocab, left, right as returned by train_bpe; pattern as in pretokenize; no text becomes one of special_ids.
+
+        A token without bytes is a hole in the numbering. With ignore_merges a pretoken that is a token as a
+        whole is that token whatever the merges say. ValueError where bytes or results of merges have no token.
+        """
+    @property
+    def vocab_size(self) -> int:
+        """Ids run from 0 to below this."""
     def encode(self, text: Column, *, end_of_document: int | None = None) -> Column:
         """Token ids of every row: large_list<uint16> where the vocabulary has at most 65,536 tokens, else large_list<uint32>.
 
         Special tokens in the text are text. `end_of_document` is appended to every row.
         """
     def decode(self, tokens: Column) -> Column:
-        """The bytes of every row of ids: large_binary. An id outside the vocabulary is an error naming it."""
+        """The bytes of every row of ids (lists of uint16 or uint32): large_binary.
+
+        An id outside the vocabulary is an error naming it, its row and its position.
+        """
 
 def pack(lengths: Column, *, row_length: int) -> tuple[Column, Column, Column, Column]:
     """Best-fit decreasing: documents of lengths[i] (uint32 tokens) into rows of row_length tokens; nothing is lost.
 
-    A document longer than the row is split into row_length pieces and a rest. Returns the pieces sorted by
-    (row, place): (row: uint32, doc: uint32, start: uint32, length: uint32).
+    A document longer than the row is split into row_length pieces and a rest; an empty one takes no place.
+    row_length is at most 2^26. Returns the pieces sorted by (row, place): (row: uint32, doc: uint32,
+    start: uint32, length: uint32). Rows come full pieces first and then by falling length of their longest
+    piece: shuffle them.
     """

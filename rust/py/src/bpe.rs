@@ -1,8 +1,281 @@
-//! Tokenizer kernels: pretokenize, count, train, encode, pack.
+//! Tokenizer kernels: pretokenize, count, train, encode, decode, pack.
 
+use std::sync::{Mutex, PoisonError};
+
+use arrow_array::types::{Int64Type, UInt16Type, UInt32Type};
+use curate_bpe::{EncodeScratch, PieceCounter, Pretokenizer, TokenId, TrainOptions, Vocab};
+use curate_text::Texts;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::arrow::{Column, Lists, Primitive, TextColumn};
+use crate::errors::Error;
+
 /// Adds the functions of this file to the module.
-pub fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(pattern_expression, module)?)?;
+    module.add_function(wrap_pyfunction!(pretokenize, module)?)?;
+    module.add_function(wrap_pyfunction!(count_pretokens, module)?)?;
+    module.add_function(wrap_pyfunction!(train_bpe, module)?)?;
+    module.add_function(wrap_pyfunction!(pack, module)?)?;
+    module.add_class::<Encoder>()
+}
+
+fn refuse(error: curate_bpe::Error) -> Error {
+    Error::Python(PyValueError::new_err(error.to_string()))
+}
+
+fn refuse_row(row: usize) -> impl Fn(curate_bpe::Error) -> Error {
+    move |error| Error::Python(PyValueError::new_err(format!("row {row}: {error}")))
+}
+
+/// An index as the uint32 that result columns hold.
+fn uint32(value: usize, what: &str) -> Result<u32, Error> {
+    u32::try_from(value).map_err(|_| {
+        let message = format!("{what} {value} is over the limit of {}", u32::MAX);
+        Error::Python(PyValueError::new_err(message))
+    })
+}
+
+#[pyfunction]
+fn pattern_expression(pattern: &str) -> Result<String, Error> {
+    Ok(Pretokenizer::new(pattern)
+        .map_err(refuse)?
+        .pattern()
+        .to_owned())
+}
+
+#[pyfunction]
+#[pyo3(signature = (text, *, pattern))]
+fn pretokenize(
+    py: Python<'_>,
+    text: TextColumn,
+    pattern: &str,
+) -> Result<(Column, Column, Column), Error> {
+    let (rows, starts, ends) = py.detach(|| {
+        let (mut rows, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        let pretokenizer = Pretokenizer::new(pattern).map_err(refuse)?;
+        let texts = text.texts();
+        for row in 0..texts.len() {
+            let text = texts.text(row)?;
+            let row_id = uint32(row, "row")?;
+            uint32(text.len(), "text length")?;
+            let split = pretokenizer.split(text, |start, end| {
+                rows.push(row_id);
+                starts.push(start as u32);
+                ends.push(end as u32);
+            });
+            split.map_err(refuse_row(row))?;
+        }
+        Ok::<_, Error>((rows, starts, ends))
+    })?;
+    let column = Column::primitive::<UInt32Type>;
+    Ok((column(rows), column(starts), column(ends)))
+}
+
+#[pyfunction]
+#[pyo3(signature = (text, *, pattern))]
+fn count_pretokens(
+    py: Python<'_>,
+    text: TextColumn,
+    pattern: &str,
+) -> Result<(Column, Column), Error> {
+    let counted = py.detach(|| {
+        let pretokenizer = Pretokenizer::new(pattern).map_err(refuse)?;
+        let mut counter = PieceCounter::new();
+        let texts = text.texts();
+        for row in 0..texts.len() {
+            counter
+                .add_text(&pretokenizer, texts.text(row)?)
+                .map_err(refuse_row(row))?;
+        }
+        Ok::<_, Error>(counter.finish())
+    })?;
+    let pieces = Column::binaries(counted.offsets, counted.bytes)?;
+    Ok((pieces, Column::primitive::<Int64Type>(counted.counts)))
+}
+
+#[pyfunction]
+#[pyo3(signature = (pretokens, counts, *, vocab_size, special_tokens, min_frequency = 0, max_token_length = None))]
+fn train_bpe(
+    py: Python<'_>,
+    pretokens: TextColumn,
+    counts: Primitive<Int64Type>,
+    vocab_size: usize,
+    special_tokens: Vec<String>,
+    min_frequency: u64,
+    max_token_length: Option<usize>,
+) -> Result<(Column, Column, Column), Error> {
+    let options = TrainOptions {
+        vocab_size,
+        special_tokens: &special_tokens,
+        min_frequency,
+        max_token_length,
+    };
+    let model = py.detach(|| {
+        let pieces = pretokens.texts();
+        if pieces.len() != counts.len() {
+            let message = format!("{} pretokens but {} counts", pieces.len(), counts.len());
+            return Err(Error::Python(PyValueError::new_err(message)));
+        }
+        let pieces = (0..pieces.len()).map(|row| (pieces.bytes(row), counts[row]));
+        curate_bpe::train(pieces, &options).map_err(refuse)
+    })?;
+    let ids = Column::primitive::<UInt32Type>;
+    Ok((
+        Column::binaries(model.vocab.offsets, model.vocab.bytes)?,
+        ids(model.left),
+        ids(model.right),
+    ))
+}
+
+#[pyfunction]
+#[pyo3(signature = (lengths, *, row_length))]
+fn pack(
+    py: Python<'_>,
+    lengths: Primitive<UInt32Type>,
+    row_length: u64,
+) -> Result<(Column, Column, Column, Column), Error> {
+    let placements = py
+        .detach(|| curate_bpe::pack(&lengths, row_length))
+        .map_err(refuse)?;
+    let column = |field: fn(&curate_bpe::Placement) -> u32| {
+        Column::primitive::<UInt32Type>(placements.iter().map(field).collect())
+    };
+    Ok((
+        column(|p| p.row),
+        column(|p| p.doc),
+        column(|p| p.start),
+        column(|p| p.length),
+    ))
+}
+
+/// An exact BPE encoder. Threads may share it: each call takes a cache of its own from the pool.
+#[pyclass(frozen, module = "curate._rust")]
+struct Encoder {
+    encoder: curate_bpe::Encoder,
+    scratches: Mutex<Vec<EncodeScratch>>,
+}
+
+#[pymethods]
+impl Encoder {
+    #[new]
+    #[pyo3(signature = (vocab, left, right, *, pattern, special_ids, ignore_merges = false))]
+    fn new(
+        py: Python<'_>,
+        vocab: TextColumn,
+        left: Primitive<UInt32Type>,
+        right: Primitive<UInt32Type>,
+        pattern: &str,
+        special_ids: Vec<u32>,
+        ignore_merges: bool,
+    ) -> Result<Self, Error> {
+        let encoder = py.detach(|| {
+            let mut tokens = Vocab::default();
+            for token in vocab.texts().iter() {
+                tokens.push(token);
+            }
+            let pretokenizer = Pretokenizer::new(pattern)?;
+            curate_bpe::Encoder::new(
+                tokens,
+                &left,
+                &right,
+                &special_ids,
+                ignore_merges,
+                pretokenizer,
+            )
+        });
+        Ok(Self {
+            encoder: encoder.map_err(refuse)?,
+            scratches: Mutex::default(),
+        })
+    }
+
+    /// Ids run from 0 to below this.
+    #[getter]
+    fn vocab_size(&self) -> usize {
+        self.encoder.vocab_size()
+    }
+
+    #[pyo3(signature = (text, *, end_of_document = None))]
+    fn encode(
+        &self,
+        py: Python<'_>,
+        text: TextColumn,
+        end_of_document: Option<u32>,
+    ) -> Result<Column, Error> {
+        let vocab_size = self.encoder.vocab_size();
+        if let Some(id) = end_of_document.filter(|&id| id as usize >= vocab_size) {
+            let message =
+                format!("end_of_document {id} is outside the vocabulary of {vocab_size} tokens");
+            return Err(Error::Python(PyValueError::new_err(message)));
+        }
+        if vocab_size <= 1 << 16 {
+            let (offsets, ids) =
+                py.detach(|| self.encode_rows::<u16>(text.texts(), end_of_document))?;
+            Ok(Column::lists::<UInt16Type>(offsets, ids)?)
+        } else {
+            let (offsets, ids) =
+                py.detach(|| self.encode_rows::<u32>(text.texts(), end_of_document))?;
+            Ok(Column::lists::<UInt32Type>(offsets, ids)?)
+        }
+    }
+
+    fn decode(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>) -> Result<Column, Error> {
+        let (offsets, bytes) = if let Ok(lists) = tokens.extract::<Lists<UInt16Type>>() {
+            py.detach(|| self.decode_rows(lists.offsets(), lists.values()))?
+        } else {
+            let lists = tokens.extract::<Lists<UInt32Type>>()?;
+            py.detach(|| self.decode_rows(lists.offsets(), lists.values()))?
+        };
+        Ok(Column::binaries(offsets, bytes)?)
+    }
+}
+
+impl Encoder {
+    fn encode_rows<T: TokenId>(
+        &self,
+        texts: Texts<'_>,
+        end_of_document: Option<u32>,
+    ) -> Result<(Vec<i64>, Vec<T>), Error> {
+        // A poisoned pool still holds whole scratches: they are put back only after a call that ended well.
+        let pool = || {
+            self.scratches
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let mut scratch = pool().pop().unwrap_or_default();
+        let mut offsets = Vec::with_capacity(texts.len() + 1);
+        offsets.push(0);
+        // English text has 4 to 5 bytes a token; too small a guess only costs a copy.
+        let mut ids = Vec::with_capacity(texts.total_bytes() / 4 + texts.len());
+        for row in 0..texts.len() {
+            let encoded = self
+                .encoder
+                .encode(texts.text(row)?, &mut scratch, &mut ids);
+            encoded.map_err(refuse_row(row))?;
+            ids.extend(end_of_document.map(T::from_id));
+            offsets.push(ids.len() as i64);
+        }
+        pool().push(scratch);
+        Ok((offsets, ids))
+    }
+
+    fn decode_rows<T: Copy + Into<u32>>(
+        &self,
+        rows: &[i64],
+        ids: &[T],
+    ) -> Result<(Vec<i64>, Vec<u8>), Error> {
+        let (mut offsets, mut bytes) = (vec![0], Vec::new());
+        for (row, span) in rows.windows(2).enumerate() {
+            let ids = ids[span[0] as usize..span[1] as usize]
+                .iter()
+                .map(|&id| id.into());
+            self.encoder
+                .decode(ids, &mut bytes)
+                .map_err(refuse_row(row))?;
+            offsets.push(bytes.len() as i64);
+        }
+        Ok((offsets, bytes))
+    }
 }
