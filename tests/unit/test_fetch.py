@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import io
 import re
+import runpy
 import shutil
 import signal
 import socket
@@ -478,3 +479,22 @@ def test_https_pages_are_recorded_and_unknown_certificates_refused(
         summary = fetch(settings(), [url], tmp_path / "trusted")
         server.shutdown()
     assert responses(summary)[url][1] == page(b"secure")
+
+
+def test_the_demo_records_both_sites_once_and_again_only_when_something_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = runpy.run_path(str(Path(__file__).parents[2] / "pipelines" / "demo_crawl.py"))
+    first = demo["crawl"](tmp_path, 20)
+    assert first["pages"] >= 18 and first["sources"]["python_docs"]["errors"] == []
+    assert "rust_docs" in first["sources"] or first["skipped"]
+    files = [tmp_path / name for source in first["sources"].values() for name in source["files"]]
+    assert sorted(tmp_path.iterdir()) == sorted([*files, tmp_path / "summary.json"])
+    urls = paths(FetchSummary(files=[path for path in files if path.name.startswith("python-")]))
+    assert urls[:3] == ["", "index.html", "topics.html"]
+    capsys.readouterr()
+    assert demo["crawl"](tmp_path, 20) == first
+    assert "already" in capsys.readouterr().out
+    files[-1].write_bytes(b"damaged")
+    assert demo["crawl"](tmp_path, 20)["pages"] == first["pages"]
+    assert files[-1].stat().st_size > 1_000 and "already" not in capsys.readouterr().out
