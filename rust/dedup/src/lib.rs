@@ -1,1 +1,84 @@
-//! To be written.
+//! Deduplication: exact by SHA-256, near by MinHash and bands, verified by exact Jaccard, joined to clusters.
+//!
+//! ```text
+//! text --sha256--> digest                                    equal texts
+//! text --minhash--> band keys (14 x 8 bytes), shingle hashes
+//!      --lsh_pairs--> candidate pairs, O(members) a bucket
+//!      --jaccard--> similarity in 0..1 of the true sets      similar texts
+//!      --clusters--> smallest id of each component
+//! ```
+//!
+//! Everything is a pure function of its input and seed: no order, time or machine enters a result.
+
+pub mod clusters;
+pub mod jaccard;
+pub mod lsh;
+pub mod minhash;
+mod permute;
+pub mod sha256;
+mod sort;
+
+/// A document id: it sorts as bytes.
+pub type Id = [u8; 16];
+
+/// What can be wrong with the input; every message names the value, the row and the limit.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Text that cannot be read.
+    #[error(transparent)]
+    Text(#[from] curate_text::Error),
+    /// A setting outside its range.
+    #[error("{name} is {value}: it must be {min} to {max}")]
+    OutOfRange {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: usize,
+        /// The least that it may be.
+        min: usize,
+        /// The most that it may be.
+        max: usize,
+    },
+    /// Columns of one table that differ in length.
+    #[error(
+        "{name} has {rows} rows where {other} has {expected}: the columns of a table are of one length"
+    )]
+    LengthsDiffer {
+        /// The column.
+        name: &'static str,
+        /// Its rows.
+        rows: usize,
+        /// The column it is compared with.
+        other: &'static str,
+        /// The rows of that one.
+        expected: usize,
+    },
+    /// A pair that points outside the shingles.
+    #[error("pair {pair} names row {row} of shingles, which has {rows} rows")]
+    NoSuchRow {
+        /// The pair, from 0.
+        pair: usize,
+        /// The row it names.
+        row: u32,
+        /// How many there are.
+        rows: usize,
+    },
+    /// A set that is not sorted or holds a value twice.
+    #[error(
+        "row {row} of shingles is not sorted and distinct: value {place} is not above the one before"
+    )]
+    NotASet {
+        /// The row, from 0.
+        row: usize,
+        /// The place in the row, from 0.
+        place: usize,
+    },
+    /// More rows than 32-bit row numbers can count.
+    #[error("{rows} rows are over the limit of {limit}: split the partition")]
+    TooManyRows {
+        /// The rows.
+        rows: usize,
+        /// The most that there may be.
+        limit: usize,
+    },
+}

@@ -12,6 +12,9 @@ pub enum Error {
     /// Text that a kernel cannot read.
     #[error(transparent)]
     Text(#[from] curate_text::Error),
+    /// Deduplication.
+    #[error(transparent)]
+    Dedup(#[from] curate_dedup::Error),
     /// A result that Arrow refuses, or a failure of Python itself.
     #[error(transparent)]
     Python(#[from] PyErr),

@@ -2,12 +2,22 @@
 
 mod arrow;
 mod bpe;
+mod dedup;
 mod errors;
 
+use curate_text::Cpu;
 use pyo3::prelude::*;
+
+/// Which kernels this process uses: "avx512", "avx2" or "portable" (CURATE_CPU forces a lower one).
+#[pyfunction]
+fn cpu_path() -> Result<&'static str, errors::Error> {
+    Ok(Cpu::detect()?.name())
+}
 
 #[pymodule(gil_used = false)]
 fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<arrow::Column>()?;
+    module.add_function(wrap_pyfunction!(cpu_path, module)?)?;
+    dedup::register(module)?;
     bpe::register(module)
 }
