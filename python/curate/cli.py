@@ -22,9 +22,11 @@ class Commands(click.Group):
     """Recipe commands and one command a stage; a stage's module is imported when its command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *(entry.name.replace("_", "-") for entry in STAGES)]
+        return [*sorted([*super().list_commands(ctx), "fetch"]), *(entry.name.replace("_", "-") for entry in STAGES)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name == "fetch":
+            return fetch_command()
         found = super().get_command(ctx, name)
         if found is None and name.replace("-", "_") in {entry.name for entry in STAGES}:
             return stage_command(name.replace("-", "_"))
@@ -42,8 +44,8 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Runs"):
-            names = super().list_commands(ctx)
-            formatter.write_dl([(name, self.commands[name].get_short_help_str(60)) for name in names])
+            known = {name: self.commands[name].get_short_help_str(60) for name in super().list_commands(ctx)}
+            formatter.write_dl(sorted({**known, "fetch": "Record web pages as WARC files."}.items()))
         with formatter.section("Stages, in pipeline order"):
             formatter.write_dl([(entry.name.replace("_", "-"), entry.summary) for entry in STAGES])
 
@@ -63,7 +65,10 @@ def cli() -> None:
         curate why 3f2a... --out run/      why a document was dropped
         curate status run/                 how far a run is
 
-    Every stage is a command of its own, too: curate normalize docs.jsonl --out o/
+    Every stage is a command of its own, too:
+
+    \b
+        curate normalize docs.jsonl --out clean/
     """
 
 
@@ -112,7 +117,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @run_options
 def run(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], **options: Any) -> None:
-    """Run RECIPE, or continue it where it stopped.
+    """Run a recipe, or continue it where it stopped.
 
     What is done already is not done again; after a change of the recipe,
     --update runs again only what depends on the change.
@@ -129,7 +134,10 @@ def run(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], **optio
 @click.option("--limit", type=click.IntRange(1), default=None, help="As for run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], limit: int | None, as_json: bool) -> None:
-    """Show what RECIPE would do: passes, tasks, estimates. Runs nothing."""
+    """Show what a recipe would do.
+
+    Prints its passes, tasks and estimates of disk and memory; runs nothing.
+    """
     from curate.report import terminal
     from curate.run.driver import prepare
     from curate.run.inspect import estimate
@@ -157,7 +165,10 @@ def plan(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], limit:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(out: Path, as_json: bool) -> None:
-    """Show how far the run in OUT is, and what is missing."""
+    """Show how far a run is.
+
+    OUT is the folder that was given to --out.
+    """
     from curate.report import terminal
     from curate.run.inspect import progress_of
 
@@ -175,7 +186,10 @@ def status(out: Path, as_json: bool) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def why(document: str, out: Path, as_json: bool) -> None:
-    """Say what became of DOCUMENT: a doc_id (or its beginning), or a URL."""
+    """Say what became of a document.
+
+    DOCUMENT is a doc_id, the beginning of one (8 digits or more), or a URL.
+    """
     from curate.report import terminal
     from curate.run.inspect import explain, story
 
@@ -189,13 +203,68 @@ def why(document: str, out: Path, as_json: bool) -> None:
 @cli.command()
 @click.argument("out", type=click.Path(path_type=Path))
 def clean(out: Path) -> None:
-    """Remove the temporary files that interrupted tasks left in OUT."""
+    """Remove what interrupted tasks left.
+
+    OUT is the folder that was given to --out.
+    """
     from curate.run.driver import remove_leftovers
 
     if not out.is_dir():
         raise ConfigError(f"{out}: no such folder")
     found = remove_leftovers(out)
     click.echo(f"removed {len(found)} temporary file{'s' if len(found) != 1 else ''} from {out}")
+
+
+def fetch_command() -> click.Command:
+    """`curate fetch URL… --out DIR`, with an option for every field of FetchSettings."""
+    from curate.fetch import FetchSettings, fetch
+
+    fields = FetchSettings.model_fields
+
+    def invoke(urls: Sequence[str], out: Path, as_json: bool, **options: Any) -> None:
+        from curate.config import validate
+        from curate.report import terminal
+
+        settings = validate(FetchSettings, _given(options), name="fetch")
+        show = _fetch_progress if sys.stderr.isatty() else None
+        summary = fetch(settings, urls, out, show)
+        if show:
+            click.echo("", err=True)
+        facts = {
+            "pages": summary.pages, "redirects": summary.redirects, "failed": len(summary.errors),
+            "cut_off": summary.truncated, "forbidden": summary.disallowed, "bytes": summary.bytes,
+            "seconds": round(summary.seconds, 1), "files": [str(path) for path in summary.files],
+        }  # fmt: skip
+        if as_json:
+            click.echo(json.dumps({**facts, "errors": summary.errors}, indent=1))
+            return
+        for url, what in summary.errors[:10]:
+            click.echo(terminal.wrap(f"warning: {url}: {what}"), err=True)
+        size, names = terminal.size(summary.bytes), ", ".join(facts.pop("files"))
+        click.echo(terminal.wrap(f"{summary.pages:,} pages, {size} in {summary.seconds:.0f} s -> {names}"))
+
+    command: Any = click.command(
+        "fetch",
+        context_settings=CONTEXT,
+        help="Record web pages as WARC files.\n\nFollows links breadth-first below the URLs given, politely: robots.txt, "
+        "one request at a time to a host with a pause. Requests, responses and redirects are recorded as they travelled.",
+    )
+    for key, field in reversed(fields.items()):
+        invoke = _option(key, field)(invoke)
+    invoke = click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")(invoke)
+    invoke = click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the files.")(invoke)
+    invoke = click.argument("urls", nargs=-1, required=True, metavar="URL...")(invoke)
+    made: click.Command = command(invoke)
+    return made
+
+
+def _fetch_progress(summary: Any) -> None:
+    click.echo(f"\r{summary.tried:,} tried, {summary.pages:,} pages, {summary.bytes / 1e6:.1f} MB", nl=False, err=True)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, lists as lists."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in options.items() if v not in (None, ())}
 
 
 def execute(
@@ -263,12 +332,7 @@ def stage_command(name: str) -> click.Command:
         from curate.io.inputs import InputSettings
         from curate.run.recipe import single_stage
 
-        given = {key: options.pop(key) for key in list(fields)}
-        config = {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in given.items()
-            if value not in (None, ())
-        }
+        config = _given({key: options.pop(key) for key in list(fields)})
         entries = [validate(InputSettings, {"path": path, "source": source, "format": input_format}) for path in inputs]
         execute(single_stage(name, config, entries, options["limit"]), **options)
 
@@ -303,14 +367,14 @@ def _option(key: str, field: Any) -> Callable[[Any], Any]:
     unit = (field.json_schema_extra or {}).get("unit")
     default = field.default
     shown = (
-        "" if default in (None, [], {}) or repr(default) == "PydanticUndefined" else f"  [default: {_show(default)}]"
+        "" if default in (None, [], (), {}) or repr(default) == "PydanticUndefined" else f"  [default: {_show(default)}]"
     )
     text = f"{field.description[:1].upper()}{field.description[1:]}{f', in {unit}' if unit else ''}.{shown}"
     flag = f"--{key.replace('_', '-')}"
     kinds = [k for k in (get_args(field.annotation) or (field.annotation,)) if k is not type(None)]
     if field.annotation is bool:
         return click.option(f"{flag}/--no-{key.replace('_', '-')}", key, default=None, help=text)
-    if get_origin(field.annotation) is list:
+    if get_origin(field.annotation) in (list, tuple):
         return click.option(flag, key, multiple=True, metavar="TEXT", help=text + "  May be repeated.")
     literal = kinds and all(isinstance(k, str) for k in kinds)
     metavar = "|".join(kinds) if literal else {int: "N", float: "X"}.get(kinds[0], "TEXT")

@@ -58,12 +58,12 @@ class FetchSettings(Settings):
 
     scope: tuple[str, ...] = setting((), "URL prefixes to follow links in; empty: the folder of every seed")
     exclude: tuple[str, ...] = setting((), "regular expressions; links that match one are not followed")
-    max_pages: int = setting(1000, "URLs to try at most, redirects and failures included", unit="count", ge=1)
+    max_pages: int = setting(1000, "URLs to try at most, redirects and failures included", ge=1)
     max_bytes: int = setting(10 << 20, "length at which a response is cut off", unit="bytes", ge=1024)
-    concurrency: int = setting(4, "threads; they never change the output", unit="count", ge=1, le=64)
+    concurrency: int = setting(4, "threads; they never change the output", ge=1, le=64)
     delay: float = setting(1.0, "pause between requests to a host, loopback excepted", unit="seconds", ge=0)
     timeout: float = setting(15.0, "wait for the next bytes; four times it for a page", unit="seconds", gt=0)
-    retries: int = setting(2, "further tries where a host fails or is busy", unit="count", ge=0)
+    retries: int = setting(2, "further tries where a host fails or is busy", ge=0)
     user_agent: str = setting("curate-fetch", "name given to hosts and looked up in robots.txt", min_length=1)
     prefix: str = setting("crawl", "file names begin with it: PREFIX-00000.warc.gz")
     file_bytes: int = setting(1 << 30, "size at which the next file is begun", unit="bytes", ge=1)
@@ -188,7 +188,9 @@ class _Crawl:
         self.writer = writer
         self.summary = FetchSummary(files=writer.files)
         self.seeds = set(seeds)
-        self.scope = set(settings.scope) or {_folder(url) for url in seeds}
+        self.scope = {url: _folder(url) for url in seeds}
+        if settings.scope:
+            self.scope = {prefix: prefix for prefix in settings.scope}
         self.exclude = [re.compile(pattern) for pattern in settings.exclude]
         self.queue = deque((url, 0) for url in dict.fromkeys(seeds))
         self.seen = set(seeds)
@@ -252,7 +254,7 @@ class _Crawl:
             summary.errors.append((task.url, f"HTTP status {answer.status}"))
 
     def _follow(self, answer: _Answer, location: str, redirects: int) -> None:
-        """Queue where a redirect leads. A seed's may leave the scope, and widens it where none was set."""
+        """Queue where a redirect leads. A seed's may leave the scope, and takes it along where none was set."""
         target = _address(location, answer.url)
         if target is None or redirects > MAX_REDIRECTS:
             why = "leads to no web address" if target is None else f"would be number {redirects} in a row"
@@ -262,11 +264,12 @@ class _Crawl:
         if answer.url in self.seeds and not inward:  # the web has no business with what runs on this machine
             self.seeds.add(target)
             if not self.settings.scope:
-                self.scope.add(_folder(target))
+                self.scope.pop(answer.url, None)
+                self.scope[target] = _folder(target)
         self._queue(target, redirects)
 
     def _queue(self, url: str, redirects: int) -> None:
-        if url in self.seen or not (url in self.seeds or any(map(url.startswith, self.scope))):
+        if url in self.seen or not (url in self.seeds or any(map(url.startswith, self.scope.values()))):
             return
         self.seen.add(url)
         if not any(pattern.search(url) for pattern in self.exclude):

@@ -24,12 +24,22 @@ def _field(name: str, kind: pa.DataType, meaning: str, unit: str = "", nullable:
     return pa.field(name, kind, nullable=nullable, metadata=metadata)
 
 
-_DOC_ID = _field("doc_id", DOC_ID, "first 16 bytes of SHA-256 of the place in the input; the key of every join", nullable=False)
+_DOC_ID = _field(
+    "doc_id",
+    DOC_ID,
+    "first 16 bytes of SHA-256 of the place in the input; the key of every join",
+    nullable=False,
+)
 _SOURCE = _field("source", CATEGORY, "mixing domain, set by the recipe's input")
 _URL = _field("url", pa.string(), "address the document came from; null where unknown")
 _CRAWLED = _field("crawled_at", TIME, "time of the crawl; null where unknown", "UTC")
 _FILE = _field("origin_file", CATEGORY, "input file, relative to the input's root")
-_OFFSET = _field("origin_offset", pa.int64(), "byte of the record in the file (of the compressed member in a .gz), or row", "bytes or rows")
+_OFFSET = _field(
+    "origin_offset",
+    pa.int64(),
+    "byte of the record in the file (of the compressed member in a .gz), or row",
+    "bytes or rows",
+)
 
 RAW = pa.schema(
     [
@@ -77,7 +87,13 @@ TOKENS_16 = pa.schema(
         _DOC_ID,
         _field("tokens", pa.large_list(pa.uint16()), "token ids, the end-of-document id last", nullable=False),
         _field("n_tokens", pa.uint32(), "length of tokens", "count", nullable=False),
-        _field("text_bytes", pa.uint64(), "UTF-8 bytes of the text that the tokens encode", "bytes", nullable=False),
+        _field(
+            "text_bytes",
+            pa.uint64(),
+            "UTF-8 bytes of the text that the tokens encode",
+            "bytes",
+            nullable=False,
+        ),
     ]
 )
 TOKENS_32 = TOKENS_16.set(1, TOKENS_16.field("tokens").with_type(pa.large_list(pa.uint32())))
@@ -144,7 +160,9 @@ def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
             return column.cast(field.type.value_type).dictionary_encode().cast(field.type)
         return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise SchemaError(f'column "{field.name}" is {column.type} and cannot be read as {field.type}: {error}') from None
+        raise SchemaError(
+            f'column "{field.name}" is {column.type} and cannot be read as {field.type}: {error}'
+        ) from None
 
 
 def require(schema: pa.Schema, names: Iterable[str], where: str) -> None:
@@ -152,4 +170,6 @@ def require(schema: pa.Schema, names: Iterable[str], where: str) -> None:
     missing = [name for name in names if schema.get_field_index(name) < 0]
     if missing:
         has = ", ".join(schema.names)
-        raise SchemaError(f"{where} needs the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; the input has: {has}")
+        raise SchemaError(
+            f"{where} needs the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; the input has: {has}"
+        )

@@ -1,0 +1,114 @@
+"""`make demo`: record a crawl, curate it, train a model on it, evaluate it, and say what happened.
+
+Every step is a command that a user could type, and is printed before it runs. What is done already is not done
+again: a second `make demo` ends in seconds.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from typing import Any
+
+from curate.report import terminal
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="From a crawl to a trained, evaluated model, in minutes.")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything it makes")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="worker processes")
+    parser.add_argument("--input", help="your own crawl (WARC files) instead of this machine's documentation")
+    parser.add_argument("--minutes", type=float, default=2.0, help="how long to train")
+    arguments = parser.parse_args()
+    try:
+        demo(arguments.out, arguments.workers, arguments.input, arguments.minutes)
+    except subprocess.CalledProcessError as error:
+        print(f"\nmake demo stopped: this command ended with exit code {error.returncode}:\n  {shown(error.cmd)}")
+        return int(error.returncode) or 1
+    except KeyboardInterrupt:
+        print("\nstopped; make demo continues")
+        return 130
+    return 0
+
+
+def demo(out: Path, workers: int, given: str | None, minutes: float) -> None:
+    crawl, run, model = out / "crawl", out / ("own" if given else "run"), out / ("own-model" if given else "model")
+    seconds: dict[str, float] = {}
+    skipped: list[str] = []
+    inputs = ["--input", f"web={given}"] if given else []
+    if not given:
+        step("record a crawl", seconds, [sys.executable, "pipelines/demo_crawl.py", "--out", str(crawl)])
+        skipped = json.loads((crawl / "summary.json").read_bytes())["skipped"]
+        if skipped:  # no Rust documentation: the Python sources alone serve
+            inputs = ["--input", "python_docs=$DEMO_CRAWL/python-*.warc.gz", "--input", "python_code=$PYTHON_STDLIB"]
+    os.environ |= {"DEMO_CRAWL": str(crawl), "PYTHON_STDLIB": sysconfig.get_paths()["stdlib"]}
+    curate, train = [sys.executable, "-m", "curate"], [sys.executable, "-m", "train"]
+    options = ["--out", str(run), "--workers", str(workers), "--update"]
+    step("curate", seconds, [*curate, "run", "pipelines/demo.yaml", *inputs, *options])
+    data = ["--data", str(run)]
+    step("train", seconds, [*train, "run", *data, "--out", str(model), "--size", "5m", "--minutes", str(minutes)])
+    checkpoint = ["--checkpoint", str(model)]
+    step("evaluate", seconds, [*train, "eval", *data, *checkpoint])
+    prompt = "The standard library" if not given else "The"
+    sample = step(
+        "generate", seconds, [*train, "generate", *checkpoint, "--prompt", prompt, "--tokens", "80"], show=False
+    )
+    summarize(run, model, seconds, sample, skipped)
+
+
+def step(name: str, seconds: dict[str, float], command: list[str], *, show: bool = True) -> str:
+    """Print and run one command; returns what it wrote to stdout."""
+    print(f"\n== {name}\n$ {shown(command)}", flush=True)
+    start = time.monotonic()
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    seconds[name] = time.monotonic() - start
+    if show or done.returncode:
+        print(done.stdout, end="", flush=True)
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, command)
+    return done.stdout
+
+
+def shown(command: list[str]) -> str:
+    """The command as a user would type it."""
+    words = [word if word != sys.executable else "python" for word in command]
+    if words[:2] == ["python", "-m"]:
+        words = words[2:]
+    return " ".join(words)
+
+
+def summarize(run: Path, model: Path, seconds: dict[str, float], sample: str, skipped: list[str]) -> None:
+    print("\n== summary")
+    for line in skipped:
+        print(f"left out: {line}")
+    funnel = json.loads((run / "funnel.json").read_bytes())
+    reasons: dict[str, int] = {}
+    for entry in funnel["steps"]:
+        for rule, count in entry["dropped"].items():
+            reasons[rule] = reasons.get(rule, 0) + count
+    read, kept = funnel["steps"][0]["rows_in"], tokens(run)
+    print(f"{read:,} documents read, {kept['documents']:,} became {kept['tokens']:,} tokens for training;")
+    dropped = ", ".join(f"{rule} {count}" for rule, count in sorted(reasons.items(), key=lambda item: -item[1])[:8])
+    print(terminal.wrap(f"most were dropped by: {dropped}"))
+    scores = json.loads((model / "eval.json").read_bytes())
+    print("\n" + json.dumps(scores.get("summary", {}), indent=1) if "summary" in scores else "")
+    print(f"a sample:\n{terminal.wrap(sample.strip())}\n")
+    print(terminal.table(["step", "seconds"], [[name, f"{value:.0f}"] for name, value in seconds.items()]))
+    print(f"\ndocuments   {run}/documents/*.parquet")
+    print(f"rejects     {run}/rejects/*.parquet")
+    print(f"tokens      {run}/tokens/*/*.arrow")
+    print(f"model       {model}")
+    print("\nAsk why a document was dropped: curate why URL --out " + str(run))
+
+
+def tokens(run: Path) -> dict[str, Any]:
+    sources = json.loads((run / "tokens/manifest.json").read_bytes())["sources"].values()
+    return {key: sum(source[key] for source in sources) for key in ("documents", "tokens")}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,40 @@
+"""A rule compares one measure of a document with a limit; a preset is an ordered table of rules.
+
+Measures are computed once a document in Rust (kernels.signals); rules decide afterwards, in order, and the first
+that fails names the reject. A preset's name carries whose way of counting it follows: `gopher@dclm` is the Gopher
+rules as DCLM counts them, because the systems agree on the numbers and differ in what they count.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from curate.config import suggest
+from curate.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`min` keeps measure >= limit, `max` keeps measure <= limit."""
+
+    name: str
+    measure: str
+    bound: Literal["min", "max"]
+    limit: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Preset:
+    name: str
+    source: str  # where the limits and the way of counting come from
+    rules: tuple[Rule, ...]
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name; ConfigError with the nearest known one where there is none."""
+    from curate.filters import gopher
+
+    known = {p.name: p for p in (gopher.DCLM,)}
+    if name not in known:
+        raise ConfigError(f'filter.preset: no preset is named "{name}"{suggest(name, list(known))}')
+    return known[name]

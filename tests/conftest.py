@@ -1,0 +1,59 @@
+"""What all tests share: where real data lies, and how to run the commands as a user does."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SHARED.is_dir():
+        return
+    absent = pytest.mark.skip(reason=f"real data is absent: {SHARED}")
+    for item in items:
+        if "realdata" in item.keywords:
+            item.add_marker(absent)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data."""
+    return SHARED
+
+
+@dataclass
+class Finished:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def command(module: str, *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Finished:
+    """Run `python -m curate` or `python -m train` with these arguments; Rust backtraces off, 80 columns."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "80", "RUST_BACKTRACE": "0", **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def curate() -> Any:
+    """`curate("run", "recipe.yaml", "--out", out)` -> Finished."""
+    return lambda *arguments, **options: command("curate", *arguments, **options)
