@@ -1,0 +1,5 @@
+"""`python -m train`, the same as `train`."""
+
+from train.cli import main
+
+main()

@@ -1,0 +1,293 @@
+"""Token shards, mapped into memory and packed into rows; a step copies out only the tokens it trains on.
+
+Shards are what `curate tokenize` wrote: one folder a source, uncompressed Arrow IPC files, a document a row, the
+end-of-document id last, and manifest.json with counts and checksums. Documents are packed into rows of T tokens
+by best fit (arXiv 2404.10830): longer ones are split, nothing is lost, rows are above 99.9 % full. The packing
+depends on the shards and T alone; it is kept as `<source>-<T>.arrow`, a row of pieces (doc, start, length) each.
+
+In a row, the piece doc[start : start + n] is what has to be predicted, from the tokens one place before it:
+
+    targets    t0  t1  t2 EOD | t512 t513 … | (padding: IGNORE)
+    inputs    EOD  t0  t1  t2 | t511 t512 … | EOD …
+    documents   0   0   0   0 |    1    1 … |   2 …
+
+so every token of every document is a target exactly once an epoch, and the end-of-document id starts a document.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from curate.errors import DataError
+from train.checkpoint import write_file
+from train.loss import IGNORE
+
+Int = npt.NDArray[np.int64]
+PACKING_VERSION = 1
+REMEDY = "the shards were changed or cut short: run `curate` again, it makes what is missing"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ShardFile(_Record):
+    path: str
+    source: str
+    documents: int
+    tokens: int
+    text_bytes: int
+    bytes: int
+    sha256: str
+
+
+class Manifest(_Record):
+    """tokens/manifest.json; unknown keys are left for later versions."""
+
+    version: int
+    tokenizer_sha256: str
+    vocab_size: int
+    end_of_document: int
+    dtype: str
+    files: list[ShardFile]
+    sources: dict[str, dict[str, int]]
+
+
+class Chunk(NamedTuple):
+    """A record batch: document i is values[offsets[i] : offsets[i + 1]]."""
+
+    offsets: Int
+    values: npt.NDArray[np.integer[Any]]
+    text_bytes: npt.NDArray[np.uint64]
+
+
+class Source:
+    """The documents of one source, in the order of the manifest's files."""
+
+    def __init__(self, name: str, chunks: Sequence[Chunk], fingerprint: str) -> None:
+        self.name, self.chunks, self.fingerprint = name, chunks, fingerprint
+        self.first = np.cumsum([0, *(len(chunk.text_bytes) for chunk in chunks)])  # first document of each chunk
+
+    @property
+    def documents(self) -> int:
+        return int(self.first[-1])
+
+    def lengths(self) -> npt.NDArray[np.uint32]:
+        """Tokens of every document, its end-of-document id included."""
+        parts = [np.diff(chunk.offsets) for chunk in self.chunks]
+        return np.concatenate(parts).astype(np.uint32) if parts else np.zeros(0, dtype=np.uint32)
+
+    def text_bytes(self, documents: int) -> int:
+        """UTF-8 bytes of the first `documents` documents."""
+        counts = np.concatenate([chunk.text_bytes for chunk in self.chunks])
+        return int(counts[:documents].sum())
+
+    def check_ends(self, end_of_document: int) -> None:
+        """Raise DataError naming the first document that is empty or does not end as documents do."""
+        for number, chunk in enumerate(self.chunks):
+            wrong = np.diff(chunk.offsets) < 1
+            wrong[~wrong] = chunk.values[chunk.offsets[1:][~wrong] - 1] != end_of_document
+            if wrong.any():
+                document = int(self.first[number] + np.argmax(wrong))
+                raise DataError(
+                    f"source {self.name}: document {document} does not end with the end-of-document id "
+                    f"{end_of_document}; tokenize it again"
+                )
+
+
+class Shards:
+    """The token shards of a run: `sources` by name, mapped into memory."""
+
+    def __init__(self, folder: Path, manifest: Manifest, sources: dict[str, Source]) -> None:
+        self.folder, self.manifest, self.sources = folder, manifest, sources
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content of all shards, as the manifest gives it."""
+        facts = [
+            self.manifest.tokenizer_sha256,
+            *(f"{name}:{s.fingerprint}" for name, s in sorted(self.sources.items())),
+        ]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def open_shards(folder: Path, verify: bool = False) -> Shards:
+    """Map `folder` (RUN/tokens, RUN/heldout/tokens), checked against its manifest: sizes, types and counts.
+
+    With `verify` checksums too, which reads every byte. Raises DataError naming the file and what differs.
+    """
+    manifest = _read_manifest(folder / "manifest.json")
+    files: dict[str, list[ShardFile]] = {name: [] for name in manifest.sources}
+    for file in manifest.files:
+        if file.source not in files:
+            raise DataError(f"{folder}/manifest.json: {file.path} is of a source that it does not list: {file.source}")
+        files[file.source].append(file)
+    sources = {}
+    for name in sorted(files):
+        for count in ("documents", "tokens", "text_bytes"):
+            found = sum(getattr(file, count) for file in files[name])
+            _same(folder / "manifest.json", f"{count} of the source {name}", manifest.sources[name].get(count), found)
+        chunks = [chunk for file in files[name] for chunk in _map_file(folder, file, manifest.dtype, verify)]
+        fingerprint = hashlib.sha256("\n".join(f.sha256 for f in files[name]).encode()).hexdigest()
+        sources[name] = Source(name, chunks, fingerprint)
+    return Shards(folder, manifest, sources)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; --data takes the folder of a run that ended with `tokenize`") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path}: not a manifest of token shards: {key}: {first['msg'].lower()}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    if manifest.version != 1:
+        raise DataError(f"{path}: version {manifest.version}; this trainer reads version 1")
+    if manifest.dtype not in ("uint16", "uint32"):
+        raise DataError(f"{path}: dtype {manifest.dtype}; expected uint16 or uint32")
+    return manifest
+
+
+def _same(path: Path, what: str, expected: object, found: object) -> None:
+    if expected != found:
+        raise DataError(f"{path}: {what}: {expected} expected, {found} found; {REMEDY}")
+
+
+def _map_file(folder: Path, file: ShardFile, dtype: str, verify: bool) -> list[Chunk]:
+    path = folder / file.path
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{folder}/manifest.json: {file.path} leads out of the folder")
+    try:
+        _same(path, "size in bytes", file.bytes, path.stat().st_size)
+        if verify:
+            with path.open("rb") as stream:
+                _same(path, "sha256", file.sha256, hashlib.file_digest(stream, "sha256").hexdigest())
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file, but the manifest names it; {REMEDY}") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: cannot be read as Arrow IPC: {error}") from None
+    _same(path, "type of tokens", f"large_list<item: {dtype}>", _type(reader.schema, "tokens"))
+    chunks = []
+    for batch in batches:
+        tokens = batch.column("tokens")
+        chunks.append(Chunk(tokens.offsets.to_numpy(), tokens.values.to_numpy(), batch.column("text_bytes").to_numpy()))
+    _same(path, "documents", file.documents, sum(len(chunk.text_bytes) for chunk in chunks))
+    _same(path, "tokens", file.tokens, sum(int(chunk.offsets[-1] - chunk.offsets[0]) for chunk in chunks))
+    return chunks
+
+
+def _type(schema: pa.Schema, name: str) -> str:
+    index = schema.get_field_index(name)
+    return "no such column" if index < 0 else f"large_list<item: {schema.field(index).type.value_type}>"
+
+
+class Packed:
+    """A source cut into rows of T tokens: row r holds the pieces p from first[r] to below first[r + 1].
+
+    Piece p is doc[p] from token start[p] on, length[p] tokens long.
+    """
+
+    def __init__(self, source: Source, row_length: int, table: pa.RecordBatch) -> None:
+        self.source, self.row_length = source, row_length
+        self.first: Int = table.column("doc").offsets.to_numpy()
+        parts = (table.column(name).values.to_numpy() for name in ("doc", "start", "length"))
+        self.doc, self.start, self.length = parts
+
+    @property
+    def rows(self) -> int:
+        return len(self.first) - 1
+
+    def read(self, row: int, end_of_document: int, inputs: Int, targets: Int, documents: Int) -> None:
+        """Fill one row of the three arrays, [T] each; what no piece covers stays as it is."""
+        place = 0
+        for number, piece in enumerate(range(self.first[row], self.first[row + 1])):
+            doc, start, n = int(self.doc[piece]), int(self.start[piece]), int(self.length[piece])
+            chunk_number = int(np.searchsorted(self.source.first, doc, side="right")) - 1
+            chunk = self.source.chunks[chunk_number]
+            at = int(chunk.offsets[doc - self.source.first[chunk_number]]) + start
+            targets[place : place + n] = chunk.values[at : at + n]
+            inputs[place] = chunk.values[at - 1] if start else end_of_document
+            inputs[place + 1 : place + n] = chunk.values[at : at + n - 1]
+            documents[place : place + n] = number
+            place += n
+
+
+def pack(
+    source: Source, row_length: int, end_of_document: int, cache: Path | None = None, documents: int | None = None
+) -> Packed:
+    """The first `documents` documents (all of them by default) of a source in rows of `row_length` tokens.
+
+    cache: a folder where the packing is kept and found again, as long as the source's files stay the same.
+    """
+    path = cache / f"{source.name}-{row_length}.arrow" if cache else None
+    mark = f"{PACKING_VERSION}:{row_length}:{source.fingerprint}".encode()
+    if path and path.exists():
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        if (reader.schema.metadata or {}).get(b"packing") == mark:
+            return Packed(source, row_length, reader.get_batch(0))
+    source.check_ends(end_of_document)
+    row, doc, start, length = pack_lengths(source.lengths()[:documents], row_length)
+    first = np.concatenate([[0], np.cumsum(np.bincount(row))]).astype(np.int64)
+    parts = {"doc": doc, "start": start, "length": length}
+    columns = {name: pa.LargeListArray.from_arrays(first, values) for name, values in parts.items()}
+    batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata({"packing": mark})
+    if path:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        write_file(path, sink.getvalue())
+    return Packed(source, row_length, batch)
+
+
+def pack_lengths(lengths: npt.NDArray[np.uint32], row_length: int) -> tuple[npt.NDArray[np.uint32], ...]:
+    """Pieces (row, doc, start, length), sorted by row and place; see curate._rust.pack."""
+    from curate import _rust
+
+    if not len(lengths):
+        return (np.zeros(0, dtype=np.uint32),) * 4
+    return tuple(pa.array(column).to_numpy() for column in _rust.pack(pa.array(lengths), row_length=row_length))
+
+
+class Batch(NamedTuple):
+    """Rows as the model takes them, int64 [B, T] each; targets are IGNORE where nothing is to be predicted."""
+
+    inputs: Int
+    targets: Int
+    documents: Int
+
+
+def read_batch(packed: Sequence[Packed], sources: Int, rows: Int, manifest: Manifest) -> Batch:
+    """Row rows[i] of packed[sources[i]] for every i. Raises DataError for an id outside the vocabulary."""
+    size = (len(rows), packed[0].row_length)
+    batch = Batch(np.full(size, manifest.end_of_document), np.full(size, IGNORE), np.full(size, size[1]))
+    for i, (source, row) in enumerate(zip(sources, rows, strict=True)):
+        packed[source].read(int(row), manifest.end_of_document, batch.inputs[i], batch.targets[i], batch.documents[i])
+    if batch.targets.max() >= manifest.vocab_size:
+        raise DataError(
+            f"a token id is {batch.targets.max()}, but the vocabulary has {manifest.vocab_size} tokens; "
+            "check the shards with --set verify=true"
+        )
+    return batch
+
+
+def check_tokenizer(run: Path, manifest: Manifest) -> bytes:
+    """The bytes of RUN/tokenizer.json, checked to be the tokenizer that made the shards."""
+    path = run / "tokenizer.json"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    _same(path, "sha256", manifest.tokenizer_sha256, hashlib.sha256(content).hexdigest())
+    return content

@@ -1,0 +1,129 @@
+"""From a mixture file and a budget to the plan of a run: which share of the rows comes from which source, when.
+
+A MIXTURE file says what curate's `mix` and the trainer both mean:
+
+    version: 1
+    tokenizer_sha256: …
+    phases:
+      - {name: main, tokens: 2000000, weights: {book: 0.4, code: 0.6}, max_epochs: {book: 4}}
+
+The budget of the trainer, `tokens` or `minutes`, wins over the file: the phases are then stretched or shortened in
+proportion, and keep their weights. Without a budget the phases hold what the file says. Without a file there is one
+phase, in which every source has the weight of its tokens, one epoch long. max_epochs counts passes over a source
+from the start of the run to the end of the phase; a source that the file does not name has the setting max_epochs.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from curate.config import Settings, load_yaml, setting, suggest, validate
+from curate.errors import ConfigError, DataError
+from train.config import TrainSettings
+from train.data import Manifest
+from train.order import Phase, Plan, apportion
+
+
+class MixturePhase(Settings):
+    """A stretch of the run with its own weights."""
+
+    name: str = setting(..., "name of the phase")
+    tokens: int = setting(..., "its length", unit="tokens", gt=0)
+    weights: dict[str, float] = setting(..., "share of the tokens by source; scaled to sum 1", min_length=1)
+    max_epochs: dict[str, float] = Field(default={}, description="how often a source may be passed by the end of it")
+
+
+class Mixture(Settings):
+    """A MIXTURE file, version 1."""
+
+    version: Literal[1] = setting(..., "version of the format")
+    tokenizer_sha256: str | None = setting(None, "the tokenizer whose tokens are counted")
+    phases: list[MixturePhase] = setting(..., "one after the other", min_length=1)
+
+    @property
+    def tokens(self) -> int:
+        return sum(phase.tokens for phase in self.phases)
+
+
+def load_mixture(path: Path, manifest: Manifest) -> Mixture:
+    """Read a MIXTURE and check it against the shards. Raises ConfigError naming file, line and key."""
+    document = load_yaml(path)
+    mixture = validate(Mixture, document.data, document)
+    if mixture.tokenizer_sha256 not in (None, manifest.tokenizer_sha256):
+        where = document.at(("tokenizer_sha256",))
+        raise ConfigError(
+            f"{where}: the mixture was made for another tokenizer than the shards; run `curate mix` again"
+        )
+    known = sorted(name for name, counts in manifest.sources.items() if counts["tokens"])
+    for number, phase in enumerate(mixture.phases):
+        for name, weight in phase.weights.items():
+            at = document.at(("phases", number, "weights", name))
+            if weight < 0:
+                raise ConfigError(f"{at}: the weight of {name} is {weight}; it must be at least 0")
+            if weight > 0 and name not in known:
+                raise ConfigError(f"{at}: no tokens of a source {name}{suggest(name, known)}")
+        for name in phase.max_epochs:
+            if name not in known:
+                at = document.at(("phases", number, "max_epochs", name))
+                raise ConfigError(f"{at}: no tokens of a source {name}{suggest(name, known)}")
+        if not sum(phase.weights.values()):
+            at = document.at(("phases", number, "weights"))
+            raise ConfigError(f"{at}: all weights of the phase {phase.name} are 0")
+    return mixture
+
+
+def natural_mixture(manifest: Manifest) -> Mixture:
+    """One epoch of everything, every source with the weight of its tokens."""
+    tokens = {name: counts["tokens"] for name, counts in sorted(manifest.sources.items()) if counts["tokens"]}
+    if not tokens:
+        raise DataError("the shards hold no tokens; nothing to train on")
+    total = sum(tokens.values())
+    phase = MixturePhase(name="main", tokens=total, weights={name: n / total for name, n in tokens.items()})
+    return Mixture(version=1, tokenizer_sha256=manifest.tokenizer_sha256, phases=[phase])
+
+
+def steps_of(tokens: int, settings: TrainSettings) -> int:
+    """Steps that a budget of tokens makes, at least one."""
+    return max(1, round(tokens / (settings.batch_rows * settings.sequence_length)))
+
+
+def make_plan(settings: TrainSettings, mixture: Mixture, rows: Mapping[str, int], steps: int) -> Plan:
+    """The order of `steps` steps; rows: packed rows of every source."""
+    shares = apportion(steps * settings.batch_rows, np.array([float(phase.tokens) for phase in mixture.phases]))
+    phases = []
+    for phase, share in zip(mixture.phases, shares, strict=True):
+        if share:
+            limits = {name: phase.max_epochs.get(name, settings.max_epochs) for name in rows}
+            phases.append(Phase(phase.name, int(share), phase.weights, limits))
+    return Plan(settings.seed, rows, phases)
+
+
+def check_plan(plan: Plan, row_length: int) -> None:
+    """Raise ConfigError naming every source that runs out, with what is missing."""
+    lines = []
+    for phase, source, need, allowed in plan.shortfalls():
+        have = plan.rows[source]
+        lines.append(
+            f"  {source}: {need * row_length:,} tokens needed by the end of the phase {phase}, {have * row_length:,} "
+            f"there are; with at most {allowed / have:g} epochs {(need - allowed) * row_length:,} are missing"
+        )
+    if lines:
+        listing = "\n".join(lines)
+        remedy = "Lower `tokens` or the source's weight, or raise its max_epochs."
+        raise ConfigError(f"Some sources run out before the budget is spent:\n{listing}\n{remedy}")
+
+
+def fitting_plan(settings: TrainSettings, mixture: Mixture, rows: Mapping[str, int], steps: int) -> tuple[Plan, int]:
+    """The longest plan of at most `steps` steps in which no source runs out, and its steps.
+
+    For a budget of time, which must not fail because a machine is fast.
+    """
+    plan = make_plan(settings, mixture, rows, steps)
+    while steps > 1 and (short := plan.shortfalls()):
+        ratio = min(allowed / need for _, _, need, allowed in short)
+        steps = max(1, min(steps - 1, int(steps * ratio)))
+        plan = make_plan(settings, mixture, rows, steps)
+    return plan, steps

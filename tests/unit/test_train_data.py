@@ -1,0 +1,231 @@
+"""Shards are checked before they are used, packing loses no token, and a mixture means what it says."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import shards as made
+from curate.errors import ConfigError, DataError
+from train import data
+from train.config import load_settings, resolve
+from train.data import check_tokenizer, open_shards, pack, read_batch
+from train.loss import IGNORE
+from train.plan import fitting_plan, load_mixture, make_plan, natural_mixture, steps_of
+
+T = 32
+SOURCES = {"web": made.sentences(1, 25), "code": made.sentences(2, 11, longest=400)}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return made.write_run(tmp_path / "run", SOURCES, vocab_size=64)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32"])
+def test_every_token_is_a_target_once_and_follows_what_stands_before_it(tmp_path: Path, dtype: str) -> None:
+    run = made.write_run(tmp_path / "run", SOURCES, dtype=dtype)
+    shards = open_shards(run / "tokens", verify=True)
+    for name, documents in SOURCES.items():
+        packed = pack(shards.sources[name], T, made.END)
+        rows = np.arange(packed.rows)
+        batch = read_batch([packed], np.zeros_like(rows), rows, shards.manifest)
+        pairs = Counter()
+        for row in range(packed.rows):
+            for document in set(batch.documents[row][batch.targets[row] != IGNORE]):
+                here = batch.documents[row] == document
+                inputs, targets = batch.inputs[row][here], batch.targets[row][here]
+                assert list(inputs[1:]) == list(targets[:-1])
+                pairs.update(zip(inputs, targets, strict=True))
+        wanted = Counter()
+        for tokens in documents:
+            wanted.update(zip([made.END, *tokens], [*tokens, made.END], strict=True))
+        assert pairs == wanted
+
+
+def test_documents_longer_than_a_row_are_split_and_rows_are_full(run: Path) -> None:
+    source = open_shards(run / "tokens").sources["code"]
+    packed = pack(source, T, made.END)
+    assert int(source.lengths().max()) > 3 * T
+    assert int(packed.length.max()) == T
+    assert packed.length.sum() == source.lengths().sum()
+    sums = np.add.reduceat(packed.length, packed.first[:-1])
+    assert sums.max() <= T and np.sort(sums)[1:].mean() > 0.95 * T
+
+
+def test_the_packer_is_best_fit() -> None:
+    lengths = np.array([70, 1, 32, 20, 12, 5, 30], dtype=np.uint32)
+    pieces = set(zip(*(part.tolist() for part in data.pack_lengths(lengths, T)), strict=True))
+    assert len({row for row, *_ in pieces}) == len({row for row, *_ in made.best_fit(lengths.tolist(), T)}) == 6
+    assert {piece[1:] for piece in pieces} == {piece[1:] for piece in made.best_fit(lengths.tolist(), T)}
+
+
+def test_a_packing_is_kept_until_the_shards_change(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "packing"
+    first = pack(open_shards(run / "tokens").sources["web"], T, made.END, kept)
+    assert pa.ipc.open_file(str(kept / f"web-{T}.arrow")).read_all().column_names == ["doc", "start", "length"]
+    with monkeypatch.context() as patched:
+        patched.delattr(data, "pack_lengths")
+        again = pack(open_shards(run / "tokens").sources["web"], T, made.END, kept)
+    assert list(again.doc) == list(first.doc) and list(again.first) == list(first.first)
+    other = made.write_run(tmp_path / "other", {"web": made.sentences(9, 40)})
+    changed = pack(open_shards(other / "tokens").sources["web"], T, made.END, kept)
+    assert changed.length.sum() == changed.source.lengths().sum()
+
+
+def damage(run: Path, how: str) -> None:
+    path = sorted((run / "tokens" / "web").iterdir())[0]
+    content = path.read_bytes()
+    manifest = json.loads((run / "tokens" / "manifest.json").read_text())
+    if how == "cut":
+        path.write_bytes(content[:-100])
+    elif how == "gone":
+        path.unlink()
+    elif how == "changed":
+        place = (
+            content.index(np.array(SOURCES["web"][0][:4], dtype="<u2").tobytes()) if len(SOURCES["web"][0]) > 3 else -1
+        )
+        path.write_bytes(content[:place] + b"\x01" + content[place + 1 :])
+    elif how == "not arrow":
+        path.write_bytes(b"x" * len(content))
+    elif how == "count":
+        manifest["sources"]["web"]["tokens"] += 1
+        made.edit_manifest(run, sources=manifest["sources"])
+    elif how == "outside":
+        manifest["files"][0]["path"] = "../../etc/passwd"
+        made.edit_manifest(run, files=manifest["files"])
+
+
+DAMAGES = {
+    "cut": (False, r"web/.*\.arrow: size in bytes: \d+ expected, \d+ found; the shards were changed or cut short"),
+    "gone": (False, r"web/.*\.arrow: no such file, but the manifest names it"),
+    "changed": (True, r"web/.*\.arrow: sha256: \w{64} expected, \w{64} found"),
+    "not arrow": (False, r"web/.*\.arrow: cannot be read as Arrow IPC"),
+    "count": (False, r"manifest\.json: tokens of the source web: \d+ expected, \d+ found"),
+    "outside": (False, r"manifest\.json: \.\./\.\./etc/passwd leads out of the folder"),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_shards_that_differ_from_their_manifest_are_refused(run: Path, how: str) -> None:
+    verify, message = DAMAGES[how]
+    damage(run, how)
+    with pytest.raises(DataError, match=message):
+        open_shards(run / "tokens", verify)
+
+
+MANIFESTS = {
+    "dtype": (
+        {"dtype": "uint32"},
+        r"type of tokens: large_list<item: uint32> expected, large_list<item: uint16> found",
+    ),
+    "odd dtype": ({"dtype": "int8"}, r"dtype int8; expected uint16 or uint32"),
+    "version": ({"version": 2}, r"version 2; this trainer reads version 1"),
+    "lacking": ({"vocab_size": None}, r"not a manifest of token shards: vocab_size"),
+    "no source": ({"sources": {"web": {}}}, r"is of a source that it does not list: code"),
+}
+
+
+@pytest.mark.parametrize("how", MANIFESTS)
+def test_manifests_of_another_kind_are_refused(run: Path, how: str) -> None:
+    changes, message = MANIFESTS[how]
+    made.edit_manifest(run, **changes)
+    with pytest.raises(DataError, match=message):
+        open_shards(run / "tokens")
+
+
+def test_what_is_no_run_or_has_another_tokenizer_is_said_so(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"manifest\.json: no such file; --data takes the folder of a run"):
+        open_shards(tmp_path / "tokens")
+    manifest = open_shards(run / "tokens").manifest
+    assert check_tokenizer(run, manifest) == b"{}"
+    (run / "tokenizer.json").write_bytes(b"[]")
+    with pytest.raises(DataError, match=r"tokenizer\.json: sha256: "):
+        check_tokenizer(run, manifest)
+
+
+def test_documents_without_an_end_and_ids_outside_the_vocabulary_are_found(run: Path) -> None:
+    made.edit_manifest(run, end_of_document=7)
+    with pytest.raises(DataError, match=r"source web: document 0 does not end with the end-of-document id 7"):
+        pack(open_shards(run / "tokens").sources["web"], T, 7)
+    made.edit_manifest(run, end_of_document=0, vocab_size=5)
+    shards = open_shards(run / "tokens")
+    packed = pack(shards.sources["web"], T, made.END)
+    with pytest.raises(DataError, match=r"a token id is \d+, but the vocabulary has 5 tokens"):
+        read_batch([packed], np.array([0]), np.array([0]), shards.manifest)
+
+
+MIXTURE = """\
+version: 1
+phases:
+  - {name: main, tokens: 3000, weights: {web: 0.5, code: 0.5}, max_epochs: {code: 3}}
+  - name: end
+    tokens: 1000
+    weights: {code: 1}
+"""
+
+
+def mixture_file(run: Path, text: str = MIXTURE) -> Path:
+    path = run / "mixture.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_budget_stretches_the_phases_of_a_mixture_and_keeps_their_weights(run: Path) -> None:
+    manifest = open_shards(run / "tokens").manifest
+    mixture = load_mixture(mixture_file(run), manifest)
+    settings = resolve(load_settings(None, size="tiny", sequence_length=T, batch_rows=5), "cpu", False)
+    for tokens in (mixture.tokens, 160_000):
+        plan = make_plan(settings, mixture, {"web": 100, "code": 100}, steps_of(tokens, settings))
+        assert [phase.rows for phase in plan.phases] == [round(tokens / T * 0.75), round(tokens / T * 0.25)]
+    assert plan.phases[0].max_epochs == {"code": 3.0, "web": 4.0}
+
+
+def test_without_a_mixture_tokens_decide(run: Path) -> None:
+    manifest = open_shards(run / "tokens").manifest
+    phase = natural_mixture(manifest).phases[0]
+    total = sum(counts["tokens"] for counts in manifest.sources.values())
+    assert phase.tokens == total
+    assert phase.weights["web"] == pytest.approx(manifest.sources["web"]["tokens"] / total)
+
+
+def test_a_budget_of_time_ends_where_the_data_ends(run: Path) -> None:
+    manifest = open_shards(run / "tokens").manifest
+    settings = resolve(load_settings(None, size="tiny", sequence_length=T, batch_rows=4, max_epochs=2), "cpu", False)
+    plan, steps = fitting_plan(settings, natural_mixture(manifest), {"web": 60, "code": 60}, 10_000)
+    assert not plan.shortfalls() and plan.total == steps * 4
+    longer = make_plan(settings, natural_mixture(manifest), {"web": 60, "code": 60}, steps + 2)
+    assert longer.shortfalls()
+
+
+WRONG: dict[str, tuple[Callable[[str], str], str]] = {
+    "unknown source": (
+        lambda t: t.replace("web: 0.5", "wep: 0.5"),
+        r'mixture.yaml:3: no tokens of a source wep; did you mean "web"',
+    ),
+    "negative": (
+        lambda t: t.replace("code: 1}", "code: -1}"),
+        r"mixture.yaml:6: the weight of code is -1.0; it must be at least 0",
+    ),
+    "nothing": (lambda t: t.replace("code: 1}", "code: 0}"), r"mixture.yaml:6: all weights of the phase end are 0"),
+    "unknown key": (lambda t: t.replace("max_epochs", "max_epoch"), r'no such setting; did you mean "max_epochs"'),
+    "unknown epochs": (
+        lambda t: t.replace("{code: 3}", "{cod: 3}"),
+        r'mixture.yaml:3: no tokens of a source cod; did you mean "code"',
+    ),
+    "tokenizer": (
+        lambda t: t + "tokenizer_sha256: abc\n",
+        r"mixture.yaml:7: the mixture was made for another tokenizer",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_mixture_that_does_not_fit_the_shards_is_refused_with_its_line(run: Path, what: str) -> None:
+    change, message = WRONG[what]
+    with pytest.raises(ConfigError, match=message):
+        load_mixture(mixture_file(run, change(MIXTURE)), open_shards(run / "tokens").manifest)

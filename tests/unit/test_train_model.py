@@ -1,0 +1,189 @@
+"""The model, its loss, its optimizer and its samples, against the plainest way to compute the same."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.config import Shape, load_settings, resolve, shape_of
+from train.generate import Sampling, choose, generate
+from train.loss import IGNORE, linear_cross_entropy, token_nats
+from train.model import Model, build, count_parameters
+from train.optim import learning_rate, make_optimizer, update
+
+SHAPE = Shape(vocab_size=61, sequence_length=24, layers=2, width=32, heads=4, kv_heads=2, ffn_width=40,
+              tied=False, rope_theta=10_000.0, norm_eps=1e-5)  # fmt: skip
+FP32 = torch.float32
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(5)
+
+
+def tokens(rows: int, length: int) -> Tensor:
+    return torch.randint(0, SHAPE.vocab_size, (rows, length))
+
+
+def plain_forward(model: Model, row: Tensor) -> Tensor:
+    """Logits of one row in fp64, position by position and head by head, rotary pairs as complex numbers."""
+    weights = {name: p.detach().double() for name, p in model.named_parameters()}
+    shape, half = model.shape, model.shape.head_width // 2
+
+    def norm(x: Tensor, weight: Tensor) -> Tensor:
+        return x / (x.pow(2).mean() + shape.norm_eps).sqrt() * weight
+
+    def turn(x: Tensor, position: int) -> Tensor:
+        angles = position * shape.rope_theta ** (-torch.arange(half).double() / half)
+        turned = torch.complex(x[:half], x[half:]) * torch.polar(torch.ones(half).double(), angles)
+        return torch.cat((turned.real, turned.imag))
+
+    xs = [weights["embedding.weight"][token] for token in row]
+    for layer in range(shape.layers):
+        of = {name.removeprefix(f"blocks.{layer}."): w for name, w in weights.items() if f"blocks.{layer}." in name}
+        normed = [norm(x, of["attention_norm.weight"]) for x in xs]
+        parts = {
+            n: [(of[f"attention.{n}.weight"] @ x).split(shape.head_width) for x in normed]
+            for n in ("query", "key", "value")
+        }
+        for t in range(len(xs)):
+            heads = []
+            for h in range(shape.heads):
+                k = h // (shape.heads // shape.kv_heads)
+                q = turn(parts["query"][t][h], t)
+                scores = torch.stack([q @ turn(parts["key"][s][k], s) for s in range(t + 1)]) / math.sqrt(
+                    shape.head_width
+                )
+                heads.append(sum(p * parts["value"][s][k] for s, p in enumerate(scores.softmax(0))))
+            xs[t] = xs[t] + of["attention.out.weight"] @ torch.cat(heads)
+        for t, x in enumerate(xs):
+            n = norm(x, of["ffn_norm.weight"])
+            xs[t] = x + of["ffn.down.weight"] @ (F.silu(of["ffn.gate.weight"] @ n) * (of["ffn.up.weight"] @ n))
+    head = weights.get("head.weight", weights["embedding.weight"])
+    return torch.stack([head @ norm(x, weights["norm.weight"]) for x in xs])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_model_computes_what_its_formulas_say(tied: bool) -> None:
+    model, row = build(SHAPE.model_copy(update={"tied": tied}), 1), tokens(1, 9)
+    assert torch.allclose(model.logits(model(row, FP32))[0].double(), plain_forward(model, row[0]), atol=1e-5)
+    half = model.logits(model(row, torch.bfloat16))
+    assert half.dtype == FP32 and torch.allclose(half, model.logits(model(row, FP32)), atol=0.02)
+
+
+def test_a_masked_document_is_read_as_if_it_stood_alone() -> None:
+    model, row = build(SHAPE, 1), tokens(1, 24)
+    documents = torch.tensor([[0] * 7 + [1] * 12 + [2] * 5])
+    together = model.logits(model(row, FP32, documents))
+    for start, stop in ((0, 7), (7, 19), (19, 24)):
+        alone = model.logits(model(row[:, start:stop], FP32))
+        assert torch.allclose(together[:, start:stop], alone, atol=1e-5)
+    without = model.logits(model(row, FP32))
+    assert not torch.allclose(together[:, 7:], without[:, 7:], atol=1e-3)
+    assert torch.allclose(together[:, :7], without[:, :7], atol=1e-5)
+
+
+def test_initial_weights_follow_from_seed_and_name_alone() -> None:
+    model, deeper = build(SHAPE, 1), build(SHAPE.model_copy(update={"layers": 3, "vocab_size": 99}), 1)
+    same = {name: p for name, p in model.named_parameters()}
+    for name, p in deeper.named_parameters():
+        if name.startswith("blocks.1.") and not name.endswith(("out.weight", "down.weight")):
+            assert torch.equal(p, same[name])
+    assert not torch.equal(model.embedding.weight, build(SHAPE, 2).embedding.weight)
+    assert not torch.equal(model.blocks["0"].attention.query.weight, model.blocks["1"].attention.query.weight)
+    loss = linear_cross_entropy(model(tokens(4, 24), FP32), model.head_weight_VC, tokens(4, 24)) / 96
+    assert loss.item() == pytest.approx(math.log(61), abs=0.05)
+
+
+def test_sizes_have_the_parameters_that_they_promise() -> None:
+    counts = {"5m": (8192, 5.0e6), "16m": (8192, 12e6), "124m": (32768, 101e6)}
+    for size, (vocab, count) in counts.items():
+        settings = resolve(load_settings(None, size=size), "cpu", False)
+        assert count_parameters(Model(shape_of(settings, vocab), "meta")) == pytest.approx(count, rel=0.05)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
+def test_chunked_cross_entropy_equals_the_plain_one(chunk: int) -> None:
+    x, weight = torch.randn(3, 25, 16, requires_grad=True), torch.randn(301, 16, requires_grad=True)
+    target = torch.randint(0, 301, (3, 25))
+    target[0, :5] = IGNORE
+    plain = F.cross_entropy((x @ weight.T).flatten(0, 1), target.flatten(), ignore_index=IGNORE)
+    wanted = torch.autograd.grad(plain, (x, weight))
+    ours = linear_cross_entropy(x, weight, target, chunk) / 70
+    found = torch.autograd.grad(ours, (x, weight))
+    assert abs(ours.item() - plain.item()) <= 1e-6 * plain.item()
+    for a, b in zip(found, wanted, strict=True):
+        assert (a - b).abs().max() <= 1e-6
+    nats = token_nats(x, weight, target, chunk)
+    assert nats[0, :5].abs().max() == 0 and nats.sum().item() / 70 == pytest.approx(plain.item(), rel=1e-6)
+
+
+def test_only_matrices_decay() -> None:
+    settings = load_settings(None, ("optim.weight_decay=0.5", "optim.learning_rate=0.1")).optim
+    model = build(SHAPE, 1)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = make_optimizer(model, settings)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    update(model, optimizer, 0.1, 1.0)
+    for name, p in model.named_parameters():
+        assert torch.allclose(p, before[name] * (0.95 if p.dim() == 2 else 1.0)), name
+
+
+def test_gradients_are_clipped_to_their_norm() -> None:
+    model = build(SHAPE, 1)
+    optimizer = make_optimizer(model, load_settings(None).optim)
+    for p in model.parameters():
+        p.grad = torch.full_like(p, 3.0)
+    norm = update(model, optimizer, 0.0, 1.0)
+    assert norm.item() == pytest.approx(3 * math.sqrt(count_parameters(model)), rel=1e-4)
+    moments = sum(state["exp_avg"].pow(2).sum() for state in optimizer.state.values())
+    assert math.sqrt(moments) == pytest.approx(0.1, rel=1e-4)  # (1 - beta1) of a gradient of norm 1
+
+
+def test_the_learning_rate_warms_up_and_follows_half_a_cosine_down() -> None:
+    optim = load_settings(None, ("optim.learning_rate=1", "optim.warmup_steps=10", "optim.final_fraction=0.1")).optim
+    rates = [learning_rate(step, 111, optim) for step in range(111)]
+    assert rates[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
+    assert rates[10] == 1 and rates[60] == pytest.approx(0.55) and rates[110] == pytest.approx(0.1)
+    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert learning_rate(0, 1, optim) == 1
+
+
+@pytest.mark.parametrize("sampling", [{"temperature": 0}, {"temperature": 1, "top_p": 1}, {"top_k": 5, "top_p": 0.7}])
+def test_generation_with_a_cache_equals_generation_without(sampling: dict[str, float]) -> None:
+    model = build(SHAPE.model_copy(update={"tied": True}), 1)
+    for p in model.parameters():
+        p.data *= 2  # otherwise all tokens are about equally likely
+    how = Sampling(tokens=60, seed=3, **sampling)
+    for prompt in ([], [5, 9, 9, 33], list(range(1, 50))):  # beyond the row length too
+        cached = list(generate(model, prompt, 60, how, FP32))
+        assert cached == list(generate(model, prompt, 60, how, FP32, cached=False))
+    assert len(cached) > 10
+    assert cached == list(generate(model, prompt, 60, how, FP32))
+
+
+def test_the_cache_gives_the_same_hidden_states_in_any_portions() -> None:
+    from train.model import Cache
+
+    model, row = build(SHAPE, 1), tokens(2, 20)
+    whole = model(row, FP32)
+    cache = Cache(SHAPE, 2, 20, FP32, "cpu")
+    parts = [model(row[:, a:b], FP32, cache=cache) for a, b in ((0, 6), (6, 7), (7, 15), (15, 20))]
+    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
+
+
+def test_sampling_keeps_to_its_limits() -> None:
+    logits = torch.tensor([2.0, 1.0, 0.0, -1.0, 1.5])
+    generator = torch.Generator().manual_seed(1)
+
+    def drawn(**settings: float) -> set[int]:
+        return {choose(logits, Sampling(**settings), generator) for _ in range(300)}
+
+    assert drawn(temperature=0) == {0} == drawn(temperature=1, top_k=1)
+    assert drawn(temperature=1, top_k=2, top_p=1) == {0, 4}
+    assert drawn(temperature=1, top_p=0.5) == {0, 4}  # 0.45 alone is not yet half
+    assert drawn(temperature=50, top_p=1) == {0, 1, 2, 3, 4}
