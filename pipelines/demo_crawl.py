@@ -15,6 +15,7 @@ import contextlib
 import functools
 import http.server
 import json
+import os
 import platform
 import socket
 import subprocess
@@ -34,6 +35,7 @@ VERSION = 1  # to be raised when the same settings would record other pages
 RUST_SHARE = 0.6
 RUST_PORT, PYTHON_PORT = 8410, 8411  # where free: they stand in every URL, which are then the same each time
 START_SECONDS = 20.0
+CHILD_ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # what starting Python may need
 
 RUST_BOOKS = ("book", "reference", "rust-by-example", "cargo", "std")
 RUST_LANGUAGES = ("es", "ja")  # translations of one book, for language identification to find
@@ -197,14 +199,16 @@ def serve_folder(folder: Path) -> Iterator[str]:
 def serve_pydoc() -> Iterator[str]:
     """The address of Python's documentation server, run as a child of its own in an empty folder.
 
-    Isolated and without site-packages it shows the standard library and nothing else. It ends when its
-    standard input does, and so also when this process is killed.
+    Isolated and without site-packages it shows the standard library and nothing else; its page on `os` shows
+    the environment, which must not get into a crawl. It ends when its standard input does, and so also when
+    this process is killed.
     """
     port = free_port(PYTHON_PORT)
     command = [sys.executable, "-I", "-S", "-m", "pydoc", "-n", "127.0.0.1", "-p", str(port)]
+    bare = {name: os.environ[name] for name in CHILD_ENVIRONMENT if name in os.environ}
     quiet = subprocess.DEVNULL
     with tempfile.TemporaryDirectory() as empty:
-        child = subprocess.Popen(command, cwd=empty, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
+        child = subprocess.Popen(command, cwd=empty, env=bare, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
         try:
             wait_until_open(port, child)
             yield f"http://127.0.0.1:{port}/"

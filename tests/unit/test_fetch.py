@@ -289,7 +289,7 @@ def test_a_redirect_that_never_ends_is_followed_ten_times(tmp_path: Path) -> Non
 
 def test_a_seed_that_moved_takes_the_scope_with_it_unless_one_was_given(server: Server, tmp_path: Path) -> None:
     moved = fetch(settings(), [f"{server.root}/moved"], tmp_path / "free")
-    assert "docs/a.html" in paths(moved)
+    assert "docs/a.html" in paths(moved) and "other/" not in paths(moved)
     bound = fetch(settings(scope=[f"{server.root}/elsewhere/"]), [f"{server.root}/moved"], tmp_path / "bound")
     assert paths(bound) == ["moved", "docs/"]
 
@@ -498,3 +498,14 @@ def test_the_demo_records_both_sites_once_and_again_only_when_something_changed(
     files[-1].write_bytes(b"damaged")
     assert demo["crawl"](tmp_path, 20)["pages"] == first["pages"]
     assert files[-1].stat().st_size > 1_000 and "already" not in capsys.readouterr().out
+
+
+def test_the_documentation_server_does_not_show_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "not-for-a-crawl")
+    demo = runpy.run_path(str(Path(__file__).parents[2] / "pipelines" / "demo_crawl.py"))
+    with demo["serve_pydoc"]() as root:
+        summary = fetch(settings(max_pages=1, timeout=20.0), [f"{root}os.html"], tmp_path)
+    [(_, message)] = responses(summary).values()
+    assert b"environ</strong> =" in message and b"SOME_TOKEN" not in message
