@@ -1,0 +1,110 @@
+"""The Rust core as pyarrow sees it: a column in, columns out, nothing copied but chunks into one.
+
+Each function is described in _rust.pyi. Errors are ValueError naming the value, the row and the limit.
+"""
+
+import pyarrow as pa
+
+from curate import _rust
+
+Texts = pa.Array | pa.ChunkedArray
+
+
+def _whole(column: Texts) -> pa.Array:
+    """One array: the C interface carries no chunks."""
+    if isinstance(column, pa.ChunkedArray):
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return column
+
+
+def cpu_path() -> str:
+    """One of "avx512", "avx2" or "portable"; CURATE_CPU forces a lower one."""
+    return _rust.cpu_path()
+
+
+def sha256(text: Texts) -> pa.Array:
+    """SHA-256 of every row: fixed_size_binary(32)."""
+    return pa.array(_rust.sha256(_whole(text)))
+
+
+def minhash_sign(text: Texts, *, ngram: int, bands: int, rows: int, seed: int) -> tuple[pa.Array, pa.Array]:
+    """(keys: fixed_size_list<uint64>[bands], null for too short rows; shingles: large_list<uint64>)."""
+    keys, shingles = _rust.minhash_sign(_whole(text), ngram=ngram, bands=bands, rows=rows, seed=seed)
+    return pa.array(keys), pa.array(shingles)
+
+
+def lsh_pairs(band: Texts, key: Texts, doc_id: Texts) -> tuple[pa.Array, pa.Array]:
+    """Candidate pairs (a, b) of 16-byte ids, a < b, sorted and distinct."""
+    a, b = _rust.lsh_pairs(_whole(band), _whole(key), _whole(doc_id))
+    return pa.array(a), pa.array(b)
+
+
+def jaccard(shingles: Texts, a: Texts, b: Texts) -> pa.Array:
+    """Exact Jaccard of rows a[i] and b[i] of `shingles`: float64."""
+    return pa.array(_rust.jaccard(_whole(shingles), _whole(a), _whole(b)))
+
+
+def clusters(a: Texts, b: Texts) -> tuple[pa.Array, pa.Array]:
+    """(doc_id sorted, its component's smallest id)."""
+    doc_id, cluster = _rust.clusters(_whole(a), _whole(b))
+    return pa.array(doc_id), pa.array(cluster)
+
+
+def ngram_hashes(text: Texts, *, n: int) -> pa.Array:
+    """Hashes of the word n-grams of every row, in reading order: large_list<uint64>."""
+    return pa.array(_rust.ngram_hashes(_whole(text), n=n))
+
+
+def ngram_hits(text: Texts, grams: Texts, *, n: int) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(row, gram, start, end) of every position whose n-gram is in `grams` (uint64, sorted, distinct)."""
+    row, gram, start, end = _rust.ngram_hits(_whole(text), _whole(grams), n=n)
+    return pa.array(row), pa.array(gram), pa.array(start), pa.array(end)
+
+
+def signals(text: Texts) -> pa.StructArray:
+    """Every measure of every row: a struct of float64 fields."""
+    return pa.array(_rust.signals(_whole(text)))
+
+
+def redact(
+    text: Texts, *, email: str | None, ip: str | None
+) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(text, row, start, end, kind): the text with placeholders, and the spans replaced in the text as it stood."""
+    new, row, start, end, kind = _rust.redact(_whole(text), email=email, ip=ip)
+    return pa.array(new), pa.array(row), pa.array(start), pa.array(end), pa.array(kind)
+
+
+# -- bpe -----------------------------------------------------------------------------------------------------
+
+
+def count_pretokens(text: Texts, *, pattern: str) -> tuple[pa.Array, pa.Array]:
+    """(distinct pretokens: large_binary sorted, counts: int64)."""
+    pretokens, counts = _rust.count_pretokens(_whole(text), pattern=pattern)
+    return pa.array(pretokens), pa.array(counts)
+
+
+def train_bpe(
+    pretokens: Texts,
+    counts: Texts,
+    *,
+    vocab_size: int,
+    special_tokens: list[str],
+    min_frequency: int = 0,
+    max_token_length: int | None = None,
+) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(vocab: large_binary, left: uint32, right: uint32)."""
+    vocab, left, right = _rust.train_bpe(
+        _whole(pretokens),
+        _whole(counts),
+        vocab_size=vocab_size,
+        special_tokens=special_tokens,
+        min_frequency=min_frequency,
+        max_token_length=max_token_length,
+    )
+    return pa.array(vocab), pa.array(left), pa.array(right)
+
+
+def pack(lengths: Texts, *, row_length: int) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(row, doc, start, length) of every piece: best fit decreasing, nothing lost."""
+    row, doc, start, length = _rust.pack(_whole(lengths), row_length=row_length)
+    return pa.array(row), pa.array(doc), pa.array(start), pa.array(length)
