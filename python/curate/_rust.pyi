@@ -62,6 +62,9 @@ def ngram_hits(text: Column, grams: Column, *, n: int) -> tuple[Column, Column, 
 def signals(text: Column) -> Column:
     """The heuristic measures of every row in one pass: a struct column, one float64 field a measure."""
 
+def measures() -> list[tuple[str, str, str]]:
+    """Name, unit and one-line definition of every measure, in the order of the fields of `signals`."""
+
 def redact(text: Column, *, email: str | None, ip: str | None) -> tuple[Column, Column, Column, Column, Column]:
     """Replace personal data by typed placeholders; a kind whose placeholder is None is left alone.
 

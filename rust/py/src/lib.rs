@@ -4,6 +4,8 @@ mod arrow;
 mod bpe;
 mod dedup;
 mod errors;
+mod pii;
+mod signals;
 
 use curate_text::Cpu;
 use pyo3::prelude::*;
@@ -19,5 +21,7 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<arrow::Column>()?;
     module.add_function(wrap_pyfunction!(cpu_path, module)?)?;
     dedup::register(module)?;
+    signals::register(module)?;
+    pii::register(module)?;
     bpe::register(module)
 }
