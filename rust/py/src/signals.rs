@@ -19,7 +19,7 @@ fn signals(py: Python<'_>, text: TextColumn) -> Result<Column, Error> {
     let columns = py.detach(|| curate_signals::measure(text.texts(), cpu))?;
     let fields = MEASURES.iter().map(|measure| {
         let unit = [("unit".to_owned(), measure.unit.to_owned())];
-        Field::new(measure.name, DataType::Float64, false).with_metadata(unit.into())
+        Field::new(measure.name, DataType::Float64, false).with_metadata(unit)
     });
     let arrays = columns.into_iter().map(|column| Arc::new(Float64Array::from(column)) as ArrayRef);
     let table = StructArray::try_new_with_length(fields.collect(), arrays.collect(), None, rows);
