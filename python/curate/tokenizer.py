@@ -72,6 +72,22 @@ def open_encoder(path: str | Path) -> _rust.Encoder:
         raise _refusal(path, str(error)) from error
 
 
+def tokenizer_json(
+    vocab: pa.Array, left: pa.Array, right: pa.Array, *, pattern: str, special_tokens: Sequence[str]
+) -> bytes:
+    """The tokenizer file of what `train_bpe` returned; the same model gives the same bytes.
+
+    `pattern` is a name or a regular expression; the file holds the expression.
+    """
+    tokens = [token.as_py() for token in pa.array(vocab)]
+    names = list(special_tokens) + [_name_of_bytes(token) for token in tokens[len(special_tokens) :]]
+    merges = [
+        [names[a], names[b]] for a, b in zip(pa.array(left).to_pylist(), pa.array(right).to_pylist(), strict=True)
+    ]
+    layout = _layout(names, merges, _rust.pattern_expression(pattern), special_tokens)
+    return json.dumps(layout, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
 def write_tokenizer(
     path: str | Path,
     vocab: pa.Array,
@@ -81,23 +97,10 @@ def write_tokenizer(
     pattern: str,
     special_tokens: Sequence[str],
 ) -> str:
-    """Writes what `train_bpe` returned as a tokenizer file and gives the file's SHA-256 in hex.
-
-    `pattern` is a name or a regular expression; the file holds the expression. The same model gives the same
-    bytes.
-    """
-    tokens = [token.as_py() for token in pa.array(vocab)]
-    names = list(special_tokens) + [_name_of_bytes(token) for token in tokens[len(special_tokens) :]]
-    merges = [
-        [names[a], names[b]] for a, b in zip(pa.array(left).to_pylist(), pa.array(right).to_pylist(), strict=True)
-    ]
-    content = json.dumps(
-        _layout(names, merges, _rust.pattern_expression(pattern), special_tokens),
-        ensure_ascii=False,
-        indent=1,
-    ).encode()
-    Path(path).write_bytes(content + b"\n")
-    return hashlib.sha256(content + b"\n").hexdigest()
+    """Writes `tokenizer_json` to a file and gives the file's SHA-256 in hex."""
+    content = tokenizer_json(vocab, left, right, pattern=pattern, special_tokens=special_tokens)
+    Path(path).write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _layout(

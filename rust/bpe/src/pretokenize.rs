@@ -2,8 +2,9 @@
 //!
 //! The named patterns, and the same patterns written out, run as hand-written scanners (see `scan`). Any other
 //! goes through a backtracking regex engine in its Oniguruma mode, because that is the engine with which the
-//! `tokenizers` library reads the same pattern from a tokenizer file. What a pattern does not match is a piece
-//! too, so the pieces always add up to the text.
+//! `tokenizers` library reads the same pattern from a tokenizer file; `\w` is written out for that, and only
+//! `\b` still differs, beside ², ³, ¹, ¼, ½, ¾ and zero-width joiners. What a pattern does not match is a
+//! piece too, so the pieces always add up to the text.
 
 use crate::Error;
 use crate::classes::Classes;
@@ -118,22 +119,63 @@ fn scan(scanner: &impl Scanner, text: &[u8], mut piece: impl FnMut(usize, usize)
 
 fn compile(pattern: &str) -> Result<fancy_regex::Regex, Error> {
     // In Oniguruma's own syntax ^ and $ are about lines.
-    fancy_regex::RegexBuilder::new(pattern)
-        .oniguruma_mode(true)
-        .multi_line(true)
-        .backtrack_limit(BACKTRACK_LIMIT)
-        .build()
-        .map_err(|error| {
-            let (position, reason) = match &error {
-                fancy_regex::Error::ParseError(position, reason) => (*position, reason.to_string()),
-                other => (pattern.len(), other.to_string()),
-            };
-            Error::Pattern {
-                pattern: pattern.to_owned(),
-                reason,
-                position,
+    let build = |pattern: &str| {
+        fancy_regex::RegexBuilder::new(pattern)
+            .oniguruma_mode(true)
+            .multi_line(true)
+            .backtrack_limit(BACKTRACK_LIMIT)
+            .build()
+    };
+    let refuse = |error: fancy_regex::Error| {
+        let (position, reason) = match &error {
+            fancy_regex::Error::ParseError(position, reason) => (*position, reason.to_string()),
+            other => (pattern.len(), other.to_string()),
+        };
+        Error::Pattern {
+            pattern: pattern.to_owned(),
+            reason,
+            position,
+        }
+    };
+    // The pattern as it was written comes first, so that an error shows a place in it.
+    let regex = build(pattern).map_err(refuse)?;
+    let rewritten = with_oniguruma_words(pattern);
+    if rewritten == pattern {
+        Ok(regex)
+    } else {
+        build(&rewritten).map_err(refuse)
+    }
+}
+
+/// Writes out `\w` and `\W` as Oniguruma means them: without the zero-width joiners, which are part of words
+/// for the engine, and outside of brackets with the superscripts and fractions of Latin-1.
+fn with_oniguruma_words(pattern: &str) -> String {
+    const WORD: &str = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}";
+    const ALONE: &str = "²³¹¼-¾";
+    let (mut out, mut depth) = (String::with_capacity(pattern.len()), 0usize);
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        let escaped = if character == '\\' {
+            characters.next()
+        } else {
+            None
+        };
+        let alone = if depth == 0 { ALONE } else { "" };
+        match (character, escaped) {
+            ('\\', Some('w')) => out.push_str(&format!("[{WORD}{alone}]")),
+            ('\\', Some('W')) => out.push_str(&format!("[^{WORD}{alone}]")),
+            _ => {
+                depth = match character {
+                    '[' => depth + 1,
+                    ']' => depth.saturating_sub(1),
+                    _ => depth,
+                };
+                out.push(character);
+                out.extend(escaped);
             }
-        })
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -178,6 +220,10 @@ mod tests {
         );
         assert_eq!(split("a+", "baac"), ["b", "aa", "c"]);
         assert_eq!(split("x*", "ab"), ["a", "b"]);
+        assert_eq!(
+            split(r"[\w-]+|\w+|\\\\w", "a-b¼ \\\\w"),
+            ["a-b", "¼", " ", "\\\\w"]
+        );
     }
 
     #[test]
