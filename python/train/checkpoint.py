@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from curate.errors import CurateError, DataError
+from curate.errors import ConfigError, CurateError, DataError
 
 VERSION = 1
 FOLDER = "checkpoints"
@@ -104,12 +104,12 @@ def steps(out: Path) -> list[Path]:
 
 
 def find(folder: Path) -> Path:
-    """The checkpoint that `folder` is, or the newest one of the run it holds. Raises DataError where there is none."""
+    """The checkpoint that `folder` is, or the newest of the run it holds. Raises ConfigError where there is none."""
     if (folder / INDEX).exists():
         return folder
     found = steps(folder)
     if not found:
-        raise DataError(
+        raise ConfigError(
             f"{folder}: no checkpoint here; give the --out folder of a training run, or one of its "
             "checkpoints/step-… folders"
         )

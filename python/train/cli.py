@@ -5,8 +5,11 @@ by a signal with a checkpoint written. Torch is imported when a command starts t
 """
 
 import json
+import os
+import shutil
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +48,12 @@ def describe(model: type["Settings"], prefix: str = "") -> Iterator[tuple[str, s
             continue
         extra: Any = field.json_schema_extra
         unit = f", in {extra['unit']}" if extra else ""
-        default = {None: "null", True: "true", False: "false"}.get(field.default, field.default)
+        default = field.default if isinstance(field.default, str) else json.dumps(field.default)
         yield prefix + name, f"{field.description}{unit} [{default}]"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(package_name="curate-train", prog_name="train")
 def cli() -> None:
     """Train a language model on the token shards that `curate` made.
 
@@ -174,18 +178,32 @@ def generate_command(
     click.echo(json.dumps(result) if as_json else result["prompt"] + result["text"])
 
 
-def main() -> None:
+def wrap(message: str) -> str:
+    """Lines folded at the terminal's width; words and paths are never broken."""
+    columns = max(40, shutil.get_terminal_size().columns)
+    fold = textwrap.TextWrapper(columns, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(fold.fill(line) for line in message.splitlines())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: every failure that the user can act on is one message and an exit code."""
+    raise SystemExit(guarded(arguments))
+
+
+def guarded(arguments: Sequence[str] | None) -> int:
+    """Run a command line; returns the exit code, having worded the failure on stderr."""
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        cli.main(arguments, prog_name="train", standalone_mode=False)
+        return 0
     except CurateError as error:
-        click.echo(f"train: {error}", err=True)
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("train: stopped before the first checkpoint; the same command begins again.", err=True)
-        sys.exit(130)
+        click.echo(wrap(f"error: {error}"), err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(wrap(f"error: {error.format_message()}"), err=True)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nstopped before a checkpoint was written; the same command begins again", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from curate.errors import DataError
+from curate.errors import ConfigError, DataError
 from train.checkpoint import write_file
 from train.loss import IGNORE
 
@@ -121,7 +121,8 @@ class Shards:
 def open_shards(folder: Path, verify: bool = False) -> Shards:
     """Map `folder` (RUN/tokens, RUN/heldout/tokens), checked against its manifest: sizes, types and counts.
 
-    With `verify` checksums too, which reads every byte. Raises DataError naming the file and what differs.
+    With `verify` checksums too, which reads every byte. Raises ConfigError where there are no shards, DataError naming
+    the file and what differs.
     """
     manifest = _read_manifest(folder / "manifest.json")
     files: dict[str, list[ShardFile]] = {name: [] for name in manifest.sources}
@@ -144,7 +145,7 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; --data takes the folder of a run that ended with `tokenize`") from None
+        raise ConfigError(f"{path}: no such file; --data takes the folder of a run that filled with tokens") from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
@@ -252,12 +253,12 @@ def pack(
 
 
 def pack_lengths(lengths: npt.NDArray[np.uint32], row_length: int) -> tuple[npt.NDArray[np.uint32], ...]:
-    """Pieces (row, doc, start, length), sorted by row and place; see curate._rust.pack."""
-    from curate import _rust
+    """Pieces (row, doc, start, length), sorted by row and place; an empty column where there are no documents."""
+    from curate import kernels
 
     if not len(lengths):
         return (np.zeros(0, dtype=np.uint32),) * 4
-    return tuple(pa.array(column).to_numpy() for column in _rust.pack(pa.array(lengths), row_length=row_length))
+    return tuple(column.to_numpy() for column in kernels.pack(pa.array(lengths), row_length=row_length))
 
 
 class Batch(NamedTuple):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from curate.errors import CurateError, DataError
+from curate.errors import ConfigError, CurateError, DataError
 from train import checkpoint
 
 
@@ -54,13 +54,14 @@ def test_a_save_interrupted_anywhere_leaves_a_checkpoint_that_is_right(
 
         monkeypatch.setattr(module, name, counted)
     step = 2
-    for left in range(40):
+    while left < 40:
         calls[0] = 0
         try:
             checkpoint.save(tmp_path, step, tensors(step), {}, keep=1)
         except Killed:
             found = checkpoint.find(tmp_path)
             assert value_of(found) == checkpoint.read_index(found)["step"] == int(found.name[5:])
+            left += 1
             continue
         break
     assert left > 8, "the save was never interrupted"
@@ -80,7 +81,7 @@ def test_damage_is_found_and_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match=r"optimizer\.safetensors: cannot be read"):
         checkpoint.load(folder)
-    with pytest.raises(DataError, match=r"no checkpoint here; give the --out folder of a training run"):
+    with pytest.raises(ConfigError, match=r"no checkpoint here; give the --out folder of a training run"):
         checkpoint.find(tmp_path / "elsewhere")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-
 import shards as made
+
 from curate.errors import ConfigError, DataError
 from train import data
 from train.config import load_settings, resolve
@@ -139,7 +139,7 @@ def test_manifests_of_another_kind_are_refused(run: Path, how: str) -> None:
 
 
 def test_what_is_no_run_or_has_another_tokenizer_is_said_so(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"manifest\.json: no such file; --data takes the folder of a run"):
+    with pytest.raises(ConfigError, match=r"manifest\.json: no such file; --data takes the folder of a run"):
         open_shards(tmp_path / "tokens")
     manifest = open_shards(run / "tokens").manifest
     assert check_tokenizer(run, manifest) == b"{}"

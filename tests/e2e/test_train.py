@@ -1,0 +1,257 @@
+"""`train` as a user meets it: stop it anyhow, it continues with the same losses; then it scores and writes."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import corpus
+import pyarrow as pa
+import pytest
+import shards as made
+from conftest import Finished, command
+
+from curate import _rust
+from curate.tokenizer import END_OF_DOCUMENT, open_encoder, write_tokenizer
+
+STEPS, T, BATCH = 30, 32, 4
+SMALL = ["--size", "tiny", "--tokens", STEPS * T * BATCH]
+SMALL += [part for text in (f"sequence_length={T}", f"batch_rows={BATCH}", "threads=1") for part in ("--set", text)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of two sources with a real tokenizer of 400 tokens, a part of them held out."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = random.Random(1)
+    texts = [corpus.article(rng, 8) for _ in range(60)]
+    pretokens = _rust.count_pretokens(pa.array(texts, pa.large_string()), pattern="gpt2")
+    trained = _rust.train_bpe(*map(pa.array, pretokens), vocab_size=400, special_tokens=[END_OF_DOCUMENT])
+    vocab, left, right = map(pa.array, trained)
+    path = folder / "tokenizer.json"
+    write_tokenizer(path, vocab, left, right, pattern="gpt2", special_tokens=[END_OF_DOCUMENT])
+    ids = pa.array(open_encoder(path).encode(pa.array(texts, pa.large_string()))).to_pylist()
+    sources, heldout = {"web": ids[:35], "book": ids[35:50]}, {"web": ids[50:57], "book": ids[57:]}
+    return made.write_run(folder / "run", sources, heldout, vocab_size=400, tokenizer=path.read_bytes())
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """`train("run", "--data", …)` in this process: the entry point itself, without the seconds of its imports."""
+    from train.cli import main
+
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments: object) -> Finished:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main(list(map(str, arguments)))
+        return Finished(end.value.code, *capfd.readouterr())
+
+    return call
+
+
+def said(err: str) -> str:
+    """A message without the ends of its lines, which depend on the length of paths."""
+    return " ".join(err.split())
+
+
+def losses(out: Path) -> list[float]:
+    """By step; every step exactly once. JSON keeps every bit of a float."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(len(lines)))
+    return [line["loss"] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 30 steps that nothing disturbed, every checkpoint kept."""
+    out = tmp_path_factory.mktemp("whole") / "model"
+    done = command("train", "run", "--data", data, "--out", out, *SMALL, "--set", "save_every=1", "--set", "keep=99")
+    assert done.code == 0, done.err
+    return out
+
+
+def test_training_learns(whole: Path) -> None:
+    found = losses(whole)
+    assert len(found) == STEPS and found[0] == pytest.approx(6.0, abs=0.2) and found[-1] < found[0] - 0.5
+
+
+@pytest.mark.parametrize("step", [1, 2, 13, 29])
+def test_resumed_at_a_step_the_losses_and_weights_are_the_same_to_the_bit(
+    step: int, data: Path, whole: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    out = tmp_path / "model"
+    shutil.copytree(whole, out)
+    for folder in (out / "checkpoints").iterdir():
+        if int(folder.name[5:]) > step:
+            shutil.rmtree(folder)
+    done = train("run", "--data", data, "--out", out, *SMALL)
+    assert done.code == 0 and f"continuing at step {step} of 30" in done.err
+    assert losses(out) == losses(whole)
+    last = f"checkpoints/step-{STEPS:08}"
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        assert (out / last / name).read_bytes() == (whole / last / name).read_bytes()
+
+
+def start(data: Path, out: Path) -> subprocess.Popen[str]:
+    arguments = ["run", "--data", data, "--out", out, *SMALL, "--set", "save_every=3"]
+    code = "import train.train as t, time, train.cli; log = t.log\n"
+    code += "def slow(*a): log(*a); time.sleep(0.02)\n"  # so that there is time to hit it
+    code += "t.log = slow; train.cli.main()"
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_step(out: Path, step: int) -> None:
+    for _ in range(6000):
+        if (out / "metrics.jsonl").exists() and (out / "metrics.jsonl").read_text().count("\n") > step:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"step {step} was not reached")
+
+
+def test_killed_by_the_system_it_continues_with_the_same_losses(
+    data: Path, whole: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    out, rng = tmp_path / "model", random.Random()
+    for step in (rng.randrange(3, 12), rng.randrange(14, 26)):
+        process = start(data, out)
+        wait_for_step(out, step)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert train("run", "--data", data, "--out", out, *SMALL).code == 0
+    assert losses(out) == losses(whole)
+
+
+def test_a_signal_to_stop_saves_and_says_how_to_continue(
+    data: Path, whole: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    out = tmp_path / "model"
+    process = start(data, out)
+    wait_for_step(out, 4)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    stopped = len(losses(out))
+    assert process.returncode == 130
+    assert f"Stopped by SIGTERM after step {stopped} of 30; saved to" in said(err)
+    assert "The same command continues." in err
+    assert f"step-{stopped:08}" in os.listdir(out / "checkpoints")
+    assert train("run", "--data", data, "--out", out, *SMALL).code == 0
+    assert losses(out) == losses(whole)
+    again = train("run", "--data", data, "--out", out, *SMALL)
+    assert again.code == 0 and "has reached its 30 steps; there is nothing left to do" in again.out
+
+
+def test_a_folder_of_another_run_is_refused_by_name(
+    data: Path, whole: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    before = losses(whole)
+    other = train("run", "--data", data, "--out", whole, *SMALL, "--set", "seed=2", "--set", "model.layers=1")
+    assert other.code == 2
+    assert "seed: 1 before, 2 now" in said(other.err) and "model.layers: 2 before, 1 now" in said(other.err)
+    run = made.write_run(tmp_path / "run", {"web": made.sentences(1, 90)}, vocab_size=400)
+    moved = train("run", "--data", run, "--out", whole, *SMALL)
+    assert moved.code == 2 and "holds a run on other data: the token shards and the mixture or the budget" in said(
+        moved.err
+    )
+    assert losses(whole) == before
+
+
+def test_a_budget_of_time_is_measured_once_and_recorded(
+    data: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    out = tmp_path / "model"
+    timed = [*SMALL[:2], *SMALL[4:], "--minutes", 0.01]
+    done = train("run", "--data", data, "--out", out, *timed, "--json")
+    assert done.code == 0, done.err
+    steps = done.json["steps"]
+    assert f"tokens: {steps * T * BATCH}\n" in (out / "train.yaml").read_text()
+    first = losses(out)
+    shutil.rmtree(out / "checkpoints")
+    assert train("run", "--data", data, "--out", out, *timed, "--json").json["steps"] == steps
+    assert losses(out) == first
+
+
+def test_evaluation_compares_with_a_unigram_and_an_untrained_model(
+    data: Path, whole: Path, train: Callable[..., Finished]
+) -> None:
+    done = train("eval", "--checkpoint", whole, "--data", data)
+    assert done.code == 0, done.err
+    result = json.loads((whole / "eval.json").read_text())["sources"]
+    assert list(result) == ["book", "web", "all"]
+    for row in result.values():
+        bits = row["bits_per_byte"]
+        assert 0 < bits["model"] < bits["untrained"] and 0 < bits["unigram"] < bits["untrained"]
+        nats = bits["untrained"] * row["text_bytes"] / row["tokens"] * 0.6931
+        assert nats == pytest.approx(5.99, abs=0.1)  # ln 400
+    assert max(map(len, done.out.splitlines())) <= 80 and "untrained" in done.out
+    some = train("eval", "--checkpoint", whole, "--data", data, "--tokens", 10, "--json").json["sources"]
+    assert some["web"]["documents"] == 1 and some["all"]["documents"] == 2
+
+
+def test_a_model_folder_writes_text_without_the_data(
+    whole: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    model = shutil.copytree(whole, tmp_path / "elsewhere")
+    ask = ("generate", "--checkpoint", model, "--prompt", "The river", "--tokens", 20)
+    one, same, other = train(*ask), train(*ask), train(*ask, "--seed", 2)
+    assert one.code == 0 and one.out.startswith("The river") and len(one.out) > 15
+    assert one.out == same.out != other.out
+    facts = train(*ask, "--json").json
+    assert facts["step"] == STEPS and facts["prompt"] + facts["text"] + "\n" == one.out
+
+
+def test_a_loss_that_is_no_number_stops_the_run(
+    data: Path, tmp_path: Path, train: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    import train.train as module
+
+    monkeypatch.setattr(module, "losses", lambda *_: torch.tensor(float("nan")))
+    done = train("run", "--data", data, "--out", tmp_path / "model", *SMALL)
+    assert done.code == 1 and "The loss is not finite at step 0" in done.err
+
+
+ERRORS = {
+    "no data": ("run --data nowhere --out m", "nowhere/tokens/manifest.json: no such file; --data takes"),
+    "option": ("run --data nowhere --ot m", "No such option"),
+    "setting": ("run --data d --out m --set sede=1", 'sede: no such setting; did you mean "seed"?'),
+    "assignment": ("run --data d --out m --set seed", "expected KEY=VALUE"),
+    "budget": ("run --data d --out m --tokens many", "tokens: expected a whole number, found 'many'"),
+    "no model": ("generate --checkpoint nowhere", "nowhere: no checkpoint here"),
+    "sampling": ("generate --checkpoint nowhere --top-p 2", "top_p: must be at most 1"),
+    "device": ("run --data d --out m --set device=tpu", "device: must be auto, cpu or cuda"),
+}
+
+
+@pytest.mark.parametrize("what", ERRORS)
+def test_errors_are_one_message_with_an_exit_code(what: str, train: Callable[..., Finished]) -> None:
+    arguments, message = ERRORS[what]
+    done = train(*arguments.split())
+    assert done.code == 2 and done.err.startswith("error: ") and message in said(done.err) and done.out == ""
+    assert max(map(len, done.err.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("arguments", [(), ("run",), ("eval",), ("generate",)])
+def test_help_fits_a_terminal(arguments: tuple[str, ...], train: Callable[..., Finished]) -> None:
+    done = train(*arguments, "--help")
+    assert done.code == 0 and max(map(len, done.out.splitlines())) <= 80
+    if arguments == ("run",):
+        assert "optim.learning_rate" in done.out and "model.kv_heads" in done.out
+
+
+def test_help_is_instant() -> None:
+    code = "import sys, time; t = time.process_time(); sys.argv = ['train', '--help']\n"
+    code += "import train.cli\ntry: train.cli.main()\nexcept SystemExit: pass\n"
+    code += "print(time.process_time() - t, 'torch' in sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, torch_was_imported = done.stderr.split()
+    assert float(seconds) < 0.3 and torch_was_imported == "False"
