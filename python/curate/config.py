@@ -189,7 +189,7 @@ def suggest(word: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(word.replace("-", "_"), known, n=1, cutoff=0.6)
     if near:
         return f'; did you mean "{near[0]}"?'
-    return f"; known are: {', '.join(known)}" if known else ""
+    return f"; known are: {', '.join(sorted(known))}" if known else ""
 
 
 def _show(value: Any) -> str:

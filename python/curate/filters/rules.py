@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from curate.config import suggest
-from curate.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,10 @@ class Preset:
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name; ConfigError with the nearest known one where there is none."""
+    """The preset of that name; ValueError with the nearest known one where there is none."""
     from curate.filters import gopher
 
     known = {p.name: p for p in (gopher.DCLM,)}
     if name not in known:
-        raise ConfigError(f'filter.preset: no preset is named "{name}"{suggest(name, list(known))}')
+        raise ValueError(f'no preset is named "{name}"{suggest(name, list(known))}')
     return known[name]

@@ -52,14 +52,17 @@ def committed(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
-            raise CurateError(
-                f"{path.parent}: the disk is full; make room and run the same command again to continue"
-            ) from None
-        raise
+        raise told(error, path.parent) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def told(error: OSError, where: Path) -> Exception:
+    """A full disk in words; any other failure as it is."""
+    if error.errno == errno.ENOSPC:
+        return CurateError(f"{where}: the disk is full; make room and run the same command again to continue")
+    return error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

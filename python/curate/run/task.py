@@ -22,7 +22,7 @@ from curate import schema, stages
 from curate.errors import CurateError, TaskError
 from curate.io.inputs import TaskInput
 from curate.io.read import ReadCounts, read, split_by_bytes
-from curate.io.write import ShuffleFile, TableFile, Written, describe, write_bytes
+from curate.io.write import ShuffleFile, TableFile, Written, describe, told, write_bytes
 from curate.run.manifest import Receipt, StepCounts
 from curate.stages.protocol import Applied, Channel, Phase, SideFile, Stage
 
@@ -73,6 +73,11 @@ def run_task(call: Call) -> Receipt:
         receipt = _EachTask(call).run() if call.shape == "each" else _run_single(call)
     except CurateError:
         raise
+    except OSError as error:
+        failure = told(error, Path(call.root))
+        if isinstance(failure, CurateError):
+            raise failure from None
+        raise TaskError(f"{call.title} failed: {error}") from error
     except Exception as error:
         raise TaskError(f"{call.title} failed: {type(error).__name__}: {error}") from error
     receipt.seconds = round(time.perf_counter() - start, 3)

@@ -8,10 +8,10 @@ signals/, so that limits can be tried without reading the text again.
 
 import numpy as np
 import pyarrow as pa
+from pydantic import field_validator, model_validator
 
 from curate import kernels
 from curate.config import Settings, setting, suggest
-from curate.errors import ConfigError
 from curate.filters.rules import Rule, preset
 from curate.stages.protocol import Applied, Channel, Phase, Side, Stage, with_verdict
 
@@ -22,6 +22,19 @@ class Filter(Settings):
     without: list[str] = setting([], "rules of the preset to leave out")
     signals: bool = setting(True, "write every measure of every document to signals/")
 
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, name: str) -> str:
+        return preset(name).name
+
+    @model_validator(mode="after")
+    def _known_rules(self) -> "Filter":
+        names = [rule.name for rule in preset(self.preset).rules]
+        for key in (*self.limits, *self.without):
+            if key not in names:
+                raise ValueError(f'{self.preset} has no rule "{key}"{suggest(key, names)}')
+        return self
+
 
 class State:
     def __init__(self, config: Filter, side: Side) -> None:
@@ -30,12 +43,8 @@ class State:
 
 
 def rules_of(config: Filter) -> list[tuple[Rule, float]]:
-    """(rule, limit) in order; ConfigError for a name that the preset does not have."""
+    """(rule, limit) in the preset's order."""
     table = preset(config.preset).rules
-    names = [rule.name for rule in table]
-    for key in (*config.limits, *config.without):
-        if key not in names:
-            raise ConfigError(f'filter: {config.preset} has no rule "{key}"{suggest(key, names)}')
     return [(rule, config.limits.get(rule.name, rule.limit)) for rule in table if rule.name not in config.without]
 
 
@@ -66,6 +75,8 @@ STAGE = Stage(
     config=Filter,
     presets=lambda config: config.preset,
     phases=(
-        Phase("apply", "each", open=State, apply=apply, emits=(Channel("signals", path="signals/{step}-{task}.parquet"),)),
+        Phase(
+            "apply", "each", open=State, apply=apply, emits=(Channel("signals", path="signals/{step}-{task}.parquet"),)
+        ),
     ),
 )

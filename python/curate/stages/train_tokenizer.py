@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import field_validator
 
 from curate import kernels
 from curate.config import Settings, setting
@@ -28,12 +29,14 @@ class TrainTokenizer(Settings):
     min_frequency: int = setting(0, "pairs seen less often are not merged", ge=0)
     max_token_length: int | None = setting(None, "no token is made longer than this", unit="bytes", ge=1)
 
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_compiles(cls, pattern: str) -> str:
+        kernels.count_pretokens(pa.array([""], pa.large_string()), pattern=pattern)  # ValueError says where it fails
+        return pattern
+
 
 def open_config(config: TrainTokenizer, side: Side) -> TrainTokenizer:
-    try:
-        kernels.count_pretokens(pa.array([""], pa.large_string()), pattern=config.pattern)
-    except ValueError as error:
-        raise ConfigError(f"train_tokenizer.pattern: {error}") from None
     return config
 
 
