@@ -114,12 +114,8 @@ fn lanes(texts: Texts<'_>, cpu: Cpu, out: &mut [Digest]) {
     let mut waiting = order
         .into_iter()
         .map(|row| Message::new(row as usize, texts.bytes(row as usize)));
-    let mut states = [[0_u32; LANES]; 8];
-    let mut busy: Vec<Option<Message<'_>>> = Vec::with_capacity(LANES);
-    for lane in 0..LANES {
-        busy.push(waiting.next());
-        (0..8).for_each(|word| states[word][lane] = START[word]);
-    }
+    let mut states = START.map(|word| [word; LANES]);
+    let mut busy: Vec<Option<Message<'_>>> = (0..LANES).map(|_| waiting.next()).collect();
     let state_of =
         |states: &[[u32; LANES]; 8], lane: usize| std::array::from_fn(|word| states[word][lane]);
     while busy.iter().flatten().count() >= FEW {

@@ -15,6 +15,9 @@ pub enum Error {
     /// Deduplication.
     #[error(transparent)]
     Dedup(#[from] curate_dedup::Error),
+    /// Decontamination.
+    #[error(transparent)]
+    Decontam(#[from] curate_decontam::Error),
     /// A result that Arrow refuses, or a failure of Python itself.
     #[error(transparent)]
     Python(#[from] PyErr),

@@ -2,6 +2,7 @@
 
 mod arrow;
 mod bpe;
+mod decontam;
 mod dedup;
 mod errors;
 mod pii;
@@ -21,6 +22,7 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<arrow::Column>()?;
     module.add_function(wrap_pyfunction!(cpu_path, module)?)?;
     dedup::register(module)?;
+    decontam::register(module)?;
     signals::register(module)?;
     pii::register(module)?;
     bpe::register(module)

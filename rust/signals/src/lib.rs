@@ -26,7 +26,9 @@ pub type Error = curate_text::Error;
 
 /// Every measure of every text: column i holds `MEASURES[i]`, one number a row.
 pub fn measure(texts: Texts<'_>, cpu: Cpu) -> Result<Vec<Vec<f64>>, Error> {
-    let mut columns = vec![Vec::with_capacity(texts.len()); N_MEASURES];
+    let mut columns: Vec<_> = (0..N_MEASURES)
+        .map(|_| Vec::with_capacity(texts.len()))
+        .collect();
     let mut meter = Meter::new(cpu);
     for row in 0..texts.len() {
         let values = meter.measure(row, texts.text(row)?)?.into_array();

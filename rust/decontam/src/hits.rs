@@ -1,0 +1,185 @@
+//! Looking up the n-grams of documents among those of benchmarks.
+
+use curate_text::{Texts, hash};
+
+use crate::{Error, Normalizer, check_length};
+
+/// Where documents hold benchmark n-grams, by (row, start).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Hits {
+    /// The document.
+    pub rows: Vec<u32>,
+    /// The place of the n-gram in the column of grams.
+    pub grams: Vec<u32>,
+    /// First byte of its first word.
+    pub starts: Vec<u32>,
+    /// Byte after its last word.
+    pub ends: Vec<u32>,
+}
+
+/// Every position of every text whose word n-gram is in `grams`, which are sorted and distinct.
+pub fn ngram_hits(texts: Texts<'_>, grams: &[u64], n: usize) -> Result<Hits, Error> {
+    check_length(n)?;
+    let lookup = Lookup::new(grams)?;
+    let mut normalizer = Normalizer::default();
+    let (mut hashes, mut out) = (Vec::new(), Hits::default());
+    for row in 0..texts.len() {
+        normalizer.scan(row, texts.text(row)?)?;
+        hashes.clear();
+        hash::hash_ngrams(normalizer.hashes(), n, &mut hashes);
+        for (word, &hash) in hashes.iter().enumerate() {
+            if let Some(gram) = lookup.find(hash) {
+                out.rows.push(row as u32);
+                out.grams.push(gram);
+                out.starts.push(normalizer.starts()[word]);
+                out.ends.push(normalizer.ends()[word + n - 1]);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Sorted hashes with a bitmap of their first bits, and the first place of each prefix.
+///
+/// Hashes are uniform, so their first bits alone spread them evenly: a prefix has one gram or two.
+struct Lookup<'a> {
+    grams: &'a [u64],
+    bitmap: Vec<u64>,
+    bitmap_shift: u32,
+    firsts: Vec<u32>,
+    firsts_shift: u32,
+}
+
+impl<'a> Lookup<'a> {
+    fn new(grams: &'a [u64]) -> Result<Self, Error> {
+        if u32::try_from(grams.len()).is_err() {
+            return Err(Error::TooManyGrams { grams: grams.len() });
+        }
+        if let Some(place) = grams.windows(2).position(|two| two[0] >= two[1]) {
+            return Err(Error::Unsorted {
+                row: place + 1,
+                value: grams[place + 1],
+                before: grams[place],
+            });
+        }
+        let bits = (grams.len().max(4) * 16).next_power_of_two().ilog2();
+        let (bitmap_shift, firsts_shift) = (64 - bits, 64 - (bits - 4));
+        let mut bitmap = vec![0; 1 << (bits - 6)];
+        let mut firsts = vec![0_u32; (1 << (bits - 4)) + 1];
+        for &gram in grams {
+            let bit = gram >> bitmap_shift;
+            bitmap[(bit / 64) as usize] |= 1 << (bit % 64);
+            firsts[(gram >> firsts_shift) as usize + 1] += 1;
+        }
+        let mut sum = 0;
+        for first in &mut firsts {
+            sum += *first;
+            *first = sum;
+        }
+        Ok(Self {
+            grams,
+            bitmap,
+            bitmap_shift,
+            firsts,
+            firsts_shift,
+        })
+    }
+
+    #[inline]
+    fn find(&self, hash: u64) -> Option<u32> {
+        let bit = hash >> self.bitmap_shift;
+        if self.bitmap[(bit / 64) as usize] >> (bit % 64) & 1 == 0 {
+            return None;
+        }
+        let prefix = (hash >> self.firsts_shift) as usize;
+        let (first, last) = (self.firsts[prefix], self.firsts[prefix + 1]);
+        let found = self.grams[first as usize..last as usize]
+            .binary_search(&hash)
+            .ok()?;
+        Some(first + found as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use curate_text::Offsets;
+
+    fn hits(text: &str, grams: &[u64], n: usize) -> Result<Hits, Error> {
+        let offsets = [0, 0, text.len() as i64];
+        ngram_hits(
+            Texts::new(Offsets::Large(&offsets), text.as_bytes()),
+            grams,
+            n,
+        )
+    }
+
+    fn grams(text: &str, n: usize) -> Vec<u64> {
+        let offsets = [0, text.len() as i32];
+        let (_, mut grams) =
+            crate::ngram_hashes(Texts::new(Offsets::Small(&offsets), text.as_bytes()), n).unwrap();
+        grams.sort_unstable();
+        grams.dedup();
+        grams
+    }
+
+    #[test]
+    fn a_copy_is_found_where_it_stands() {
+        let item = grams("What is the capital city of France?", 5);
+        let text = "Quiz: “WHAT is\nthe capital-city  of FRANCE”. What is the time?";
+        let seen = hits(text, &item, 5).unwrap();
+        assert_eq!(seen.rows, [1, 1, 1]);
+        let found: Vec<&str> = seen
+            .starts
+            .iter()
+            .zip(&seen.ends)
+            .map(|(&start, &end)| &text[start as usize..end as usize])
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "WHAT is\nthe capital-city",
+                "is\nthe capital-city  of",
+                "the capital-city  of FRANCE"
+            ]
+        );
+        assert_eq!(
+            hits("What is the capital", &item, 5).unwrap(),
+            Hits::default()
+        );
+    }
+
+    #[test]
+    fn every_gram_is_found_and_no_other() {
+        let known: String = (0..3000).map(|i| format!("k{i} ")).collect();
+        let other: String = (0..3000).map(|i| format!("o{i} ")).collect();
+        for n in [1, 2, 13] {
+            let grams = grams(&known, n);
+            let seen = hits(&format!("{other}{known}"), &grams, n).unwrap();
+            assert_eq!(seen.grams.len(), 3000 - n + 1);
+            assert!(
+                seen.starts
+                    .iter()
+                    .all(|&start| start as usize >= other.len())
+            );
+            let mut found = seen.grams;
+            found.sort_unstable();
+            assert!(found.into_iter().eq(0..grams.len() as u32));
+        }
+        assert_eq!(hits("anything", &[], 1).unwrap(), Hits::default());
+    }
+
+    #[test]
+    fn bad_grams_and_lengths_are_named() {
+        assert_eq!(
+            hits("", &[3, 3], 5).unwrap_err(),
+            Error::Unsorted {
+                row: 1,
+                value: 3,
+                before: 3
+            }
+        );
+        assert_eq!(hits("", &[], 0).unwrap_err(), Error::Length(0));
+        assert_eq!(hits("", &[], 65).unwrap_err(), Error::Length(65));
+    }
+}
