@@ -21,7 +21,9 @@ fn signals(py: Python<'_>, text: TextColumn) -> Result<Column, Error> {
         let unit = [("unit".to_owned(), measure.unit.to_owned())];
         Field::new(measure.name, DataType::Float64, false).with_metadata(unit)
     });
-    let arrays = columns.into_iter().map(|column| Arc::new(Float64Array::from(column)) as ArrayRef);
+    let arrays = columns
+        .into_iter()
+        .map(|column| Arc::new(Float64Array::from(column)) as ArrayRef);
     let table = StructArray::try_new_with_length(fields.collect(), arrays.collect(), None, rows);
     Ok(Column::new(table.map_err(arrow_error)?))
 }
@@ -29,7 +31,10 @@ fn signals(py: Python<'_>, text: TextColumn) -> Result<Column, Error> {
 /// Name, unit and definition of every measure, in the order of the fields of `signals`.
 #[pyfunction]
 fn measures() -> Vec<(&'static str, &'static str, &'static str)> {
-    MEASURES.iter().map(|measure| (measure.name, measure.unit, measure.definition)).collect()
+    MEASURES
+        .iter()
+        .map(|measure| (measure.name, measure.unit, measure.definition))
+        .collect()
 }
 
 /// Adds the functions of this file to the module.
