@@ -22,14 +22,26 @@ from train.config import Shape
 Rope = tuple[Tensor, Tensor]  # cosine and sine, [T, D] each
 
 
-class Linear(nn.Linear):
-    """A product with an fp32 weight, computed in the dtype of its input."""
+class Linear(nn.Module):
+    """A product with an fp32 weight [outputs, inputs], computed in the dtype of its input."""
 
     def __init__(self, n_in: int, n_out: int, device: torch.device | str) -> None:
-        super().__init__(n_in, n_out, bias=False, device=device)
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_out, n_in, device=device))
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.weight.to(input.dtype))
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class Embedding(nn.Module):
+    """A row of an fp32 weight [V, C] for every token."""
+
+    def __init__(self, vocab_size: int, width: int, device: torch.device | str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(vocab_size, width, device=device))
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        return F.embedding(tokens_BT, self.weight)
 
 
 class RMSNorm(nn.Module):
@@ -142,7 +154,7 @@ class Model(nn.Module):
     def __init__(self, shape: Shape, device: torch.device | str = "cpu") -> None:
         super().__init__()
         self.shape = shape
-        self.embedding = nn.Embedding(shape.vocab_size, shape.width, device=device)
+        self.embedding = Embedding(shape.vocab_size, shape.width, device)
         self.blocks = nn.ModuleDict({str(layer): Block(shape, layer, device) for layer in range(shape.layers)})
         self.norm = RMSNorm(shape.width, shape.norm_eps, device)
         self.head = None if shape.tied else Linear(shape.width, shape.vocab_size, device)
@@ -163,7 +175,7 @@ class Model(nn.Module):
         cos_TD, sin_TD = rotary(self.shape, start, tokens_BT.shape[1], tokens_BT.device)
         rope = cos_TD.to(dtype), sin_TD.to(dtype)
         mask = attention_mask(tokens_BT, documents_BT, start)
-        x_BTC = F.embedding(tokens_BT, self.embedding.weight).to(dtype)
+        x_BTC = self.embedding(tokens_BT).to(dtype)
         for block in self.blocks.values():
             x_BTC = block(x_BTC, rope, mask, cache)
         if cache:
@@ -210,8 +222,8 @@ def initialize(model: Model, seed: int) -> Model:
 
 
 def build(shape: Shape, seed: int, device: torch.device | str = "cpu") -> Model:
-    """A model with initial weights. It is made without memory first, so nothing is initialized twice."""
-    return initialize(Model(shape, "meta").to_empty(device=device), seed)
+    """A model with initial weights."""
+    return initialize(Model(shape, device), seed)
 
 
 def count_parameters(model: nn.Module) -> int:

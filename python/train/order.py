@@ -165,18 +165,17 @@ class Plan:
         sources, rows = self.take(step * batch_rows, (step + 1) * batch_rows)
         return sources[rank::world], rows[rank::world]
 
-    def shortfalls(self) -> list[tuple[str, str, int, int]]:
-        """(phase, source, rows needed so far, rows that max_epochs allows) wherever more is needed than allowed.
+    def shortfalls(self) -> list[tuple[str, str, int, float]]:
+        """(phase, source, rows needed so far, epochs allowed so far) wherever more is needed than allowed.
 
         Two rows and a thousandth more are rounding, of weights and of blocks, and pass.
         """
         short = []
         for index, phase in enumerate(self.phases):
             for source, name in enumerate(self.names):
-                need = int(self._before[index + 1][source])
-                allowed = int(phase.max_epochs[name] * self.rows[name]) if name in phase.max_epochs else need
-                if need > allowed * 1.001 + 2:
-                    short.append((phase.name, name, need, allowed))
+                need, limit = int(self._before[index + 1][source]), phase.max_epochs.get(name, np.inf)
+                if need > limit * self.rows[name] * 1.001 + 2:
+                    short.append((phase.name, name, need, float(limit)))
         return short
 
     def digest(self) -> str:

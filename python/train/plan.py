@@ -104,11 +104,12 @@ def make_plan(settings: TrainSettings, mixture: Mixture, rows: Mapping[str, int]
 def check_plan(plan: Plan, row_length: int) -> None:
     """Raise ConfigError naming every source that runs out, with what is missing."""
     lines = []
-    for phase, source, need, allowed in plan.shortfalls():
+    for phase, source, need, limit in plan.shortfalls():
         have = plan.rows[source]
+        missing = round(need - limit * have) * row_length
         lines.append(
             f"  {source}: {need * row_length:,} tokens needed by the end of the phase {phase}, {have * row_length:,} "
-            f"there are; with at most {allowed / have:g} epochs {(need - allowed) * row_length:,} are missing"
+            f"there are; with at most {limit:g} epochs {missing:,} are missing"
         )
     if lines:
         listing = "\n".join(lines)
@@ -123,7 +124,7 @@ def fitting_plan(settings: TrainSettings, mixture: Mixture, rows: Mapping[str, i
     """
     plan = make_plan(settings, mixture, rows, steps)
     while steps > 1 and (short := plan.shortfalls()):
-        ratio = min(allowed / need for _, _, need, allowed in short)
+        ratio = min(limit * plan.rows[source] / need for _, source, need, limit in short)
         steps = max(1, min(steps - 1, int(steps * ratio)))
         plan = make_plan(settings, mixture, rows, steps)
     return plan, steps

@@ -30,7 +30,7 @@ from train.data import Batch, Packed, Shards, check_tokenizer, open_shards, pack
 from train.loss import IGNORE, linear_cross_entropy
 from train.machine import DTYPES, fast_bf16, pick_device, set_threads
 from train.model import Model, build, count_parameters
-from train.optim import learning_rate, make_optimizer, optimizer_tensors, restore_optimizer, update
+from train.optim import AdamW, learning_rate
 from train.order import Plan
 from train.plan import Mixture, check_plan, fitting_plan, load_mixture, make_plan, natural_mixture, steps_of
 
@@ -57,7 +57,7 @@ class Run:
     plan: Plan
     steps: int
     model: Model
-    optimizer: torch.optim.AdamW
+    optimizer: AdamW
     device: torch.device
     next_step: int = 0
 
@@ -99,7 +99,7 @@ def setup(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None
     shape = config.shape_of(settings, manifest.vocab_size)
     settings, plan, steps = set_budget(settings, mixture, packed, shape, device)
     model = build(shape, settings.seed, device)
-    run = Run(out, settings, shape, shards, packed, plan, steps, model, make_optimizer(model, settings.optim), device)
+    run = Run(out, settings, shape, shards, packed, plan, steps, model, AdamW(model, settings.optim), device)
     if checkpoint.steps(out):
         resume(run)
     checkpoint.write_file(out / "tokenizer.json", tokenizer)
@@ -131,7 +131,7 @@ def timed_steps(settings: TrainSettings, shape: Shape, device: torch.device) -> 
     """
     begin = time.perf_counter()
     model = build(shape, settings.seed, device)
-    optimizer = make_optimizer(model, settings.optim)
+    optimizer = AdamW(model, settings.optim)
     size = (settings.batch_rows, settings.sequence_length)
     tokens = torch.arange(size[0] * size[1]).view(size).remainder(shape.vocab_size).numpy()
     batch = Batch(tokens, tokens, tokens // settings.sequence_length)
@@ -139,7 +139,7 @@ def timed_steps(settings: TrainSettings, shape: Shape, device: torch.device) -> 
     for _ in range(UNTIMED_STEPS + TIMED_STEPS):
         start = time.perf_counter()
         losses(model, batch, settings, device).item()
-        update(model, optimizer, 0.0, settings.optim.clip).item()
+        optimizer.update(0, 0.0).item()
         seconds.append(time.perf_counter() - start)
     median = sorted(seconds[UNTIMED_STEPS:])[TIMED_STEPS // 2]
     left = settings.minutes * 60 - (time.perf_counter() - begin)
@@ -159,7 +159,7 @@ def resume(run: Run) -> None:
         )
     tensors = checkpoint.load(folder)
     run.model.load_state_dict(tensors["weights"])
-    restore_optimizer(run.model, run.optimizer, tensors["optimizer"])
+    run.optimizer.restore(tensors["optimizer"])
     run.next_step = index["step"]
 
 
@@ -184,7 +184,7 @@ def step(run: Run) -> Measured:
     batch = read_batch(run.packed, *run.plan.step(number, settings.batch_rows), run.shards.manifest)
     rate = learning_rate(number, run.steps, settings.optim)
     loss = losses(run.model, batch, settings, run.device)
-    norm = update(run.model, run.optimizer, rate, settings.optim.clip)
+    norm = run.optimizer.update(number, rate)
     measured = Measured(number, loss.item(), rate, norm.item(), batch.targets.size, time.perf_counter() - begin)
     if not torch.isfinite(loss + norm):
         raise CurateError(
@@ -224,7 +224,7 @@ def log(run: Run, measured: Measured, metrics: Any) -> None:
 
 def save(run: Run) -> Path:
     """A checkpoint of the state before `next_step`."""
-    tensors = {"weights": dict(run.model.state_dict()), "optimizer": optimizer_tensors(run.model, run.optimizer)}
+    tensors = {"weights": dict(run.model.state_dict()), "optimizer": run.optimizer.state()}
     facts = {
         **run.identity,
         "shape": run.shape.model_dump(),

@@ -100,7 +100,7 @@ def test_a_source_that_runs_out_is_named_with_what_is_missing() -> None:
         check_plan(plan(epochs={"code": 4, "book": 9}), 256)
     assert "with at most 4 epochs 132,608 are missing" in str(e.value)
     assert "book" not in str(e.value)
-    check_plan(plan(epochs={"code": 9.7}), 256)
+    check_plan(plan(epochs={"code": 9.74}), 256)
 
 
 def test_fifty_thousand_rows_a_second_from_a_cold_start_far_into_a_run() -> None:
