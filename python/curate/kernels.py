@@ -66,6 +66,11 @@ def signals(text: Texts) -> pa.StructArray:
     return pa.array(_rust.signals(_whole(text)))
 
 
+def measures() -> list[tuple[str, str, str]]:
+    """(name, unit, definition) of every measure, in the order of the fields of `signals`."""
+    return _rust.measures()
+
+
 def redact(
     text: Texts, *, email: str | None, ip: str | None
 ) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array]:

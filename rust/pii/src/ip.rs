@@ -128,11 +128,11 @@ fn v6(text: &[u8], start: usize) -> Option<usize> {
     is_public_v6(address).then_some(start + length)
 }
 
-/// Global unicast, without the blocks for protocols (2001::/23), documentation and 6to4.
+/// Global unicast, without the blocks for protocols (2001::/23) and documentation; 6to4 holds a real IPv4 address.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
     let global = a & 0xE000 == 0x2000;
     let protocols = a == 0x2001 && b < 0x200;
     let documentation = (a == 0x2001 && b == 0xDB8) || (a == 0x3FFF && b < 0x1000);
-    global && !protocols && !documentation && a != 0x2002
+    global && !protocols && !documentation
 }

@@ -1,0 +1,184 @@
+"""Deduplication against plain definitions: every column type, every instruction set, every mistake of a caller."""
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from itertools import combinations, pairwise
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from curate import _rust, kernels
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import ALPHABET, finish, hash_bytes, hash_ngrams, stream, words
+
+TYPES = [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view()]
+texts = st.lists(st.text(alphabet=ALPHABET, max_size=60), max_size=8)
+ids = st.integers(0, 40).map(lambda n: hashlib.md5(bytes([n])).digest())
+ID = pa.binary(16)
+
+
+def text(values: list[Any]) -> pa.Array:
+    return pa.array(values, pa.large_string())
+
+
+@pytest.mark.parametrize("type_", TYPES, ids=str)
+def test_columns_of_every_text_type_and_slice(type_: pa.DataType) -> None:
+    values = ["", "a", "漢字", "x" * 200, "end"]
+    column = pa.array([v.encode() for v in values]).cast(type_)
+    expected = [hashlib.sha256(v.encode()).digest() for v in values]
+    assert kernels.sha256(column).to_pylist() == expected
+    assert kernels.sha256(column[1:4]).to_pylist() == expected[1:4]
+    assert kernels.sha256(column[:0]).to_pylist() == []
+    assert kernels.sha256(pa.chunked_array([column[:2], column[2:]])).to_pylist() == expected
+    assert kernels.sha256(column).type == pa.binary(32)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=40))
+def test_digests_are_those_of_hashlib(values: list[bytes]) -> None:
+    assert kernels.sha256(pa.array(values, pa.binary())).to_pylist() == [hashlib.sha256(v).digest() for v in values]
+
+
+def signature(value: str, ngram: int, bands: int, rows: int, seed: int) -> tuple[list[int] | None, list[int]]:
+    """MinHash by its definition."""
+    shingles = sorted(set(hash_ngrams([hash_bytes(word.encode()) for word, _, _ in words(value)], ngram)))
+    if not shingles:
+        return None, []
+    slots = []
+    for slot, number in enumerate(stream(seed, bands * rows)):
+        factor, term = number & 0xFFFFFFFF | 1, number >> 32
+        halves = [s >> 32 if slot % 2 else s & 0xFFFFFFFF for s in shingles]
+        slots.append(min((factor * half + term) % 2**32 for half in halves))
+    keys = []
+    for band in range(bands):
+        key = finish(band + 1)
+        values = [*slots[band * rows : (band + 1) * rows], 0]
+        for low, high in zip(values[0:rows:2], values[1 : rows + 1 : 2], strict=True):
+            key = finish((key << 23 | key >> 41) & (2**64 - 1) ^ (high << 32 | low))
+        keys.append(key)
+    return keys, shingles
+
+
+@settings(deadline=None)
+@given(texts, st.sampled_from([(1, 3, 4), (2, 14, 8), (3, 5, 3)]), st.integers(0, 2**64 - 1))
+def test_signatures_follow_the_definition(values: list[str], shape: tuple[int, int, int], seed: int) -> None:
+    ngram, bands, rows = shape
+    keys, shingles = kernels.minhash_sign(text(values), ngram=ngram, bands=bands, rows=rows, seed=seed)
+    expected = [signature(value, ngram, bands, rows, seed) for value in values]
+    assert keys.type.list_size == bands
+    assert list(zip(keys.to_pylist(), shingles.to_pylist(), strict=True)) == expected
+
+
+def test_every_instruction_set_gives_the_same_bytes() -> None:
+    code = """if True:
+        import hashlib, random, pyarrow as pa
+        from curate import kernels
+        rng = random.Random(5)
+        docs = [" ".join(rng.choice("Alpha béta 漢字 gamma_2 x Straße".split()) for _ in range(n)) for n in range(300)]
+        column = pa.array(docs, pa.large_string())
+        results = [kernels.sha256(column), *kernels.minhash_sign(column, ngram=5, bands=14, rows=8, seed=1),
+                   kernels.signals(column), kernels.ngram_hashes(column, n=3)]
+        print(kernels.cpu_path(), hashlib.sha256(repr([r.to_pylist() for r in results]).encode()).hexdigest())
+    """
+    seen = {}
+    for name in ("portable", "avx2", "avx512"):
+        env = {**os.environ, "CURATE_CPU": name}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        path, digest = done.stdout.split()
+        seen[path] = digest
+    assert "portable" in seen
+    assert len(set(seen.values())) == 1, seen
+
+
+def test_an_unknown_instruction_set_is_refused() -> None:
+    code = "from curate import kernels; kernels.cpu_path()"
+    env = {**os.environ, "CURATE_CPU": "sse9"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert 'CURATE_CPU is "sse9": use portable, avx2 or avx512' in done.stderr
+
+
+def test_near_duplicates_share_a_band_and_others_none() -> None:
+    rng = random.Random(1)
+    vocabulary = [f"w{i}" for i in range(5000)]
+    base = [rng.choice(vocabulary) for _ in range(400)]
+    near = base[:200] + ["changed"] + base[201:]
+    other = [rng.choice(vocabulary) for _ in range(400)]
+    keys, shingles = kernels.minhash_sign(
+        text([" ".join(d) for d in (base, near, other)]), ngram=5, bands=14, rows=8, seed=1
+    )
+    a, b, c = map(set, keys.to_pylist())
+    assert len(a & b) >= 10 and not a & c
+    pairs = pa.array([0, 0], pa.uint32()), pa.array([1, 2], pa.uint32())
+    similar, different = kernels.jaccard(shingles, *pairs).to_pylist()
+    assert similar == pytest.approx(391 / 401) and different == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), ids), max_size=120))
+def test_pairs_are_those_of_the_buckets(rows: list[tuple[int, int, bytes]]) -> None:
+    buckets: dict[tuple[int, int], set[bytes]] = {}
+    for band, key, doc in rows:
+        buckets.setdefault((band, key), set()).add(doc)
+    expected = set()
+    for bucket in map(sorted, buckets.values()):
+        if len(bucket) <= 16:
+            expected |= set(combinations(bucket, 2))
+        else:
+            expected |= {(bucket[0], other) for other in bucket[1:]}
+            expected |= set(pairwise(bucket[1:]))
+    band, key, doc = zip(*rows, strict=True) if rows else ([], [], [])
+    a, b = kernels.lsh_pairs(pa.array(band, pa.uint16()), pa.array(key, pa.uint64()), pa.array(doc, ID))
+    assert list(zip(a.to_pylist(), b.to_pylist(), strict=True)) == sorted(expected)
+
+
+@given(st.lists(st.tuples(ids, ids), max_size=60))
+def test_clusters_are_the_components(edges: list[tuple[bytes, bytes]]) -> None:
+    component = {doc: {doc} for edge in edges for doc in edge}
+    for a, b in edges:
+        union = component[a] | component[b]
+        component.update((doc, union) for doc in union)
+    a, b = zip(*edges, strict=True) if edges else ([], [])
+    doc_id, cluster = kernels.clusters(pa.array(a, ID), pa.array(b, ID))
+    assert doc_id.to_pylist() == sorted(component)
+    assert cluster.to_pylist() == [min(component[doc]) for doc in sorted(component)]
+
+
+def u32(*values: int) -> pa.Array:
+    return pa.array(values, pa.uint32())
+
+
+def sets(*values: list[int] | None) -> pa.Array:
+    return pa.array(values, pa.large_list(pa.uint64()))
+
+
+SIGN = {"ngram": 5, "bands": 14, "rows": 8, "seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: kernels.sha256(text(["a", None])), "row 1 of a text column is null"),
+        (lambda: kernels.minhash_sign(pa.array([b"ok", b"a\xff"]), **SIGN), "row 1 is not UTF-8: byte 1"),
+        (lambda: kernels.minhash_sign(text(["a"]), **{**SIGN, "ngram": 0}), "ngram is 0: it must be 1 to 64"),
+        (lambda: kernels.minhash_sign(text(["a"]), **{**SIGN, "bands": 2000}), "bands is 2000: it must be 1 to 1024"),
+        (lambda: kernels.jaccard(sets([1], [3, 2]), u32(0), u32(1)), "row 1 of shingles is not sorted"),
+        (lambda: kernels.jaccard(sets([1]), u32(0), u32(7)), "pair 0 names row 7 of shingles, which has 1 rows"),
+        (lambda: kernels.jaccard(sets([1]), u32(0), u32()), "b has 0 rows where a has 1"),
+        (lambda: kernels.jaccard(sets([1], None), u32(), u32()), "row 1 of a list column is null"),
+        (lambda: kernels.clusters(pa.array([b"0" * 16], ID), pa.array([], ID)), "b has 0 rows where a has 1"),
+    ],
+)
+def test_mistakes_are_named(call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_other_types_are_refused() -> None:
+    with pytest.raises(TypeError, match="expected a column of text or binary, got Int64"):
+        _rust.sha256(pa.array([1]))
+    with pytest.raises(TypeError, match="expected an Arrow array, got list"):
+        _rust.sha256(["a"])
+    with pytest.raises(TypeError, match=r"expected a column of fixed_size_binary\(16\)"):
+        _rust.clusters(pa.array([b"a"], pa.binary(1)), pa.array([b"b"], pa.binary(1)))
