@@ -367,7 +367,9 @@ def _option(key: str, field: Any) -> Callable[[Any], Any]:
     unit = (field.json_schema_extra or {}).get("unit")
     default = field.default
     shown = (
-        "" if default in (None, [], (), {}) or repr(default) == "PydanticUndefined" else f"  [default: {_show(default)}]"
+        ""
+        if default in (None, [], (), {}) or repr(default) == "PydanticUndefined"
+        else f"  [default: {_show(default)}]"
     )
     text = f"{field.description[:1].upper()}{field.description[1:]}{f', in {unit}' if unit else ''}.{shown}"
     flag = f"--{key.replace('_', '-')}"

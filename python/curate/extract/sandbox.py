@@ -39,8 +39,8 @@ class Sandbox:
     """Calls `module:function(page: bytes, **header) -> str` in a child. Close it, or let it go with the process."""
 
     def __init__(self, target: str, *, timeout: float, memory_bytes: int) -> None:
-        self.target, self.timeout, self.memory_bytes = target, timeout, memory_bytes
         self.child: subprocess.Popen[bytes] | None = None
+        self.target, self.timeout, self.memory_bytes = target, timeout, memory_bytes
         self.pages = 0
 
     def call(self, page: bytes, **header: Any) -> str:
@@ -87,7 +87,11 @@ class Sandbox:
             return Timeout()
         return Crashed(f"the parser's process died ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})")
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
+        """End the child, if there is one."""
         if self.child is not None:
             self.child.kill()
             self.child.wait()

@@ -16,7 +16,7 @@ from typing import Any
 
 from curate.errors import CurateError, TaskError
 from curate.run.manifest import Receipt
-from curate.run.task import Call, run_task
+from curate.run.task import Call, close_states, run_task
 
 Outcome = tuple[Call, Receipt | CurateError]
 ATTEMPTS = 2
@@ -35,10 +35,13 @@ class _Worker:
         reader.close()
         self.call: Call | None = None
 
-    def stop(self) -> None:
+    def stop(self, patience: float = 0.0) -> None:
+        """End it: an idle worker leaves by itself when its pipe closes."""
+        self.pipe.close()
+        if patience and self.call is None:
+            self.process.join(patience)
         self.process.kill()
         self.process.join()
-        self.pipe.close()
         self.life.close()
 
 
@@ -54,7 +57,7 @@ class LocalPool:
 
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
-            worker.stop()
+            worker.stop(patience=2.0)
 
     def run(self, calls: Sequence[Call]) -> Iterator[Outcome]:
         """Yield (call, receipt or error) as tasks end."""
@@ -109,6 +112,7 @@ def _work(pipe: "Connection[Any, Any]", life: "Connection[Any, Any]") -> None:
         try:
             call = pipe.recv()
         except (EOFError, OSError):
+            close_states()
             return
         outcome: Receipt | CurateError
         try:

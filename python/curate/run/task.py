@@ -143,6 +143,11 @@ class _Op:
 _opened: dict[tuple[str, str, str], tuple[OpCall, Any]] = {}  # the states of the pass a worker is in
 
 
+def close_states() -> None:
+    """Let go of what the ops of the last pass hold: models, and child processes."""
+    _opened.clear()
+
+
 def _open(call: Call, op: OpCall) -> _Op:
     stage = stages.load(op.stage)
     phase = next(p for p in stage.phases if p.name == op.phase)
