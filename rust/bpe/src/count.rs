@@ -1,14 +1,13 @@
 //! Counting distinct pieces: 21 million lookups for 90 MB of text, so a lookup is all the time there is.
 //!
 //! Pieces of up to 15 bytes live in a table of 24-byte slots (key, count), longer ones in a table that keeps
-//! their bytes aside. The pieces of a text pass through a queue of 32: when a piece enters, its slot is
-//! prefetched; when the queue is full, all are counted. Both tables are at most half full.
+//! their bytes aside. The pieces of a text come in batches of 32: the slots of all are prefetched before the
+//! first is counted. Both tables are at most half full.
 
 use crate::piece::{INLINE, hash_bytes, hash_inline, inline_key, prefetch};
+use crate::pretokenize::BATCH;
 use crate::{Error, Pretokenizer};
 use std::hash::{BuildHasher, Hasher, RandomState};
-
-const QUEUE: usize = 32;
 
 #[derive(Clone, Copy, Default)]
 struct ShortSlot {
@@ -89,25 +88,23 @@ impl PieceCounter {
     /// Counts every piece of a text once.
     pub fn add_text(&mut self, pretokenizer: &Pretokenizer, text: &str) -> Result<(), Error> {
         let bytes = text.as_bytes();
-        let mut queue = [(0u128, 0u64); QUEUE];
-        let mut queued = 0;
-        pretokenizer.split(text, |start, end| {
-            if end - start > INLINE {
-                self.add_long(&bytes[start..end], 1);
-                return;
+        pretokenizer.split(text, |mut start, ends| {
+            let mut queue = [(0u128, 0u64); BATCH];
+            let mut queued = 0;
+            for &end in ends {
+                if end - start > INLINE {
+                    self.add_long(&bytes[start..end], 1);
+                } else {
+                    let key = inline_key(bytes, start, end);
+                    let hash = hash_inline(key, self.seed);
+                    prefetch(&self.short, hash as usize & (self.short.len() - 1));
+                    queue[queued] = (key, hash);
+                    queued += 1;
+                }
+                start = end;
             }
-            let key = inline_key(bytes, start, end);
-            let hash = hash_inline(key, self.seed);
-            prefetch(&self.short, hash as usize & (self.short.len() - 1));
-            queue[queued] = (key, hash);
-            queued += 1;
-            if queued == QUEUE {
-                self.add_short(&queue);
-                queued = 0;
-            }
-        })?;
-        self.add_short(&queue[..queued]);
-        Ok(())
+            self.add_short(&queue[..queued]);
+        })
     }
 
     /// Adds `count` occurrences of one piece.

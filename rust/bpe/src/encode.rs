@@ -1,14 +1,14 @@
 //! Encoding: split, look the piece up, merge only what is new; decoding: put the bytes together again.
 //!
-//! Pieces go through a queue of 32, so that the cache line of each is on its way while the others are being
-//! scanned. A special token is never the result of text, whatever the text says: it is put in by who calls.
+//! Pieces come in batches of 32, so that the cache lines of all are on their way before the first is needed.
+//! A special token is never the result of text, whatever the text says: it is put in by who calls.
 
 use crate::cache::{Cache, Found};
 use crate::merge::{MergeScratch, Merges};
 use crate::piece::{INLINE, TokenIndex, Vocab, hash_bytes, hash_inline, inline_key};
+use crate::pretokenize::BATCH;
 use crate::{Error, Pretokenizer};
 
-const QUEUE: usize = 32;
 /// Any fixed number: an entry that meets another only replaces it.
 const SEED: u64 = 0x51_7c_c1_b7_27_22_0a_95;
 
@@ -109,36 +109,32 @@ impl Encoder {
         out: &mut Vec<T>,
     ) -> Result<(), Error> {
         let bytes = text.as_bytes();
-        let mut queue = [Queued::default(); QUEUE];
-        let mut queued = 0;
-        self.pretokenizer.split(text, |start, end| {
-            let (mut key, hash);
-            if end - start <= INLINE {
-                key = inline_key(bytes, start, end);
-                hash = hash_inline(key, SEED);
-                scratch.cache.prefetch_short(hash);
-            } else {
-                key = 0;
-                hash = hash_bytes(&bytes[start..end], SEED);
-                scratch.cache.prefetch_long(hash);
+        self.pretokenizer.split(text, |mut start, ends| {
+            let mut batch = [Queued::default(); BATCH];
+            for (queued, &end) in batch.iter_mut().zip(ends) {
+                let (key, hash);
+                if end - start <= INLINE {
+                    key = inline_key(bytes, start, end);
+                    hash = hash_inline(key, SEED);
+                    scratch.cache.prefetch_short(hash);
+                } else {
+                    key = 0;
+                    hash = hash_bytes(&bytes[start..end], SEED);
+                    scratch.cache.prefetch_long(hash);
+                }
+                *queued = Queued {
+                    key,
+                    hash,
+                    start,
+                    end,
+                };
+                start = end;
             }
-            queue[queued] = Queued {
-                key: std::mem::take(&mut key),
-                hash,
-                start,
-                end,
-            };
-            queued += 1;
-            if queued == QUEUE {
-                self.drain(bytes, &queue, scratch, out);
-                queued = 0;
-            }
-        })?;
-        self.drain(bytes, &queue[..queued], scratch, out);
-        Ok(())
+            self.drain(bytes, &batch[..ends.len()], scratch, out);
+        })
     }
 
-    #[inline]
+    #[inline(always)]
     fn drain<T: TokenId>(
         &self,
         text: &[u8],
@@ -147,7 +143,7 @@ impl Encoder {
         out: &mut Vec<T>,
     ) {
         // Three ids are written for every hit and the surplus overwritten by the next: no branch on their number.
-        let mut ready = [T::default(); 3 * QUEUE];
+        let mut ready = [T::default(); 3 * BATCH];
         let mut n_ready = 0;
         for piece in queue {
             if piece.key != 0 {
@@ -189,9 +185,14 @@ impl Encoder {
         }
         let EncodeScratch { cache, merge, ids } = scratch;
         ids.clear();
-        match self.index.find(&self.vocab, bytes) {
-            Some(id) if self.ignore_merges => ids.push(id),
-            _ => self.merges.encode(bytes, merge, ids),
+        let whole = if self.ignore_merges {
+            self.index.find(&self.vocab, bytes)
+        } else {
+            None
+        };
+        match whole {
+            Some(id) => ids.push(id),
+            None => self.merges.encode(bytes, merge, ids),
         }
         out.extend(ids.iter().map(|&id| T::from_id(id)));
         if piece.key == 0 {

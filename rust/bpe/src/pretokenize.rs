@@ -27,6 +27,9 @@ const NAMES: [(&str, &str); 5] = [
 /// Steps of backtracking for one match; a text that needs more is an error, not a hang.
 const BACKTRACK_LIMIT: usize = 50_000_000;
 
+/// Pieces that are handed on at a time.
+pub const BATCH: usize = 32;
+
 enum Kind {
     Gpt2,
     Gpt4,
@@ -66,15 +69,19 @@ impl Pretokenizer {
         &self.pattern
     }
 
-    /// Calls `piece(start, end)` for every piece of the text in order; no piece is empty.
-    #[inline(always)]
-    pub fn split(&self, text: &str, piece: impl FnMut(usize, usize)) -> Result<(), Error> {
+    /// Calls `batch(start, ends)` for up to [`BATCH`] pieces at a time: the first begins at `start`, each ends
+    /// where the next begins. No piece is empty, and all together are the text.
+    ///
+    /// Batches, not pieces, because the scanner's loop stays small that way, and what looks pieces up can ask
+    /// for the memory of a whole batch before it waits for any of it.
+    #[inline]
+    pub fn split(&self, text: &str, batch: impl FnMut(usize, &[usize])) -> Result<(), Error> {
         match &self.kind {
-            Kind::Gpt2 => scan(&Gpt2(&self.classes), text.as_bytes(), piece),
-            Kind::Gpt4 => scan(&Gpt4::<3>(&self.classes), text.as_bytes(), piece),
-            Kind::Qwen2 => scan(&Gpt4::<1>(&self.classes), text.as_bytes(), piece),
-            Kind::O200k => scan(&O200k(&self.classes), text.as_bytes(), piece),
-            Kind::Regex(regex) => return self.split_by_regex(regex, text, piece),
+            Kind::Gpt2 => scan(&Gpt2(&self.classes), text.as_bytes(), batch),
+            Kind::Gpt4 => scan(&Gpt4::<3>(&self.classes), text.as_bytes(), batch),
+            Kind::Qwen2 => scan(&Gpt4::<1>(&self.classes), text.as_bytes(), batch),
+            Kind::O200k => scan(&O200k(&self.classes), text.as_bytes(), batch),
+            Kind::Regex(regex) => return self.split_by_regex(regex, text, batch),
         }
         Ok(())
     }
@@ -83,38 +90,73 @@ impl Pretokenizer {
         &self,
         regex: &fancy_regex::Regex,
         text: &str,
-        mut piece: impl FnMut(usize, usize),
+        batch: impl FnMut(usize, &[usize]),
     ) -> Result<(), Error> {
-        let mut at = 0;
-        let mut cut = |end: usize| {
-            if end > at {
-                piece(at, end);
-                at = end;
-            }
-            at
-        };
+        let mut batches = Batches::new(batch);
         for found in regex.find_iter(text) {
             let found = found.map_err(|error| Error::PatternGaveUp {
                 pattern: self.pattern.clone(),
-                position: cut(0),
+                position: batches.at,
                 reason: error.to_string(),
             })?;
-            cut(found.start());
-            cut(found.end());
+            batches.cut(found.start());
+            batches.cut(found.end());
         }
-        cut(text.len());
+        batches.cut(text.len());
+        batches.flush();
         Ok(())
     }
 }
 
-#[inline(always)]
-fn scan(scanner: &impl Scanner, text: &[u8], mut piece: impl FnMut(usize, usize)) {
-    let mut at = 0;
-    while at < text.len() {
-        let end = scanner.end(text, at);
-        piece(at, end);
-        at = end;
+/// Collects the ends of pieces.
+struct Batches<F> {
+    batch: F,
+    ends: [usize; BATCH],
+    filled: usize,
+    start: usize,
+    at: usize,
+}
+
+impl<F: FnMut(usize, &[usize])> Batches<F> {
+    #[inline(always)]
+    fn new(batch: F) -> Self {
+        Self {
+            batch,
+            ends: [0; BATCH],
+            filled: 0,
+            start: 0,
+            at: 0,
+        }
     }
+
+    /// Ends a piece at `end`, unless it would be empty.
+    #[inline(always)]
+    fn cut(&mut self, end: usize) {
+        if end <= self.at {
+            return;
+        }
+        self.at = end;
+        self.ends[self.filled] = end;
+        self.filled += 1;
+        if self.filled == BATCH {
+            self.flush();
+        }
+    }
+
+    #[inline(always)]
+    fn flush(&mut self) {
+        (self.batch)(self.start, &self.ends[..self.filled]);
+        (self.start, self.filled) = (self.at, 0);
+    }
+}
+
+#[inline]
+fn scan(scanner: &impl Scanner, text: &[u8], batch: impl FnMut(usize, &[usize])) {
+    let mut batches = Batches::new(batch);
+    while batches.at < text.len() {
+        batches.cut(scanner.end(text, batches.at));
+    }
+    batches.flush();
 }
 
 fn compile(pattern: &str) -> Result<fancy_regex::Regex, Error> {
@@ -186,9 +228,13 @@ mod tests {
 
     fn pieces(pretokenizer: &Pretokenizer, text: &str) -> Vec<String> {
         let mut out = Vec::new();
-        pretokenizer
-            .split(text, |start, end| out.push(text[start..end].to_owned()))
-            .expect("no error");
+        let batch = |mut start: usize, ends: &[usize]| {
+            for &end in ends {
+                out.push(text[start..end].to_owned());
+                start = end;
+            }
+        };
+        pretokenizer.split(text, batch).expect("no error");
         out
     }
 
@@ -256,9 +302,13 @@ mod tests {
         fn scanners_survive_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let classes = Classes::new();
             let mut total = 0;
-            scan(&Gpt2(&classes), &bytes, |start, end| { assert!(start < end); total += end - start });
-            scan(&Gpt4::<3>(&classes), &bytes, |start, end| { assert!(start < end); total += end - start });
-            scan(&O200k(&classes), &bytes, |start, end| { assert!(start < end); total += end - start });
+            let mut add = |start, ends: &[usize]| {
+                assert!(ends.is_sorted_by(|a, b| a < b) && ends.first().is_none_or(|end| *end > start));
+                total += ends.last().map_or(0, |end| end - start);
+            };
+            scan(&Gpt2(&classes), &bytes, &mut add);
+            scan(&Gpt4::<3>(&classes), &bytes, &mut add);
+            scan(&O200k(&classes), &bytes, &mut add);
             prop_assert_eq!(total, 3 * bytes.len());
         }
     }

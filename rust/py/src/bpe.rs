@@ -60,10 +60,13 @@ fn pretokenize(
             let text = texts.text(row)?;
             let row_id = uint32(row, "row")?;
             uint32(text.len(), "text length")?;
-            let split = pretokenizer.split(text, |start, end| {
-                rows.push(row_id);
-                starts.push(start as u32);
-                ends.push(end as u32);
+            let split = pretokenizer.split(text, |mut start, batch| {
+                for &end in batch {
+                    rows.push(row_id);
+                    starts.push(start as u32);
+                    ends.push(end as u32);
+                    start = end;
+                }
             });
             split.map_err(refuse_row(row))?;
         }
@@ -247,8 +250,8 @@ impl Encoder {
         let mut scratch = pool().pop().unwrap_or_default();
         let mut offsets = Vec::with_capacity(texts.len() + 1);
         offsets.push(0);
-        // English text has 4 to 5 bytes a token; too small a guess only costs a copy.
-        let mut ids = Vec::with_capacity(texts.total_bytes() / 4 + texts.len());
+        // Most text has 3 to 5 bytes a token; too small a guess only costs a copy.
+        let mut ids = Vec::with_capacity(texts.total_bytes() / 3 + texts.len());
         for row in 0..texts.len() {
             let encoded = self
                 .encoder
