@@ -14,13 +14,17 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from curate.config import validate
 from curate.errors import ConfigError, CurateError, DataError
+from train.config import Shape, TrainSettings
+from train.model import Model
 
 VERSION = 1
 FOLDER = "checkpoints"
@@ -142,6 +146,25 @@ def load(checkpoint: Path, names: tuple[str, ...] = ("weights", "optimizer")) ->
         except (OSError, KeyError, SafetensorError) as error:
             raise DataError(f"{path}: cannot be read: {error}; {advice}") from None
     return tensors
+
+
+class Trained(NamedTuple):
+    """A model with the weights of a checkpoint, and what the checkpoint says of itself."""
+
+    model: Model
+    settings: TrainSettings
+    facts: dict[str, Any]
+    folder: Path
+
+
+def open_model(folder: Path, device: torch.device) -> Trained:
+    """The model of a checkpoint, or of the newest one of a run. Raises ConfigError and DataError as its parts do."""
+    found = find(folder)
+    index = read_index(found)
+    settings = validate(TrainSettings, index["settings"], name=f"{found / INDEX}: settings")
+    model = Model(validate(Shape, index["shape"], name=f"{found / INDEX}: shape"), device)
+    model.load_state_dict(load(found, ("weights",))["weights"])
+    return Trained(model, settings, index, found)
 
 
 def tokenizer_of(checkpoint: Path) -> Path:

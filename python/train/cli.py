@@ -202,8 +202,13 @@ def guarded(arguments: Sequence[str] | None) -> int:
         click.echo(wrap(f"error: {error.format_message()}"), err=True)
         return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\nstopped before a checkpoint was written; the same command begins again", err=True)
+        click.echo("\nstopped; the same command continues", err=True)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        click.echo(
+            wrap(f"error: {error.filename or 'the disk'}: {error.strerror}; the same command continues"), err=True
+        )
+        return 1

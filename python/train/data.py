@@ -132,6 +132,8 @@ def open_shards(folder: Path, verify: bool = False) -> Shards:
         files[file.source].append(file)
     sources = {}
     for name in sorted(files):
+        if name.startswith(".") or "/" in name:
+            raise DataError(f"{folder}/manifest.json: {name!r} cannot be the name of a source")
         for count in ("documents", "tokens", "text_bytes"):
             found = sum(getattr(file, count) for file in files[name])
             _same(folder / "manifest.json", f"{count} of the source {name}", manifest.sources[name].get(count), found)

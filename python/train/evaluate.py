@@ -18,7 +18,7 @@ import torch
 
 from curate.errors import DataError
 from train import checkpoint
-from train.config import Shape, TrainSettings
+from train.config import TrainSettings
 from train.data import Packed, Shards, open_shards, pack, read_batch
 from train.loss import IGNORE, token_nats
 from train.machine import DTYPES, pick_device, set_threads
@@ -73,22 +73,19 @@ def evaluate(folder: Path, data: Path, tokens: int, device_name: str = "auto", t
     tokens are missing, empty, or made with another tokenizer than the model's.
     """
     set_threads(threads)
-    found = checkpoint.find(folder)
-    index = checkpoint.read_index(found)
-    settings, shape = TrainSettings.model_validate(index["settings"]), Shape.model_validate(index["shape"])
+    device = pick_device(device_name)
+    model, settings, index, found = checkpoint.open_model(folder, device)
     heldout, training = open_shards(data / "heldout" / "tokens"), open_shards(data / "tokens")
     if heldout.manifest.tokenizer_sha256 != index["tokenizer_sha256"]:
         raise DataError(f"{data}: its tokens were made with another tokenizer than the one {found} was trained with")
-    device = pick_device(device_name)
-    untrained, model = build(shape, settings.seed, device), build(shape, settings.seed, device)
-    model.load_state_dict(checkpoint.load(found, ("weights",))["weights"])
+    untrained = build(model.shape, settings.seed, device)
     table, sources = unigram_nats(training), {}
     for name, source in heldout.sources.items():
         ends = np.cumsum(source.lengths(), dtype=np.int64)
         documents = min(int(np.searchsorted(ends, tokens)) + 1, len(ends)) if tokens else len(ends)
         if not documents:
             continue
-        packed = pack(source, shape.sequence_length, heldout.manifest.end_of_document, documents=documents)
+        packed = pack(source, settings.sequence_length, heldout.manifest.end_of_document, documents=documents)
         nats = {
             "model": model_nats(model, packed, heldout, settings),
             "unigram": table_nats(table, packed, heldout),

@@ -16,9 +16,8 @@ from torch import Tensor
 from curate.config import Settings, setting
 from curate.errors import ConfigError
 from train import checkpoint
-from train.config import Shape, TrainSettings
 from train.machine import DTYPES, pick_device, set_threads
-from train.model import Cache, Model, build
+from train.model import Cache, Model
 
 
 class Sampling(Settings):
@@ -80,17 +79,13 @@ def complete(folder: Path, prompt: str, sampling: Sampling, device: str = "auto"
     from curate.tokenizer import open_encoder
 
     set_threads(threads)
-    found = checkpoint.find(folder)
-    index = checkpoint.read_index(found)
-    settings, shape = TrainSettings.model_validate(index["settings"]), Shape.model_validate(index["shape"])
+    model, settings, index, found = checkpoint.open_model(folder, pick_device(device))
     encoder = open_encoder(checkpoint.tokenizer_of(found))
-    model = build(shape, settings.seed, pick_device(device))
-    model.load_state_dict(checkpoint.load(found, ("weights",))["weights"])
     try:
         ids = pa.array(encoder.encode(pa.array([prompt], pa.large_string()))).to_pylist()[0]
     except ValueError as error:
         raise ConfigError(f"--prompt: cannot be encoded: {error}") from None
     new = list(generate(model, ids, index["end_of_document"], sampling, DTYPES[settings.precision]))
-    tokens = pa.array([new], pa.large_list(pa.uint16() if shape.vocab_size <= 1 << 16 else pa.uint32()))
+    tokens = pa.array([new], pa.large_list(pa.uint16() if model.shape.vocab_size <= 1 << 16 else pa.uint32()))
     text = pa.array(encoder.decode(tokens)).to_pylist()[0].decode("utf-8", errors="replace")
     return {"prompt": prompt, "text": text, "tokens": len(new), "step": index["step"], "checkpoint": str(found)}

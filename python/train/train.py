@@ -10,14 +10,10 @@ and no random numbers are drawn. A 5 M model takes about 1 s for a step of 4,096
 """
 
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -28,7 +24,7 @@ from train import checkpoint, config
 from train.config import Shape, TrainSettings
 from train.data import Batch, Packed, Shards, check_tokenizer, open_shards, pack, read_batch
 from train.loss import IGNORE, linear_cross_entropy
-from train.machine import DTYPES, fast_bf16, pick_device, set_threads
+from train.machine import DTYPES, fast_bf16, pick_device, set_threads, stop_on_signal
 from train.model import Model, build, count_parameters
 from train.optim import AdamW, learning_rate
 from train.order import Plan
@@ -51,7 +47,6 @@ class Run:
 
     out: Path
     settings: TrainSettings
-    shape: Shape
     shards: Shards
     packed: list[Packed]
     plan: Plan
@@ -99,7 +94,7 @@ def setup(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None
     shape = config.shape_of(settings, manifest.vocab_size)
     settings, plan, steps = set_budget(settings, mixture, packed, shape, device)
     model = build(shape, settings.seed, device)
-    run = Run(out, settings, shape, shards, packed, plan, steps, model, AdamW(model, settings.optim), device)
+    run = Run(out, settings, shards, packed, plan, steps, model, AdamW(model, settings.optim), device)
     if checkpoint.steps(out):
         resume(run)
     checkpoint.write_file(out / "tokenizer.json", tokenizer)
@@ -227,31 +222,12 @@ def save(run: Run) -> Path:
     tensors = {"weights": dict(run.model.state_dict()), "optimizer": run.optimizer.state()}
     facts = {
         **run.identity,
-        "shape": run.shape.model_dump(),
+        "shape": run.model.shape.model_dump(),
         "settings": run.settings.model_dump(),
         "tokenizer_sha256": run.shards.manifest.tokenizer_sha256,
         "end_of_document": run.shards.manifest.end_of_document,
     }
     return checkpoint.save(run.out, run.next_step, tensors, facts, run.settings.keep)
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[list[str]]:
-    """Collects the names of SIGINT and SIGTERM instead of dying; the second one works as always."""
-    caught: list[str] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(signal.Signals(number).name)
-        signal.signal(number, before[signal.Signals(number)])
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number in before:
-            signal.signal(number, note)
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def train(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None = None) -> dict[str, Any]:
