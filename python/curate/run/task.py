@@ -186,8 +186,10 @@ class _EachTask:
         if self.call.input is not None:
             for batch in read(self.call.input, self.read_counts):
                 self.reading.rows_in += batch.num_rows
+                self.reading.bytes_in += text_bytes(batch)
                 kept = self._judge(batch, self.reading, "read", None, private=False)
                 self.reading.rows_out += kept.num_rows
+                self.reading.bytes_out += text_bytes(kept)
                 yield "main", kept
             return
         for lane, path in self.call.documents.items():
