@@ -9,12 +9,65 @@ from pathlib import Path
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-WORDS = (
-    "the be to of and that have with river stone light winter garden letter market engine paper silver window bridge "
-    "captain morning village school kitchen history season teacher machine island forest doctor music journey people "
-    "number water question answer reason country summer evening travel station harbor painter weather corner "
-    "mountain meadow lantern orchard compass thunder whisper marble"
-).split()
+WORDS = [
+    "the",
+    "be",
+    "to",
+    "of",
+    "and",
+    "that",
+    "have",
+    "with",
+    "river",
+    "stone",
+    "light",
+    "winter",
+    "garden",
+    "letter",
+    "market",
+    "engine",
+    "paper",
+    "silver",
+    "window",
+    "bridge",
+    "captain",
+    "morning",
+    "village",
+    "school",
+    "kitchen",
+    "history",
+    "season",
+    "teacher",
+    "machine",
+    "island",
+    "forest",
+    "doctor",
+    "music",
+    "journey",
+    "people",
+    "number",
+    "water",
+    "question",
+    "answer",
+    "reason",
+    "country",
+    "summer",
+    "evening",
+    "travel",
+    "station",
+    "harbor",
+    "painter",
+    "weather",
+    "corner",
+    "mountain",
+    "meadow",
+    "lantern",
+    "orchard",
+    "compass",
+    "thunder",
+    "whisper",
+    "marble",
+]
 
 
 def sentence(rng: random.Random, n: int = 12) -> str:

@@ -230,24 +230,26 @@ def fetch_command() -> click.Command:
         summary = fetch(settings, urls, out, show)
         if show:
             click.echo("", err=True)
-        facts = {
+        files = [str(path) for path in summary.files]
+        facts: dict[str, Any] = {
             "pages": summary.pages, "redirects": summary.redirects, "failed": len(summary.errors),
             "cut_off": summary.truncated, "forbidden": summary.disallowed, "bytes": summary.bytes,
-            "seconds": round(summary.seconds, 1), "files": [str(path) for path in summary.files],
+            "seconds": round(summary.seconds, 1), "files": files,
         }  # fmt: skip
         if as_json:
             click.echo(json.dumps({**facts, "errors": summary.errors}, indent=1))
             return
         for url, what in summary.errors[:10]:
             click.echo(terminal.wrap(f"warning: {url}: {what}"), err=True)
-        size, names = terminal.size(summary.bytes), ", ".join(facts.pop("files"))
+        size, names = terminal.size(summary.bytes), ", ".join(files)
         click.echo(terminal.wrap(f"{summary.pages:,} pages, {size} in {summary.seconds:.0f} s -> {names}"))
 
     command: Any = click.command(
         "fetch",
         context_settings=CONTEXT,
-        help="Record web pages as WARC files.\n\nFollows links breadth-first below the URLs given, politely: robots.txt, "
-        "one request at a time to a host with a pause. Requests, responses and redirects are recorded as they travelled.",
+        help="Record web pages as WARC files.\n\nFollows links breadth-first below the URLs given, politely: "
+        "robots.txt, one request at a time to a host with a pause. Requests, responses and redirects are recorded "
+        "as they travelled.",
     )
     for key, field in reversed(fields.items()):
         invoke = _option(key, field)(invoke)

@@ -3,11 +3,13 @@
 Each function is described in _rust.pyi. Errors are ValueError naming the value, the row and the limit.
 """
 
+from typing import TypeAlias
+
 import pyarrow as pa
 
 from curate import _rust
 
-Texts = pa.Array | pa.ChunkedArray
+Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
 
 def _whole(column: Texts) -> pa.Array:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from conftest import ROOT
 
 pytestmark = pytest.mark.realdata
@@ -74,7 +75,9 @@ def test_time_and_memory(run: tuple[Path, float, int]) -> None:
 
 def test_every_response_is_one_document_or_one_drop(run: tuple[Path, float, int]) -> None:
     out, _, _ = run
-    documents = [i for p in (out / "documents").glob("*") for i in pq.read_table(p, columns=["doc_id"])["doc_id"].to_pylist()]
+    documents = [
+        i for p in (out / "documents").glob("*") for i in pq.read_table(p, columns=["doc_id"])["doc_id"].to_pylist()
+    ]
     rejects = [row for p in (out / "rejects").glob("*") for row in pq.read_table(p).to_pylist()]
     dropped = [row["doc_id"] for row in rejects if row["action"] == "drop"]
     assert len(documents) + len(dropped) == RESPONSES

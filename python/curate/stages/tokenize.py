@@ -66,7 +66,8 @@ def manifest(config: Tokenize, reads: Reads) -> Mapping[str, bytes]:
 
 
 def _manifest(files: Sequence[SideFile], prefix: str, tokenizer: Any) -> dict[str, Any]:
-    entries, sources = [], {}
+    entries: list[dict[str, Any]] = []
+    sources: dict[str, dict[str, int]] = {}
     for file in sorted(files, key=lambda file: file.name):
         with pa.memory_map(str(file.path)) as handle:
             table = pa.ipc.open_file(handle).read_all()
