@@ -94,8 +94,7 @@ def summarize(run: Path, model: Path, seconds: dict[str, float], sample: str, sk
     print(f"{read:,} documents read, {kept['documents']:,} became {kept['tokens']:,} tokens for training;")
     dropped = ", ".join(f"{rule} {count}" for rule, count in sorted(reasons.items(), key=lambda item: -item[1])[:8])
     print(terminal.wrap(f"most were dropped by: {dropped}"))
-    scores = json.loads((model / "eval.json").read_bytes())
-    print("\n" + json.dumps(scores.get("summary", {}), indent=1) if "summary" in scores else "")
+    print(f"\nbits per byte on held-out text; lower is better\n{score_table(model)}\n")
     print(f"a sample:\n{terminal.wrap(sample.strip())}\n")
     print(terminal.table(["step", "seconds"], [[name, f"{value:.0f}"] for name, value in seconds.items()]))
     print(f"\ndocuments   {run}/documents/*.parquet")
@@ -103,6 +102,14 @@ def summarize(run: Path, model: Path, seconds: dict[str, float], sample: str, sk
     print(f"tokens      {run}/tokens/*/*.arrow")
     print(f"model       {model}")
     print("\nAsk why a document was dropped: curate why URL --out " + str(run))
+
+
+def score_table(model: Path) -> str:
+    """The model beside its baselines, a row a source."""
+    sources = json.loads((model / "eval.json").read_bytes())["sources"]
+    scores = {name: entry["bits_per_byte"] for name, entry in sources.items()}
+    columns = list(next(iter(scores.values())))
+    return terminal.table(["source", *columns], [[n, *(f"{s[c]:.3f}" for c in columns)] for n, s in scores.items()])
 
 
 def tokens(run: Path) -> dict[str, Any]:
