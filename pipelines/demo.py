@@ -48,11 +48,11 @@ def demo(out: Path, workers: int, given: str | None, minutes: float) -> None:
     os.environ |= {"DEMO_CRAWL": str(crawl), "PYTHON_STDLIB": sysconfig.get_paths()["stdlib"]}
     curate, train = [sys.executable, "-m", "curate"], [sys.executable, "-m", "train"]
     options = ["--out", str(run), "--workers", str(workers), "--update"]
-    step("curate", seconds, [*curate, "run", "pipelines/demo.yaml", *inputs, *options])
+    step("curate", seconds, [*curate, "run", "pipelines/demo.yaml", *inputs, *options], show=False)
     data = ["--data", str(run)]
     step("train", seconds, [*train, "run", *data, "--out", str(model), "--size", "5m", "--minutes", str(minutes)])
     checkpoint = ["--checkpoint", str(model)]
-    step("evaluate", seconds, [*train, "eval", *data, *checkpoint])
+    step("evaluate", seconds, [*train, "eval", *data, *checkpoint], show=False)
     prompt = "The standard library" if not given else "The"
     sample = step(
         "generate", seconds, [*train, "generate", *checkpoint, "--prompt", prompt, "--tokens", "80"], show=False
@@ -86,14 +86,11 @@ def summarize(run: Path, model: Path, seconds: dict[str, float], sample: str, sk
     for line in skipped:
         print(f"left out: {line}")
     funnel = json.loads((run / "funnel.json").read_bytes())
-    reasons: dict[str, int] = {}
-    for entry in funnel["steps"]:
-        for rule, count in entry["dropped"].items():
-            reasons[rule] = reasons.get(rule, 0) + count
+    print(terminal.funnel(funnel))
+    for line in filter(None, [terminal.reader(funnel)]):
+        print(line)
     read, kept = funnel["steps"][0]["rows_in"], tokens(run)
-    print(f"{read:,} documents read, {kept['documents']:,} became {kept['tokens']:,} tokens for training;")
-    dropped = ", ".join(f"{rule} {count}" for rule, count in sorted(reasons.items(), key=lambda item: -item[1])[:8])
-    print(terminal.wrap(f"most were dropped by: {dropped}"))
+    print(f"\n{read:,} documents read; {kept['documents']:,} became {kept['tokens']:,} tokens for training")
     print(f"\nbits per byte on held-out text; lower is better\n{score_table(model)}\n")
     print(f"a sample:\n{terminal.wrap(sample.strip())}\n")
     print(terminal.table(["step", "seconds"], [[name, f"{value:.0f}"] for name, value in seconds.items()]))
