@@ -6,21 +6,31 @@ large_string, binary or large_binary; a null is an error that names its row. Res
 `row` column, sorted by (row, start). Errors are ValueError with the value, the row and the limit.
 """
 
-from typing import Protocol, final
+from typing import Protocol, final, type_check_only
 
-class Column(Protocol):
+@type_check_only
+class Arrow(Protocol):
+    """What a column argument needs; a pyarrow Array has it, a ChunkedArray does not."""
+
+    def __arrow_c_array__(self, requested_schema: object | None = None, /) -> object: ...
+
+@final
+class Column:
+    """A result."""
+
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+    def __len__(self) -> int: ...
 
 def cpu_path() -> str:
     """Which kernels this process uses: "avx512", "avx2" or "portable" (CURATE_CPU forces a lower one)."""
 
 # -- dedup -------------------------------------------------------------------------------------------------
 
-def sha256(text: Column) -> Column:
+def sha256(text: Arrow) -> Column:
     """SHA-256 of every row: fixed_size_binary(32)."""
 
 def minhash_sign(
-    text: Column, *, ngram: int = 5, bands: int = 14, rows: int = 8, seed: int = 1
+    text: Arrow, *, ngram: int = 5, bands: int = 14, rows: int = 8, seed: int = 1
 ) -> tuple[Column, Column]:
     """Band keys and shingle hashes of every row.
 
@@ -29,7 +39,7 @@ def minhash_sign(
     Words are maximal runs of `\\w` in the lower-cased text; unspaced scripts count each character.
     """
 
-def lsh_pairs(band: Column, key: Column, doc_id: Column) -> tuple[Column, Column]:
+def lsh_pairs(band: Arrow, key: Arrow, doc_id: Arrow) -> tuple[Column, Column]:
     """Candidate pairs of the rows that share (band: uint16, key: uint64).
 
     doc_id is fixed_size_binary(16). Returns two fixed_size_binary(16) columns (a, b), a < b, sorted,
@@ -37,10 +47,10 @@ def lsh_pairs(band: Column, key: Column, doc_id: Column) -> tuple[Column, Column
     the smallest id and with its neighbour in id order.
     """
 
-def jaccard(shingles: Column, a: Column, b: Column) -> Column:
+def jaccard(shingles: Arrow, a: Arrow, b: Arrow) -> Column:
     """Exact Jaccard of rows a[i] and b[i] (uint32) of `shingles` (large_list<uint64>, each sorted and distinct): float64."""
 
-def clusters(a: Column, b: Column) -> tuple[Column, Column]:
+def clusters(a: Arrow, b: Arrow) -> tuple[Column, Column]:
     """Connected components of the edges (a[i], b[i]), fixed_size_binary(16) ids.
 
     Returns (doc_id, cluster): every id once, sorted; cluster is the smallest id of its component.
@@ -48,10 +58,10 @@ def clusters(a: Column, b: Column) -> tuple[Column, Column]:
 
 # -- decontam ----------------------------------------------------------------------------------------------
 
-def ngram_hashes(text: Column, *, n: int) -> Column:
+def ngram_hashes(text: Arrow, *, n: int) -> Column:
     """Hashes of the word n-grams of every row in reading order: large_list<uint64>; empty where a row has fewer than n words."""
 
-def ngram_hits(text: Column, grams: Column, *, n: int) -> tuple[Column, Column, Column, Column]:
+def ngram_hits(text: Arrow, grams: Arrow, *, n: int) -> tuple[Column, Column, Column, Column]:
     """Every position whose word n-gram is in `grams` (uint64, sorted, distinct).
 
     Returns (row: uint32, gram: uint32 index into grams, start: uint32, end: uint32), bytes of the row's text.
@@ -59,13 +69,13 @@ def ngram_hits(text: Column, grams: Column, *, n: int) -> tuple[Column, Column, 
 
 # -- signals and pii ---------------------------------------------------------------------------------------
 
-def signals(text: Column) -> Column:
+def signals(text: Arrow) -> Column:
     """The heuristic measures of every row in one pass: a struct column, one float64 field a measure."""
 
 def measures() -> list[tuple[str, str, str]]:
     """Name, unit and one-line definition of every measure, in the order of the fields of `signals`."""
 
-def redact(text: Column, *, email: str | None, ip: str | None) -> tuple[Column, Column, Column, Column, Column]:
+def redact(text: Arrow, *, email: str | None, ip: str | None) -> tuple[Column, Column, Column, Column, Column]:
     """Replace personal data by typed placeholders; a kind whose placeholder is None is left alone.
 
     Returns (text: large_string, row: uint32, start: uint32, end: uint32, kind: string); the spans are bytes
@@ -81,19 +91,19 @@ def pattern_expression(pattern: str) -> str:
     reads them, as the `tokenizers` library does.
     """
 
-def pretokenize(text: Column, *, pattern: str) -> tuple[Column, Column, Column]:
+def pretokenize(text: Arrow, *, pattern: str) -> tuple[Column, Column, Column]:
     """The pieces that a pattern splits text into: (row, start, end), all uint32, bytes of the row's text.
 
     pattern is a name or an expression as in pattern_expression. What it does not match is a piece too, so the
     pieces of a row add up to its text. Text that is not UTF-8 is an error that names the row and byte.
     """
 
-def count_pretokens(text: Column, *, pattern: str) -> tuple[Column, Column]:
+def count_pretokens(text: Arrow, *, pattern: str) -> tuple[Column, Column]:
     """Distinct pretokens of the whole column and their counts: (large_binary sorted, int64)."""
 
 def train_bpe(
-    pretokens: Column,
-    counts: Column,
+    pretokens: Arrow,
+    counts: Arrow,
     *,
     vocab_size: int,
     special_tokens: list[str],
@@ -114,9 +124,9 @@ class Encoder:
 
     def __init__(
         self,
-        vocab: Column,
-        left: Column,
-        right: Column,
+        vocab: Arrow,
+        left: Arrow,
+        right: Arrow,
         *,
         pattern: str,
         special_ids: list[int],
@@ -130,18 +140,18 @@ class Encoder:
     @property
     def vocab_size(self) -> int:
         """Ids run from 0 to below this."""
-    def encode(self, text: Column, *, end_of_document: int | None = None) -> Column:
+    def encode(self, text: Arrow, *, end_of_document: int | None = None) -> Column:
         """Token ids of every row: large_list<uint16> where the vocabulary has at most 65,536 tokens, else large_list<uint32>.
 
         Special tokens in the text are text. `end_of_document` is appended to every row.
         """
-    def decode(self, tokens: Column) -> Column:
+    def decode(self, tokens: Arrow) -> Column:
         """The bytes of every row of ids (lists of uint16 or uint32): large_binary.
 
         An id outside the vocabulary is an error naming it, its row and its position.
         """
 
-def pack(lengths: Column, *, row_length: int) -> tuple[Column, Column, Column, Column]:
+def pack(lengths: Arrow, *, row_length: int) -> tuple[Column, Column, Column, Column]:
     """Best-fit decreasing: documents of lengths[i] (uint32 tokens) into rows of row_length tokens; nothing is lost.
 
     A document longer than the row is split into row_length pieces and a rest; an empty one takes no place.

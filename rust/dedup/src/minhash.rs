@@ -58,6 +58,8 @@ pub fn sign(texts: Texts<'_>, params: Params, cpu: Cpu) -> Result<Signatures, Er
         ..Signatures::default()
     };
     out.keys.reserve(texts.len() * params.bands);
+    // A word and its space take some six bytes.
+    out.shingles.reserve(texts.total_bytes() / 6);
     for row in 0..texts.len() {
         words.scan(row, texts.text(row)?)?;
         shingles.clear();

@@ -20,6 +20,13 @@ const ROUNDS: [u32; 64] = [
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 ];
 
+/// Truth table of x ^ y ^ z.
+const XOR: i32 = 0x96;
+/// Truth table of "y where x, else z".
+const CHOOSE: i32 = 0xCA;
+/// Truth table of "two of three".
+const MAJORITY: i32 = 0xE8;
+
 /// Takes `steps` blocks of every busy lane into its state. No lane may have fewer left; idle lanes take zeros.
 pub fn advance(
     cpu: Cpu,
@@ -92,12 +99,8 @@ fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn compress(state: &mut [__m512i; 8], mut words: [__m512i; 16]) {
-    /// The truth tables of x ^ y ^ z, of choose(x; y, z) and of majority(x, y, z).
-    const XOR: i32 = 0x96;
-    const CHOOSE: i32 = 0xCA;
-    const MAJORITY: i32 = 0xE8;
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    for sixteen in ROUNDS.as_chunks::<16>().0 {
+    for (part, sixteen) in ROUNDS.as_chunks::<16>().0.iter().enumerate() {
         for (i, &constant) in sixteen.iter().enumerate() {
             let keyed = _mm512_add_epi32(words[i], _mm512_set1_epi32(constant as i32));
             let sum1 = _mm512_ternarylogic_epi32::<XOR>(
@@ -116,23 +119,32 @@ fn compress(state: &mut [__m512i; 8], mut words: [__m512i; 16]) {
             let second = _mm512_add_epi32(sum0, _mm512_ternarylogic_epi32::<MAJORITY>(a, b, c));
             (h, g, f, e) = (g, f, e, _mm512_add_epi32(d, first));
             (d, c, b, a) = (c, b, a, _mm512_add_epi32(first, second));
-            // The word sixteen rounds on; of the last sixteen nobody will ask.
-            let (w1, w14) = (words[(i + 1) % 16], words[(i + 14) % 16]);
-            let s0 = _mm512_ternarylogic_epi32::<XOR>(
-                _mm512_ror_epi32::<7>(w1),
-                _mm512_ror_epi32::<18>(w1),
-                _mm512_srli_epi32::<3>(w1),
-            );
-            let s1 = _mm512_ternarylogic_epi32::<XOR>(
-                _mm512_ror_epi32::<17>(w14),
-                _mm512_ror_epi32::<19>(w14),
-                _mm512_srli_epi32::<10>(w14),
-            );
-            let sum = _mm512_add_epi32(words[i], words[(i + 9) % 16]);
-            words[i] = _mm512_add_epi32(sum, _mm512_add_epi32(s0, s1));
+            // For the last sixteen rounds nobody will ask again.
+            if part < 3 {
+                words[i] = next_word(&words, i);
+            }
         }
     }
     for (before, after) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
         *before = _mm512_add_epi32(*before, after);
     }
+}
+
+/// The word sixteen rounds after word i, whose place it takes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn next_word(words: &[__m512i; 16], i: usize) -> __m512i {
+    let (w1, w14) = (words[(i + 1) % 16], words[(i + 14) % 16]);
+    let s0 = _mm512_ternarylogic_epi32::<XOR>(
+        _mm512_ror_epi32::<7>(w1),
+        _mm512_ror_epi32::<18>(w1),
+        _mm512_srli_epi32::<3>(w1),
+    );
+    let s1 = _mm512_ternarylogic_epi32::<XOR>(
+        _mm512_ror_epi32::<17>(w14),
+        _mm512_ror_epi32::<19>(w14),
+        _mm512_srli_epi32::<10>(w14),
+    );
+    let sum = _mm512_add_epi32(words[i], words[(i + 9) % 16]);
+    _mm512_add_epi32(sum, _mm512_add_epi32(s0, s1))
 }
