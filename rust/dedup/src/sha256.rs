@@ -65,20 +65,18 @@ struct Message<'a> {
 impl<'a> Message<'a> {
     fn new(row: usize, text: &'a [u8]) -> Self {
         let (whole, rest) = text.as_chunks::<64>();
-        let mut tail = [[0; 64]; 2];
-        tail[0][..rest.len()].copy_from_slice(rest);
-        tail[0][rest.len()] = 0x80;
         // The padding ends with the length in bits; 55 bytes and the mark are the most that leave room for it.
-        let blocks = if rest.len() < 56 { 1 } else { 2 };
-        tail[blocks - 1][56..].copy_from_slice(&(text.len() as u64 * 8).to_be_bytes());
-        if blocks == 1 {
-            tail.swap(0, 1);
-        }
+        let tail_left = if rest.len() < 56 { 1 } else { 2 };
+        let mut tail = [[0; 64]; 2];
+        let end = &mut tail.as_flattened_mut()[(2 - tail_left) * 64..];
+        end[..rest.len()].copy_from_slice(rest);
+        end[rest.len()] = 0x80;
+        tail[1][56..].copy_from_slice(&(text.len() as u64 * 8).to_be_bytes());
         Self {
             row,
             whole,
             tail,
-            tail_left: blocks,
+            tail_left,
         }
     }
 
