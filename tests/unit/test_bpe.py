@@ -15,12 +15,13 @@ import pyarrow as pa
 import pytest
 import tiktoken
 import zstandard
-from curate import _rust
-from curate.errors import DataError
-from curate.tokenizer import open_encoder, read_tokenizer, write_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from curate import _rust
+from curate.errors import DataError
+from curate.tokenizer import open_encoder, read_tokenizer, write_tokenizer
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 PATTERNS = ["gpt2", "gpt4", "qwen2", "o200k"]

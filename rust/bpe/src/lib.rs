@@ -1,7 +1,7 @@
 //! Byte-level BPE: split text into pieces, learn merges from the counted pieces, encode, decode, pack.
 //!
-//! The work of a tokenizer is repetition. 90 MB of mixed text hold 21 million pieces, but only some 260
-//! thousand different ones, so everything here looks a piece up before it works on it: training merges the
+//! The work of a tokenizer is repetition. 91 MB of prose and source code hold 21 million pieces, but only half
+//! a million different ones, so everything here looks a piece up before it works on it: training merges the
 //! distinct pieces weighted by their counts, and encoding keeps the ids of pieces it has seen.
 //!
 //! ```text

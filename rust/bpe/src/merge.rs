@@ -1,7 +1,7 @@
 //! The merge itself: join the neighbors of lowest rank, leftmost first, until none can be joined.
 //!
 //! Short pieces (nearly all) are searched linearly in two small arrays; from 64 symbols on a heap does it in
-//! O(n log n), so that 512 KiB of one letter take milliseconds, not minutes.
+//! O(n log n), so that 512 KiB of one letter take less than 0.1 s, not minutes.
 
 use crate::Error;
 use crate::piece::{TokenIndex, Vocab};

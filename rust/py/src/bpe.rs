@@ -21,12 +21,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Encoder>()
 }
 
-fn refuse(error: curate_bpe::Error) -> Error {
-    Error::Python(PyValueError::new_err(error.to_string()))
-}
-
-fn refuse_row(row: usize) -> impl Fn(curate_bpe::Error) -> Error {
-    move |error| Error::Python(PyValueError::new_err(format!("row {row}: {error}")))
+fn in_row(row: usize) -> impl Fn(curate_bpe::Error) -> Error {
+    move |error| Error::BpeRow { row, error }
 }
 
 /// An index as the uint32 that result columns hold.
@@ -39,10 +35,7 @@ fn uint32(value: usize, what: &str) -> Result<u32, Error> {
 
 #[pyfunction]
 fn pattern_expression(pattern: &str) -> Result<String, Error> {
-    Ok(Pretokenizer::new(pattern)
-        .map_err(refuse)?
-        .pattern()
-        .to_owned())
+    Ok(Pretokenizer::new(pattern)?.pattern().to_owned())
 }
 
 #[pyfunction]
@@ -54,7 +47,7 @@ fn pretokenize(
 ) -> Result<(Column, Column, Column), Error> {
     let (rows, starts, ends) = py.detach(|| {
         let (mut rows, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-        let pretokenizer = Pretokenizer::new(pattern).map_err(refuse)?;
+        let pretokenizer = Pretokenizer::new(pattern)?;
         let texts = text.texts();
         for row in 0..texts.len() {
             let text = texts.text(row)?;
@@ -68,7 +61,7 @@ fn pretokenize(
                     start = end;
                 }
             });
-            split.map_err(refuse_row(row))?;
+            split.map_err(in_row(row))?;
         }
         Ok::<_, Error>((rows, starts, ends))
     })?;
@@ -84,13 +77,13 @@ fn count_pretokens(
     pattern: &str,
 ) -> Result<(Column, Column), Error> {
     let counted = py.detach(|| {
-        let pretokenizer = Pretokenizer::new(pattern).map_err(refuse)?;
+        let pretokenizer = Pretokenizer::new(pattern)?;
         let mut counter = PieceCounter::new();
         let texts = text.texts();
         for row in 0..texts.len() {
             counter
                 .add_text(&pretokenizer, texts.text(row)?)
-                .map_err(refuse_row(row))?;
+                .map_err(in_row(row))?;
         }
         Ok::<_, Error>(counter.finish())
     })?;
@@ -122,7 +115,7 @@ fn train_bpe(
             return Err(Error::Python(PyValueError::new_err(message)));
         }
         let pieces = (0..pieces.len()).map(|row| (pieces.bytes(row), counts[row]));
-        curate_bpe::train(pieces, &options).map_err(refuse)
+        Ok(curate_bpe::train(pieces, &options)?)
     })?;
     let ids = Column::primitive::<UInt32Type>;
     Ok((
@@ -139,9 +132,7 @@ fn pack(
     lengths: Primitive<UInt32Type>,
     row_length: u64,
 ) -> Result<(Column, Column, Column, Column), Error> {
-    let placements = py
-        .detach(|| curate_bpe::pack(&lengths, row_length))
-        .map_err(refuse)?;
+    let placements = py.detach(|| curate_bpe::pack(&lengths, row_length))?;
     let column = |field: fn(&curate_bpe::Placement) -> u32| {
         Column::primitive::<UInt32Type>(placements.iter().map(field).collect())
     };
@@ -189,7 +180,7 @@ impl Encoder {
             )
         });
         Ok(Self {
-            encoder: encoder.map_err(refuse)?,
+            encoder: encoder?,
             scratches: Mutex::default(),
         })
     }
@@ -256,7 +247,7 @@ impl Encoder {
             let encoded = self
                 .encoder
                 .encode(texts.text(row)?, &mut scratch, &mut ids);
-            encoded.map_err(refuse_row(row))?;
+            encoded.map_err(in_row(row))?;
             ids.extend(end_of_document.map(T::from_id));
             offsets.push(ids.len() as i64);
         }
@@ -274,9 +265,7 @@ impl Encoder {
             let ids = ids[span[0] as usize..span[1] as usize]
                 .iter()
                 .map(|&id| id.into());
-            self.encoder
-                .decode(ids, &mut bytes)
-                .map_err(refuse_row(row))?;
+            self.encoder.decode(ids, &mut bytes).map_err(in_row(row))?;
             offsets.push(bytes.len() as i64);
         }
         Ok((offsets, bytes))

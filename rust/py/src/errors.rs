@@ -18,6 +18,17 @@ pub enum Error {
     /// Decontamination.
     #[error(transparent)]
     Decontam(#[from] curate_decontam::Error),
+    /// Tokenizer kernels.
+    #[error(transparent)]
+    Bpe(#[from] curate_bpe::Error),
+    /// Tokenizer kernels, where a row is at fault.
+    #[error("row {row}: {error}")]
+    BpeRow {
+        /// The row, from 0.
+        row: usize,
+        /// What is wrong with it.
+        error: curate_bpe::Error,
+    },
     /// A result that Arrow refuses, or a failure of Python itself.
     #[error(transparent)]
     Python(#[from] PyErr),
