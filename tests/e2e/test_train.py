@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import corpus
 import pyarrow as pa
 import pytest
+
+import corpus
 import shards as made
 from conftest import Finished, command
-
 from curate import _rust
 from curate.tokenizer import END_OF_DOCUMENT, open_encoder, write_tokenizer
 

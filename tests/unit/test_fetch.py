@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastwarc.warc import ArchiveIterator as FastIterator
+from fastwarc.warc import WarcRecordType
+from warcio.archiveiterator import ArchiveIterator
+
 from curate import fetch as module
 from curate.config import validate
 from curate.errors import ConfigError, CurateError, DataError
 from curate.fetch import FetchSettings, FetchSummary, fetch
-from fastwarc.warc import ArchiveIterator as FastIterator
-from fastwarc.warc import WarcRecordType
-from warcio.archiveiterator import ArchiveIterator
 
 HTML = b"Content-Type: text/html; charset=utf-8\r\n"
 BINARY = bytes(range(256)) * 40

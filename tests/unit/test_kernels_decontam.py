@@ -5,9 +5,10 @@ import unicodedata
 
 import pyarrow as pa
 import pytest
-from curate import kernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from curate import kernels
 from oracles import ALPHABET, UNSPACED, hash_bytes, hash_ngrams, lower
 
 DROPPED = re.compile("[\u0300-\u036f\u00ad\u200b-\u200f\u2060\ufeff'\u2019\u02bc]")

@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from curate import _rust, kernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from curate import _rust, kernels
 from oracles import ALPHABET, finish, hash_bytes, hash_ngrams, stream, words
 
 TYPES = [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view()]

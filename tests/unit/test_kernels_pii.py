@@ -5,9 +5,10 @@ import time
 
 import pyarrow as pa
 import pytest
-from curate import kernels
 from hypothesis import given
 from hypothesis import strategies as st
+
+from curate import kernels
 
 pieces = st.sampled_from(
     ["a@b.com", "x.y+z@mail.example.org", "8.8.8.8", "10.0.0.1", "2a00:1450::1", *"@.: é漢\n", "1.2"]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import zstandard
-from curate import kernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from curate import kernels
 from oracles import words
 
 STOPS = {"the", "be", "to", "of", "and", "that", "have", "with"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import shards as made
 
+import shards as made
 from curate.errors import ConfigError, DataError
 from train import data
 from train.config import load_settings, resolve

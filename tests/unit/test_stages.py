@@ -1,0 +1,267 @@
+"""What each stage does to which text, and what it rejects with which value and limit."""
+
+import json
+import random
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import corpus
+from curate import kernels, schema, stages
+from curate.errors import ConfigError
+from curate.filters import gopher
+from curate.stages import decontaminate, filter, holdout, langid, mix, near_dedup, normalize, redact
+from curate.stages.keep import KeepList, keep_list
+from curate.stages.protocol import Applied, SideFile
+
+
+def batch(*texts: str, **columns: list[Any]) -> pa.RecordBatch:
+    """DOCUMENT rows with these texts; ids are 0, 1, 2 … in 16 bytes."""
+    n = len(texts)
+    data: dict[str, Any] = {
+        "doc_id": [i.to_bytes(16) for i in range(n)], "text": list(texts), "source": ["web"] * n,
+        "origin_file": ["f"] * n, "origin_offset": list(range(n)), "n_copies": [1] * n, **columns,
+    }  # fmt: skip
+    arrays = {name: pa.array(values) for name, values in data.items() if name != "doc_id"}
+    ids = pa.array(data["doc_id"], schema.DOC_ID)
+    return schema.conform(pa.RecordBatch.from_pydict({"doc_id": ids, **arrays}), schema.DOCUMENT)
+
+
+class Files:
+    """Side files and reads given as tables and paths."""
+
+    def __init__(self, tables: dict[str, pa.Table] | None = None, paths: dict[str, list[Path]] | None = None) -> None:
+        self.tables, self._paths = tables or {}, paths or {}
+
+    def table(self, name: str) -> pa.Table:
+        return self.tables[name]
+
+    rows = table
+
+    def path(self, name: str) -> Path:
+        return self._paths[name][0]
+
+    def files(self, name: str) -> list[SideFile]:
+        return [SideFile(path, path.name, 0, path.stat().st_size, "") for path in self._paths[name]]
+
+
+def verdicts(applied: Applied | pa.RecordBatch) -> list[tuple[Any, ...]]:
+    found = applied.batch if isinstance(applied, Applied) else applied
+    columns = [
+        found.column(name).to_pylist() for name in ("reject_rule", "reject_value", "reject_limit", "reject_detail")
+    ]
+    return list(zip(*columns, strict=True))
+
+
+# -- normalize -------------------------------------------------------------------------------------------------
+
+STATE = normalize.State(normalize.Normalize())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a\r\nb\rc\u2028d", "a\nb\nc\nd"),
+        ("line  \t\n\n\n\n\n\nnext", "line\n\n\nnext"),
+        ("def f():\n    return  1", "def f():\n    return  1"),
+        ("cafe\u0301 \u00a0x\u2009y", "café  x y"),
+        ("so\u00adft\u200b \ufeffmark\x00\x07", "soft mark"),
+        ("می\u200cخواهم 👩\u200d💻", "می\u200cخواهم 👩\u200d💻"),
+        ("\n\n  \nindented\n\n", "indented"),
+        ("  first line keeps its indentation", "  first line keeps its indentation"),
+    ],
+)
+def test_normalize(before: str, after: str) -> None:
+    assert normalize.normalize(before, STATE) == after
+
+
+@given(st.text())
+def test_normalizing_again_changes_nothing(text: str) -> None:
+    once = normalize.normalize(text, STATE)
+    assert normalize.normalize(once, STATE) == once
+    assert unicodedata.is_normalized("NFC", once)
+    assert "\r" not in once and "\0" not in once and not once.startswith("\n") and not once.endswith("\n")
+
+
+def test_text_that_becomes_empty_is_dropped() -> None:
+    assert verdicts(normalize.apply(batch("\u200b \n", "x"), STATE)) == [
+        ("normalize.empty", 0.0, 1.0, None),
+        (None, 0.0, 1.0, None),
+    ]
+
+
+# -- langid and filter -----------------------------------------------------------------------------------------
+
+
+def test_langid_keeps_what_is_listed_and_says_what_it_saw() -> None:
+    config = langid.LangId(keep=["en"], min_score=0.5)
+    texts = batch(
+        "The children walked home along the river and talked about the weather.",
+        "Die Kinder gingen am Fluss entlang nach Hause und sprachen über das Wetter.",
+        "12345 67890",
+    )
+    applied = langid.apply(texts, (config, langid.load_model()))
+    (kept, german, digits) = verdicts(applied)
+    assert kept[0] is None and applied.column("lang").to_pylist()[:2] == ["en", "de"]
+    assert german[0] == "langid.keep" and german[3] == "de, not en"
+    assert digits[0] == "langid.keep"
+
+
+def test_every_rule_has_its_measure() -> None:
+    measures = {name for name, _, _ in kernels.measures()}
+    assert {rule.measure for rule in gopher.DCLM.rules} <= measures
+    assert len({rule.name for rule in gopher.DCLM.rules}) == len(gopher.DCLM.rules)
+
+
+def test_the_first_rule_that_fails_names_the_reject() -> None:
+    rng = random.Random(5)
+    good = corpus.article(rng)
+    texts = batch(good, "too short", "\n".join(["the same line of that and with have to be"] * 40), good.replace(". ", "... ") + " ...... ......" * 20)
+    state = filter.State(filter.Filter(), Files())
+    found = verdicts(filter.apply(texts, state))
+    assert found[0][0] is None
+    assert found[1][:3] == ("gopher.min_words", 2.0, 50.0)
+    assert found[2][0] == "gopher.duplicate_lines" and found[2][1] == 1.0
+    assert found[3][0] == "gopher.symbols" and found[3][1] > 0.1
+    lenient = filter.State(filter.Filter(limits={"gopher.min_words": 2}, without=["gopher.stop_words"]), Files())
+    assert verdicts(filter.apply(texts, lenient))[1][0] != "gopher.min_words"
+
+
+# -- redact ----------------------------------------------------------------------------------------------------
+
+
+def test_redact_replaces_and_tells_the_span_only() -> None:
+    applied = redact.apply(batch("write to ann@example.org, or 8.8.8.8", "nothing here"), redact.Redact())
+    assert applied.batch.column("text").to_pylist() == ["write to <EMAIL>, or <IP_ADDRESS>", "nothing here"]
+    assert applied.batch.column("n_redactions").to_pylist() == [2, 0]
+    assert applied.marks is not None
+    spans = [(row["rule"], row["span_start"], row["span_end"]) for row in applied.marks.to_pylist()]
+    assert spans == [("redact.email", 9, 24), ("redact.ip", 29, 36)]
+
+
+# -- deduplication ---------------------------------------------------------------------------------------------
+
+
+def rows(*members: tuple[int, str, str, int, int]) -> pa.Table:
+    """(id, group, file, offset, length) rows as hash emits them."""
+    return pa.table(
+        {
+            "doc_id": pa.array([m[0].to_bytes(16) for m in members], schema.DOC_ID),
+            "group": [m[1] for m in members],
+            "origin_file": [m[2] for m in members],
+            "origin_offset": [m[3] for m in members],
+            "n_copies": pa.array([1] * len(members), pa.uint32()),
+            "length": [m[4] for m in members],
+        }
+    )
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_kept_copy_does_not_depend_on_the_order_of_rows(rng: random.Random) -> None:
+    members = [(3, "g", "b", 0, 5), (1, "g", "a", 7, 9), (2, "g", "a", 2, 9), (4, "h", "a", 1, 1)]
+    rng.shuffle(members)
+    first = keep_list(rows(*members), "group", "first")
+    assert {int.from_bytes(i) for i in first.column("cluster_id").to_pylist()} == {2}
+    assert first.num_rows == 3 and set(first.column("n_copies").to_pylist()) == {3}
+    longest = keep_list(rows(*members), "group", "longest")
+    assert {int.from_bytes(i) for i in longest.column("cluster_id").to_pylist()} == {2}
+
+
+def test_a_keep_list_drops_copies_and_counts_them_on_the_one_kept() -> None:
+    listed = keep_list(rows((0, "g", "a", 0, 1), (2, "g", "a", 2, 1)), "group", "first")
+    applied = KeepList(listed).apply(batch("a", "b", "c"), "exact_dedup.copy", None)
+    assert [rule for rule, *_ in verdicts(applied)] == [None, None, "exact_dedup.copy"]
+    assert verdicts(applied)[2][3] == f"copy of {(0).to_bytes(16).hex()}"
+    assert applied.column("n_copies").to_pylist() == [2, 1, 1]
+    assert applied.column("cluster_id").to_pylist()[1] == (1).to_bytes(16)
+
+
+def test_near_dedup_verifies_by_exact_jaccard() -> None:
+    rng = random.Random(2)
+    text = corpus.article(rng, 40)
+    words = text.split(" ")
+    near = " ".join([*words[:150], "elsewhere", *words[151:]])
+    other = corpus.article(random.Random(3), 40)
+    applied = near_dedup.sign(batch(text, near, other, "too short"), near_dedup.NearDedup())
+    assert applied.marks is not None and [m["rule"] for m in applied.marks.to_pylist()] == ["near_dedup.too_short"]
+    keys, documents = (pa.Table.from_batches([applied.emits[name]]) for name in ("keys", "documents"))
+    config = near_dedup.NearDedup()
+    pairs = near_dedup.match(config, Files({"sign.keys": keys}))["pairs"]
+    verified = near_dedup.verify(config, Files({"match.pairs": pairs, "sign.documents": documents}))["pairs"]
+
+    def shingles(value: str) -> set[tuple[str, ...]]:
+        w = "".join(c if c.isalnum() else " " for c in value.lower()).split()
+        return {tuple(w[i : i + 5]) for i in range(len(w) - 4)}
+
+    a, b = shingles(text), shingles(near)
+    assert [round(x, 12) for x in verified.column("jaccard").to_pylist()] == [round(len(a & b) / len(a | b), 12)]
+    listed = near_dedup.cluster(config, Files({"verify.pairs": verified, "sign.documents": documents}))["keep"]
+    dropped = near_dedup.apply(batch(text, near, other, "too short"), (KeepList(listed), 0.7))
+    assert [rule for rule, *_ in verdicts(dropped)] == [None, "near_dedup.copy", None, None]
+
+
+# -- holdout, decontaminate, mix -------------------------------------------------------------------------------
+
+
+def test_holdout_moves_whole_clusters_and_about_the_share() -> None:
+    ids = [i.to_bytes(16) for i in range(4000)]
+    clusters = [(i // 4).to_bytes(16) for i in range(4000)]
+    table = batch(*["x"] * 4000, doc_id=ids).drop_columns(["cluster_id"])
+    table = table.append_column("cluster_id", pa.array(clusters, schema.DOC_ID))
+    aside = holdout.apply(table, holdout.Holdout(share=0.2)).column("heldout").to_pylist()
+    assert 0.16 < sum(aside) / 4000 < 0.24
+    assert all(len(set(aside[i : i + 4])) == 1 for i in range(0, 4000, 4))
+
+
+def test_decontaminate_finds_an_item_however_it_is_wrapped(tmp_path: Path) -> None:
+    question = "Which of these statements about the borrow checker of this imaginary language is true in general?"
+    item = {"id": "q1", "question": question, "choices": ["It runs at night.", "It has three wheels and a bell."]}
+    short = {"id": "q2", "question": "Too short?", "choices": ["a", "b"]}
+    path = corpus.write_jsonl(tmp_path / "items.jsonl", [item, short])
+    config = decontaminate.Decontaminate(benchmarks=[str(path)])
+    grams = decontaminate.index(config, Files(paths={"benchmarks": [path]}))["grams"]
+    state = decontaminate.State(config, Files({"index.grams": grams}))
+    wrapped = "Intro words.\n" + question.upper().replace(" ", "\n") + " And more text follows here."
+    found = verdicts(decontaminate.scan(batch(wrapped, "a clean document", question[:50], "Too short?"), state))
+    assert [rule for rule, *_ in found] == ["decontaminate.ngram", None, None, None]
+    assert found[0][1] >= 3 and found[0][3] == "items.jsonl:q1"
+
+
+def test_a_benchmark_file_without_the_fields_is_refused(tmp_path: Path) -> None:
+    path = corpus.write_jsonl(tmp_path / "items.jsonl", [{"prompt": "x"}])
+    with pytest.raises(ConfigError, match="the item has: prompt"):
+        decontaminate.index(decontaminate.Decontaminate(benchmarks=[str(path)]), Files(paths={"benchmarks": [path]}))
+
+
+def manifest(**tokens: int) -> dict[str, Any]:
+    return {"tokenizer_sha256": "0" * 64, "sources": {name: {"tokens": n} for name, n in tokens.items()}}
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 10**9), min_size=1), st.floats(0.2, 10))
+def test_mix_never_reads_a_source_too_often(sizes: dict[str, int], temperature: float) -> None:
+    config = mix.Mix(temperature=temperature, max_epochs=2)
+    (phase,) = mix.mixture(config, manifest(**sizes))["phases"]
+    assert abs(sum(phase["weights"].values()) - 1) < 1e-5
+    assert all(phase["weights"][n] * phase["tokens"] <= 2 * sizes[n] + 1e-6 * phase["tokens"] for n in sizes)
+
+
+def test_mix_refuses_what_cannot_be_and_names_it() -> None:
+    with pytest.raises(ConfigError, match='no tokens of a source "books"; there are: code'):
+        mix.mixture(mix.Mix(weights={"books": 1}), manifest(code=10))
+    with pytest.raises(ConfigError, match="50 tokens are asked for, and 10 tokens read at most 4 times give 40"):
+        mix.mixture(mix.Mix(tokens=50), manifest(code=10))
+    with pytest.raises(ConfigError, match="no tokens to mix"):
+        mix.mixture(mix.Mix(), manifest())
+
+
+def test_every_settings_class_gives_the_same_from_its_own_json() -> None:
+    for entry in stages.STAGES:
+        stage = stages.load(entry.name)
+        given_required = {"benchmarks": ["x.jsonl"]} if entry.name == "decontaminate" else {}
+        config = stage.config.model_validate(given_required)
+        assert stage.config.model_validate(json.loads(config.model_dump_json())) == config
