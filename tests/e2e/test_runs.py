@@ -239,7 +239,11 @@ def test_why_tells_the_truth(finished: Path, curate: Any) -> None:
     told = curate("why", copy["doc_id"].hex(), "--out", finished)
     assert told.code == 0 and "exact_dedup.copy" in told.out and copy["detail"] in " ".join(told.out.split())
     original = copy["detail"].removeprefix("copy of ")
-    assert "standing for" in curate("why", original, "--out", finished).out
+    assert original in curate("why", original, "--out", finished).out
+    kept = [row for path in (finished / "documents").glob("*") for row in pq.read_table(path).to_pylist()]
+    several = next(row for row in kept if row["n_copies"] > 1)
+    told = curate("why", several["doc_id"].hex()[:12], "--out", finished)
+    assert f"it is in documents/, standing for {several['n_copies']} copies" in " ".join(told.out.split())
     by_url = curate("why", copy["url"], "--out", finished)
     assert copy["doc_id"].hex() in by_url.out
     assert curate("why", "0" * 32, "--out", finished).code == 1
