@@ -48,7 +48,10 @@ def lsh_pairs(band: Arrow, key: Arrow, doc_id: Arrow) -> tuple[Column, Column]:
     """
 
 def jaccard(shingles: Arrow, a: Arrow, b: Arrow) -> Column:
-    """Exact Jaccard of rows a[i] and b[i] (uint32) of `shingles` (large_list<uint64>, each sorted and distinct): float64."""
+    """Exact Jaccard of rows a[i] and b[i] (uint32) of `shingles`: float64.
+
+    `shingles` is large_list<uint64>, each row sorted and distinct.
+    """
 
 def clusters(a: Arrow, b: Arrow) -> tuple[Column, Column]:
     """Connected components of the edges (a[i], b[i]), fixed_size_binary(16) ids.
@@ -59,7 +62,10 @@ def clusters(a: Arrow, b: Arrow) -> tuple[Column, Column]:
 # -- decontam ----------------------------------------------------------------------------------------------
 
 def ngram_hashes(text: Arrow, *, n: int) -> Column:
-    """Hashes of the word n-grams of every row in reading order: large_list<uint64>; empty where a row has fewer than n words."""
+    """Hashes of the word n-grams of every row in reading order: large_list<uint64>.
+
+    Empty where a row has fewer than n words.
+    """
 
 def ngram_hits(text: Arrow, grams: Arrow, *, n: int) -> tuple[Column, Column, Column, Column]:
     """Every position whose word n-gram is in `grams` (uint64, sorted, distinct).
@@ -110,7 +116,7 @@ def train_bpe(
     min_frequency: int = 0,
     max_token_length: int | None = None,
 ) -> tuple[Column, Column, Column]:
-    """Byte-level BPE, merges and vocabulary identical to the `tokenizers` library's trainer with the full byte alphabet.
+    """Byte-level BPE, identical to the `tokenizers` library's trainer with the full byte alphabet.
 
     Pretokens that come twice count twice, so the counts of parts are simply put one after the other. Training
     ends early where no pair is left that occurs min_frequency times. max_token_length is in bytes. Returns
@@ -141,7 +147,7 @@ class Encoder:
     def vocab_size(self) -> int:
         """Ids run from 0 to below this."""
     def encode(self, text: Arrow, *, end_of_document: int | None = None) -> Column:
-        """Token ids of every row: large_list<uint16> where the vocabulary has at most 65,536 tokens, else large_list<uint32>.
+        """Token ids of every row: large_list<uint16> up to a vocabulary of 65,536 tokens, else large_list<uint32>.
 
         Special tokens in the text are text. `end_of_document` is appended to every row.
         """

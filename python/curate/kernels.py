@@ -73,11 +73,6 @@ def measures() -> list[tuple[str, str, str]]:
     return _rust.measures()
 
 
-def measures() -> list[tuple[str, str, str]]:
-    """(name, unit, definition) of every measure, in the order of the fields of `signals`."""
-    return _rust.measures()
-
-
 def redact(
     text: Texts, *, email: str | None, ip: str | None
 ) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array]:
