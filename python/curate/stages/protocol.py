@@ -3,7 +3,8 @@
     each  a task per input file slice. `open(config, side)` once a worker, then `apply(batch, state)` for every
           batch: the same rows in the same order, columns added. A row is dropped by filling the VERDICT columns
           (schema.py); the run layer splits, counts and records. Apply may also emit rows into channels.
-    part  a task per partition of what earlier phases emitted: `run(config, reads) -> {channel: table}`.
+    part  a task per partition of what earlier phases emitted: `run(config, reads) -> {channel: table}`. Under
+          the name `warnings` it may return a list of sentences for the user.
     all   one task, likewise.
 
 A channel is a named stream of rows that a phase emits. With `by` it is partitioned by that column (a strong
@@ -61,6 +62,9 @@ class Reads(Side, Protocol):
     def rows(self, name: str) -> pa.Table:
         """The rows of a channel that belong to this partition (of `all`: every row), in task order."""
 
+    def belonging(self, table: pa.Table, by: str) -> pa.Table:
+        """The rows of any table that would be in this partition, were it a channel partitioned by that column."""
+
 
 @dataclass(frozen=True)
 class Channel:
@@ -76,7 +80,7 @@ class Phase:
     shape: Shape
     open: Callable[[Any, Side], Any] | None = None
     apply: Callable[[pa.RecordBatch, Any], Applied | pa.RecordBatch] | None = None
-    run: Callable[[Any, Reads], Mapping[str, pa.Table | bytes]] | None = None
+    run: Callable[[Any, Reads], Mapping[str, pa.Table | bytes | list[str]]] | None = None
     reads: tuple[str, ...] = ()  # channels read by partition: "phase.channel"
     side: tuple[str, ...] = ()  # whole channels, products of other stages, files of the settings
     emits: tuple[Channel, ...] = ()
@@ -96,6 +100,7 @@ class Stage:
     libraries: tuple[str, ...] = ()  # distributions whose versions decide its output
     files: Callable[[Any], Mapping[str, Sequence[str]]] = field(default=lambda config: {})  # paths in settings
     presets: Callable[[Any], str | None] = field(default=lambda config: None)
+    notes: Callable[[Any, float], list[str]] = field(default=lambda config, text_bytes: [])  # what a plan says of it
 
 
 def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
