@@ -48,6 +48,12 @@ def minhash_sign(
     its permutations (a, b: uint64, bands * rows of each) as `parameters` and not from the seed.
     """
 
+def minhash_slots(hashes: Arrow, slots: int, seed: int, scheme: str) -> Column:
+    """The slots themselves, over lists of shingle hashes (large_list<uint64>): fixed_size_list<uint32>[slots].
+
+    scheme is "classic" or "fss". The share of slots in which two rows agree estimates their Jaccard similarity.
+    """
+
 def mersenne_slots(hashes: Arrow, a: Arrow, b: Arrow, mask: int) -> Column:
     """Slot k of row i: the least (a[k] h + b[k] mod 2^64) mod (2^61 - 1), & mask, over h & mask of row i.
 

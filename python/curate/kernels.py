@@ -46,6 +46,11 @@ def minhash_sign(
     return pa.array(keys), pa.array(shingles)
 
 
+def minhash_slots(hashes: Texts, *, slots: int, seed: int, scheme: str = "classic") -> pa.Array:
+    """The slots of a signature: fixed_size_list<uint32>[slots]."""
+    return pa.array(_rust.minhash_slots(_whole(hashes), slots, seed, scheme))
+
+
 def mersenne_slots(hashes: Texts, a: pa.Array, b: pa.Array, *, mask: int) -> pa.Array:
     """The slots of datasketch (mask 2^32 - 1) or datatrove (2^64 - 1): fixed_size_list<uint64>[len(a)]."""
     return pa.array(_rust.mersenne_slots(_whole(hashes), a, b, mask))

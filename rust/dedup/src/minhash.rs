@@ -113,6 +113,7 @@ pub enum Sketch<'a> {
 impl<'a> Sketch<'a> {
     /// The sketch of bands * rows slots.
     pub fn new(params: Params<'a>) -> Result<Self, Error> {
+        check("slots", params.bands.saturating_mul(params.rows), 1 << 20)?;
         let slots = params.bands * params.rows;
         Ok(match params.scheme {
             Scheme::Classic => Self::Classic(permute::Permutations::new(slots, params.seed)),

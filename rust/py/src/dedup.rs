@@ -57,6 +57,42 @@ fn minhash_sign(
 
 type Pair<T> = (Primitive<T>, Primitive<T>);
 
+/// The slots of a signature over lists of shingle hashes, for who wants to estimate from them.
+#[pyfunction]
+fn minhash_slots(
+    py: Python<'_>,
+    hashes: Lists<UInt64Type>,
+    slots: usize,
+    seed: u64,
+    scheme: &str,
+) -> Result<Column, Error> {
+    let cpu = Cpu::detect()?;
+    let scheme = match scheme {
+        "classic" => Scheme::Classic,
+        "fss" => Scheme::Fss,
+        _ => return Err(Error::Scheme(scheme.to_owned())),
+    };
+    let params = Params {
+        scheme,
+        ngram: 1,
+        bands: slots,
+        rows: 1,
+        seed,
+    };
+    let rows = hashes.offsets().len() - 1;
+    let sets = similarity::Sets::unchecked(hashes.offsets(), hashes.values());
+    let out = py.detach(|| {
+        let (mut sketch, mut row_slots) = (minhash::Sketch::new(params)?, Vec::new());
+        let mut out = Vec::with_capacity(rows * slots);
+        for row in 0..rows {
+            sketch.fill(cpu, sets.checked(row)?, &mut row_slots);
+            out.extend_from_slice(&row_slots[..slots]);
+        }
+        Ok::<_, curate_dedup::Error>(out)
+    })?;
+    Ok(Column::fixed_lists::<UInt32Type>(slots, out, vec![true; rows])?)
+}
+
 /// The slots of the datasketch and datatrove formula over lists of hashes.
 #[pyfunction]
 fn mersenne_slots(
@@ -167,6 +203,7 @@ fn clusters(py: Python<'_>, a: Ids, b: Ids) -> Result<(Column, Column), Error> {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sha256, module)?)?;
     module.add_function(wrap_pyfunction!(minhash_sign, module)?)?;
+    module.add_function(wrap_pyfunction!(minhash_slots, module)?)?;
     module.add_function(wrap_pyfunction!(mersenne_slots, module)?)?;
     module.add_function(wrap_pyfunction!(lsh_buckets, module)?)?;
     module.add_function(wrap_pyfunction!(bucket_pairs, module)?)?;
