@@ -1,5 +1,6 @@
 """What each stage does to which text, and what it rejects with which value and limit."""
 
+import itertools
 import json
 import random
 import unicodedata
@@ -15,7 +16,18 @@ import corpus
 from curate import kernels, schema, stages
 from curate.errors import ConfigError
 from curate.filters import gopher
-from curate.stages import decontaminate, exact_dedup, filter, holdout, langid, mix, near_dedup, normalize, redact
+from curate.stages import (
+    decontaminate,
+    exact_dedup,
+    filter,
+    holdout,
+    langid,
+    line_dedup,
+    mix,
+    near_dedup,
+    normalize,
+    redact,
+)
 from curate.stages.keep import Keep, KeepList, keep_list, rank_columns
 from curate.stages.protocol import Applied, SideFile
 
@@ -249,6 +261,57 @@ def test_near_dedup_verifies_by_exact_jaccard() -> None:
     listed = near_dedup.cluster(config, Files({"verify.pairs": verified, "sign.documents": documents}))["keep"]
     dropped = near_dedup.apply(batch(text, near, other, "too short"), (KeepList(listed), 0.7))
     assert [rule for rule, *_ in verdicts(dropped)] == [None, "near_dedup.copy", None, None]
+
+
+def lines_left(config: line_dedup.LineDedup, *texts: str) -> tuple[list[str], list[tuple[int, str, float]]]:
+    """(texts that stay, (row, what was cut, documents)) after count, pick and apply."""
+    docs = batch(*texts)
+    emitted = pa.Table.from_batches([line_dedup.count(docs, config).emits["units"]])
+    picked = line_dedup.pick(config, Files({"count.units": line_dedup.combine(emitted)}))
+    repeated = picked.get("repeated", pa.table({}))
+    applied = line_dedup.apply(docs, line_dedup.open_repeated(config, Files({"pick.repeated": repeated})))
+    stays = [rule is None for rule, *_ in verdicts(applied)]
+    left = [text for text, ok in zip(applied.batch.column("text").to_pylist(), stays, strict=True) if ok]
+    marks = applied.marks.to_pylist() if applied.marks else []
+    cut = [(m["row"], texts[m["row"]].encode()[m["span_start"] : m["span_end"]].decode(), m["value"]) for m in marks]
+    return left, cut
+
+
+def test_line_dedup_cuts_what_many_documents_share() -> None:
+    footer = "© 2024 Example, all rights reserved\n"
+    texts = [f"Story {name} é.\n{footer.replace('4', str(i))}end" for i, name in enumerate("abc")]
+    first, none = (line_dedup.LineDedup(min_count=3, keep=keep) for keep in ("first", "none"))
+    left, cut = lines_left(first, *texts)
+    (kept,) = (i for i, text in enumerate(texts) if text in left)
+    assert [text for i, text in enumerate(left) if i != kept] == [
+        f"Story {'abc'[i]} é.\nend" for i in {0, 1, 2} - {kept}
+    ]
+    assert cut == [(i, footer.replace("4", str(i)), 3) for i in {0, 1, 2} - {kept}]
+    assert [row for row, *_ in lines_left(none, *texts)[1]] == [0, 1, 2]
+    assert lines_left(line_dedup.LineDedup(min_count=4), *texts) == (texts, [])
+    assert lines_left(line_dedup.LineDedup(min_count=3, min_length=99), *texts) == (texts, [])
+    assert lines_left(none, footer, footer, f"{footer}more") == (["more"], [(i, footer, 3) for i in range(3)])
+
+
+def test_line_dedup_takes_paragraphs_and_three_sentences() -> None:
+    shared = "We use cookies here. They are good ones. Accept them now. "
+    texts = [f"{shared}Only {name} is here. The rest differs {name}." for name in ("this", "that")]
+    left, cut = lines_left(line_dedup.LineDedup(unit="sentences", min_count=2), *texts)
+    assert sorted(text.startswith(shared) for text in left) == [False, True]
+    assert {text.removeprefix(shared) for text in left} == {text.removeprefix(shared) for text in texts}
+    assert "".join(span for _, span, _ in cut) == shared
+    paragraphs = ["one two three four five\nsix\n\nseven", "eight\n\nOne two three four five six"]
+    left, cut = lines_left(line_dedup.LineDedup(unit="paragraph", min_count=2), *paragraphs)
+    assert left in ([paragraphs[0], "eight"], ["seven", paragraphs[1]]) and len(cut) == 1
+
+
+@given(
+    st.lists(st.text(alphabet="ab. \n\u3002é!", max_size=40), max_size=6),
+    st.sampled_from(["line", "paragraph", "sentences"]),
+)
+def test_units_add_up_to_the_text(texts: list[str], unit: Any) -> None:
+    pieces = line_dedup.cut_up(texts, line_dedup.LineDedup(unit=unit))
+    assert ["".join(pieces.units[a:b]) for a, b in itertools.pairwise(pieces.starts)] == texts
 
 
 # -- holdout, decontaminate, mix -------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ documents or so), pick finds the groups of a partition, apply drops the copies a
 What is compared, by the settings `by` and `of`:
 
     text, raw           byte for byte
-    text, normalized    after NFC, lower case, runs of white space as one space
+    text, normalized    after NFC, lower-casing, joining white space
     url                 the address in canonical form; documents without stay
 
 The canonical form of a URL: scheme and fragment left out, host in lower case without `www.` and default port, path

@@ -149,7 +149,13 @@ def match(config: NearDedup, reads: Reads) -> Mapping[str, pa.Table]:
 def _indexed(reads: Side, kind: str) -> list[pa.Table]:
     """The tables of one kind in the indexes of earlier runs."""
     paths = [file.path for file in reads.files("index") if file.path.name.startswith(f"{kind}-")]
-    return [pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in paths]
+    tables = []
+    for path in paths:
+        try:
+            tables.append(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"near_dedup.index: {path} is damaged ({error}); make that index again") from None
+    return tables
 
 
 def verify(config: NearDedup, reads: Reads) -> Mapping[str, pa.Table]:
