@@ -90,7 +90,11 @@ fn minhash_slots(
         }
         Ok::<_, curate_dedup::Error>(out)
     })?;
-    Ok(Column::fixed_lists::<UInt32Type>(slots, out, vec![true; rows])?)
+    Ok(Column::fixed_lists::<UInt32Type>(
+        slots,
+        out,
+        vec![true; rows],
+    )?)
 }
 
 /// The slots of the datasketch and datatrove formula over lists of hashes.
