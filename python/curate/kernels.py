@@ -120,3 +120,8 @@ def pack(lengths: Texts, *, row_length: int) -> tuple[pa.Array, pa.Array, pa.Arr
     """(row, doc, start, length) of every piece: best fit decreasing, nothing lost."""
     row, doc, start, length = _rust.pack(_whole(lengths), row_length=row_length)
     return pa.array(row), pa.array(doc), pa.array(start), pa.array(length)
+
+
+def pattern_expression(pattern: str) -> str:
+    """The regular expression that a pattern's name stands for, or the pattern itself."""
+    return _rust.pattern_expression(pattern)
