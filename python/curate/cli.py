@@ -339,29 +339,26 @@ def stage_command(name: str) -> click.Command:
         execute(single_stage(name, config, entries, options["limit"]), **options)
 
     command: Any = click.command(name.replace("_", "-"), context_settings=CONTEXT, help=_stage_help(stage))
-    for key, field in reversed(fields.items()):
-        invoke = _option(key, field)(invoke)
     invoke = run_options(invoke)
     invoke = click.option("--source", default="main", show_default=True, help="Mixing domain of the documents.")(invoke)
     formats = click.Choice(["auto", "warc", "wet", "jsonl", "parquet", "text"])
-    invoke = click.option(
-        "--format",
-        "input_format",
-        type=formats,
-        default="auto",
-        show_default=True,
-        help="How to read the inputs.",
-    )(invoke)
+    by_name = click.option("--format", "input_format", type=formats, default="auto", help="How to read the inputs.")
+    invoke = by_name(invoke)
+    for key, field in reversed(fields.items()):
+        invoke = _option(key, field)(invoke)
     invoke = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")(invoke)
     made: click.Command = command(invoke)
     return made
 
 
 def _stage_help(stage: Any) -> str:
+    """The module's docstring without its name; indented paragraphs keep their lines."""
     module = sys.modules[f"curate.stages.{stage.name}"]
     text = (module.__doc__ or stage.summary).partition(":")[2].strip()
+    paragraphs = [f"\b\n{part}" if part.startswith(" ") else part for part in text.split("\n\n")]
+    paragraphs[0] = paragraphs[0][:1].upper() + paragraphs[0][1:]
     inputs = "INPUT: files, globs, folders, URLs, or the folder of another run."
-    return f"{stage.summary}\n\n{text[:1].upper()}{text[1:]}\n\n{inputs}"
+    return "\n\n".join([stage.summary, *paragraphs, inputs])
 
 
 def _option(key: str, field: Any) -> Callable[[Any], Any]:

@@ -5,7 +5,7 @@ probability 1 - (1 - s^8)^14, which is .56 at .7, .92 at .8, .9996 at .9. Candid
 exact Jaccard similarity, so that what is dropped is as similar as the setting says.
 
     sign     band keys, partitioned by key; shingle hashes
-    match    documents that share a key: candidate pairs, partitioned by their smaller id
+    match    documents that share a key: pairs, by their smaller id
     verify   exact Jaccard of each pair
     cluster  connected components; which document of each stays
     apply    the copies are dropped, and counted on the one kept

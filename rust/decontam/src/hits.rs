@@ -39,13 +39,14 @@ pub fn ngram_hits(texts: Texts<'_>, grams: &[u64], n: usize) -> Result<Hits, Err
     Ok(out)
 }
 
-/// Sorted hashes with a bitmap of their first bits, and the first place of each prefix.
+/// Sorted hashes with a filter, and the first place of each prefix.
 ///
-/// Hashes are uniform, so their first bits alone spread them evenly: a prefix has one gram or two.
+/// Hashes are uniform, so their first bits alone spread them evenly: a prefix has one gram or two. The filter
+/// is made of words of 64 bits: the first bits of a hash choose a word, its last 18 bits three bits therein.
 struct Lookup<'a> {
     grams: &'a [u64],
-    bitmap: Vec<u64>,
-    bitmap_shift: u32,
+    filter: Vec<u64>,
+    filter_shift: u32,
     firsts: Vec<u32>,
     firsts_shift: u32,
 }
@@ -62,13 +63,12 @@ impl<'a> Lookup<'a> {
                 before: grams[place],
             });
         }
-        let bits = (grams.len().max(4) * 16).next_power_of_two().ilog2();
-        let (bitmap_shift, firsts_shift) = (64 - bits, 64 - (bits - 4));
-        let mut bitmap = vec![0; 1 << (bits - 6)];
+        let bits = (grams.len().max(64) * 16).next_power_of_two().ilog2();
+        let (filter_shift, firsts_shift) = (64 - (bits - 6), 64 - (bits - 4));
+        let mut filter = vec![0; 1 << (bits - 6)];
         let mut firsts = vec![0_u32; (1 << (bits - 4)) + 1];
         for &gram in grams {
-            let bit = gram >> bitmap_shift;
-            bitmap[(bit / 64) as usize] |= 1 << (bit % 64);
+            filter[(gram >> filter_shift) as usize] |= three_bits(gram);
             firsts[(gram >> firsts_shift) as usize + 1] += 1;
         }
         let mut sum = 0;
@@ -78,8 +78,8 @@ impl<'a> Lookup<'a> {
         }
         Ok(Self {
             grams,
-            bitmap,
-            bitmap_shift,
+            filter,
+            filter_shift,
             firsts,
             firsts_shift,
         })
@@ -87,8 +87,8 @@ impl<'a> Lookup<'a> {
 
     #[inline]
     fn find(&self, hash: u64) -> Option<u32> {
-        let bit = hash >> self.bitmap_shift;
-        if self.bitmap[(bit / 64) as usize] >> (bit % 64) & 1 == 0 {
+        let bits = three_bits(hash);
+        if self.filter[(hash >> self.filter_shift) as usize] & bits != bits {
             return None;
         }
         let prefix = (hash >> self.firsts_shift) as usize;
@@ -98,6 +98,11 @@ impl<'a> Lookup<'a> {
             .ok()?;
         Some(first + found as u32)
     }
+}
+
+#[inline]
+fn three_bits(hash: u64) -> u64 {
+    1 << (hash & 63) | 1 << (hash >> 6 & 63) | 1 << (hash >> 12 & 63)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! Words are normalized so that a copy is found under other typography ([`Normalizer`]), hashed, and combined to
 //! n-grams at every position. 45,000 benchmark items are some 1.5 million 5-grams; they come as a sorted column,
-//! over which two tables are laid for each call: a bitmap of 16 bits a gram that answers "no" for 94 % of the
-//! others, and the first place of each prefix. Both are filled front to back, in milliseconds.
+//! over which two tables are laid for each call: a filter of 16 bits a gram or more that answers "no" for 99 % of the
+//! others, and the first place of each prefix. Both are filled front to back: 3.5 ms, so scan 10 MB a call.
 
 mod hits;
 mod normalize;
