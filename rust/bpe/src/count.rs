@@ -54,7 +54,7 @@ pub struct PieceCounts {
 
 impl PieceCounts {
     /// Every piece with its count.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], i64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], i64)> + Clone {
         let spans = self
             .offsets
             .windows(2)
