@@ -29,7 +29,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from benchmarks import texts
 from benchmarks.harness import Report, measure, peak_memory, run
 from curate import kernels
-from curate.tokenizer import END_OF_DOCUMENT, read_tokenizer, tokenizer_json, write_tokenizer
+from curate.tokenizer import END_OF_DOCUMENT, read_tokenizer, write_tokenizer
+from curate.tokenizer_files import Model
 
 PATTERN = "gpt4"
 SPECIAL = [END_OF_DOCUMENT]
@@ -81,11 +82,10 @@ def train_peer(documents: Sequence[str] | Iterator[str], vocab_size: int) -> Any
 
 def same_model(ours: tuple[pa.Array, pa.Array, pa.Array], theirs: Any) -> str:
     """A note that merges and vocabulary are equal; anything else is an error."""
-    a, b = json.loads(tokenizer_json(*ours, pattern=PATTERN, special_tokens=SPECIAL)), json.loads(theirs.to_str())
-    for part in ("merges", "vocab"):
-        if a["model"][part] != b["model"][part]:
-            raise AssertionError(f"{part} differ from those of `tokenizers`")
-    return f"{len(a['model']['merges'])} merges and the vocabulary identical"
+    model, expected = Model(*ours, kernels.pattern_expression(PATTERN), SPECIAL), json.loads(theirs.to_str())["model"]
+    if model.merges() != expected["merges"] or model.names() != list(expected["vocab"]):
+        raise AssertionError("merges or vocabulary differ from those of `tokenizers`")
+    return f"{len(expected['merges'])} merges and the vocabulary identical"
 
 
 def training(report: Report) -> None:
@@ -201,7 +201,7 @@ def by_tiktoken(path: Path) -> Any:
     ranks = {
         token: i for i, token in enumerate(tokenizer.vocab.to_pylist()) if i not in tokenizer.special_tokens.values()
     }
-    return tiktoken.Encoding("trained", pat_str=tokenizer.pattern, mergeable_ranks=ranks, special_tokens={})
+    return tiktoken.Encoding("trained", pat_str=tokenizer.patterns[0], mergeable_ranks=ranks, special_tokens={})
 
 
 def samples() -> Iterator[tuple[str, list[str]]]:

@@ -73,11 +73,6 @@ def measures() -> list[tuple[str, str, str]]:
     return _rust.measures()
 
 
-def measures() -> list[tuple[str, str, str]]:
-    """(name, unit, definition) of every measure, in the order of the fields of `signals`."""
-    return _rust.measures()
-
-
 def redact(
     text: Texts, *, email: str | None, ip: str | None
 ) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array]:
@@ -95,6 +90,12 @@ def count_pretokens(text: Texts, *, pattern: str) -> tuple[pa.Array, pa.Array]:
     return pa.array(pretokens), pa.array(counts)
 
 
+def add_counts(pretokens: Texts, counts: Texts) -> tuple[pa.Array, pa.Array]:
+    """(distinct pretokens sorted, counts summed) of parts put one after the other."""
+    whole, summed = _rust.add_counts(_whole(pretokens), _whole(counts))
+    return pa.array(whole), pa.array(summed)
+
+
 def train_bpe(
     pretokens: Texts,
     counts: Texts,
@@ -103,6 +104,8 @@ def train_bpe(
     special_tokens: list[str],
     min_frequency: int = 0,
     max_token_length: int | None = None,
+    characters: str | None = None,
+    limit_alphabet: int | None = None,
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
     """(vocab: large_binary, left: uint32, right: uint32)."""
     vocab, left, right = _rust.train_bpe(
@@ -112,6 +115,8 @@ def train_bpe(
         special_tokens=special_tokens,
         min_frequency=min_frequency,
         max_token_length=max_token_length,
+        characters=characters,
+        limit_alphabet=limit_alphabet,
     )
     return pa.array(vocab), pa.array(left), pa.array(right)
 

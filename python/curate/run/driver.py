@@ -412,6 +412,7 @@ class Driver:
         for p in self.plan.passes:
             for receipt in self.receipts[p.index].values():
                 self.outcome.warnings.extend(receipt.reader.get("warnings", []))
+                self.outcome.warnings.extend(receipt.notes)
 
     def funnel(self) -> dict[str, Any]:
         """Counts a step over all tasks, in pipeline order, and the reader's; times and memory too."""

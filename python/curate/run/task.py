@@ -424,6 +424,8 @@ def _run_single(call: Call) -> Receipt:
     assert phase.run is not None
     outputs = phase.run(config, MappedFiles(op, root))
     receipt = Receipt(call.task, call.fingerprint)
+    notes = outputs.get("notes", b"")
+    receipt.notes = notes.decode().splitlines() if isinstance(notes, bytes) else []
     for channel in phase.emits:
         value = outputs.get(channel.name)
         if value is None:

@@ -9,6 +9,7 @@
 A channel is a named stream of rows that a phase emits. With `by` it is partitioned by that column (a strong
 hash: uint64, or bytes that start with one); without, it is read whole by a later phase as a side file. With
 `path` it is a product of the run, written below the run's folder, where {task} and {source} are filled in.
+What `run` returns under "notes" (bytes, a line each) is no channel: the run shows it as warnings.
 `apply`, `open` and `run` are pure: no clock, no global, no rank, no I/O but the side files they are given.
 """
 

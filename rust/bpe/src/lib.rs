@@ -27,7 +27,7 @@ mod train;
 
 pub use alphabet::{Alphabet, byte_order};
 pub use count::{PieceCounter, PieceCounts};
-pub use encode::{EncodeScratch, Encoder, TokenId};
+pub use encode::{EncodeScratch, Encoder, Normal, Parts, TokenId};
 pub use pack::{MAX_ROW_LENGTH, Placement, pack};
 pub use piece::Vocab;
 pub use pretokenize::Pretokenizer;

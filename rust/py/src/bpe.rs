@@ -4,7 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow_array::types::{Int64Type, UInt16Type, UInt32Type};
 use curate_bpe::{
-    Alphabet, EncodeScratch, PieceCounter, Pretokenizer, TokenId, TrainOptions, Vocab,
+    Alphabet, EncodeScratch, Normal, Parts, PieceCounter, Pretokenizer, TokenId, TrainOptions,
+    Vocab,
 };
 use curate_text::Texts;
 use pyo3::exceptions::PyValueError;
@@ -192,6 +193,22 @@ fn pack(
     ))
 }
 
+/// One pattern, or several that split one after the other.
+#[derive(FromPyObject)]
+enum Patterns {
+    One(String),
+    Chain(Vec<String>),
+}
+
+impl Patterns {
+    fn open(&self) -> Result<Pretokenizer, curate_bpe::Error> {
+        match self {
+            Self::One(pattern) => Pretokenizer::new(pattern),
+            Self::Chain(patterns) => Pretokenizer::chain(patterns),
+        }
+    }
+}
+
 /// An exact BPE encoder. Threads may share it: each call takes a cache of its own from the pool.
 #[pyclass(frozen, module = "curate._rust")]
 struct Encoder {
@@ -202,30 +219,47 @@ struct Encoder {
 #[pymethods]
 impl Encoder {
     #[new]
-    #[pyo3(signature = (vocab, left, right, *, pattern, special_ids, ignore_merges = false))]
+    #[pyo3(signature = (vocab, left, right, *, pattern, special_ids, ignore_merges = false, byte_ids = None,
+                        nfc = false, space = None, prefix = None, prefix_once = false))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the keyword arguments of the Python class"
+    )]
     fn new(
         py: Python<'_>,
         vocab: TextColumn,
         left: Primitive<UInt32Type>,
         right: Primitive<UInt32Type>,
-        pattern: &str,
+        pattern: Patterns,
         special_ids: Vec<u32>,
         ignore_merges: bool,
+        byte_ids: Option<[u32; 256]>,
+        nfc: bool,
+        space: Option<String>,
+        prefix: Option<String>,
+        prefix_once: bool,
     ) -> Result<Self, Error> {
+        let normal = Normal {
+            nfc,
+            space,
+            prefix,
+            prefix_once,
+        };
         let encoder = py.detach(|| {
             let mut tokens = Vocab::default();
             for token in vocab.texts().iter() {
                 tokens.push(token);
             }
-            let pretokenizer = Pretokenizer::new(pattern)?;
-            curate_bpe::Encoder::new(
-                tokens,
-                &left,
-                &right,
-                &special_ids,
+            let parts = Parts {
+                vocab: tokens,
+                left: &left,
+                right: &right,
+                special_ids: &special_ids,
                 ignore_merges,
-                pretokenizer,
-            )
+                byte_ids: byte_ids.as_ref(),
+                normal,
+            };
+            curate_bpe::Encoder::new(parts, pattern.open()?)
         });
         Ok(Self {
             encoder: encoder?,
