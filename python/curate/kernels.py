@@ -130,3 +130,9 @@ def pack(lengths: Texts, *, row_length: int) -> tuple[pa.Array, pa.Array, pa.Arr
 def pattern_expression(pattern: str) -> str:
     """The regular expression that a pattern's name stands for, or the pattern itself."""
     return _rust.pattern_expression(pattern)
+
+
+def pretokenize(text: Texts, *, pattern: str) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(row, start, end) of every piece, bytes of the row's text."""
+    row, start, end = _rust.pretokenize(_whole(text), pattern=pattern)
+    return pa.array(row), pa.array(start), pa.array(end)

@@ -17,7 +17,7 @@ import pytest
 
 import corpus
 
-PRODUCTS = ("documents", "rejects", "signals", "tokens", "heldout")
+PRODUCTS = ("documents", "rejects", "signals", "tokens", "heldout", "tokenizer")
 
 RECIPE = """\
 version: 1
