@@ -49,7 +49,7 @@ impl PairCounts {
             return (self.table[slot] as usize, false);
         }
         if (self.keys.len() + 1) * 2 > self.table.len() {
-            self.table = vec![NONE; self.table.len() * 4];
+            self.table = vec![NONE; self.table.len() * 2];
             for entry in 0..self.keys.len() {
                 let slot = self.slot(self.keys[entry]);
                 self.table[slot] = entry as u32;
