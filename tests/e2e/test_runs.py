@@ -106,6 +106,14 @@ def test_every_page_is_one_document_or_one_reject(finished: Path) -> None:
     assert len(aside) > 0 and len(list((finished / "heldout/tokens/web").glob("*.arrow"))) > 0
 
 
+def test_the_tokenizer_is_reported(finished: Path) -> None:
+    report = json.loads((finished / "tokenizer/report.json").read_bytes())
+    (row,) = report["fertility_by_source_and_language"]
+    assert row["source"] == "web" and 1 < row["tokens_a_word"] < 6 and 1 < row["bytes_a_token"] < 8
+    assert report["vocab_size"] == 400 and 0 < report["tokens_never_used"] < 300
+    assert all("".join(sample["tokens"]).startswith(sample["text"][:10]) for sample in report["samples"])
+
+
 def test_counts_balance_in_every_task(finished: Path) -> None:
     for path in (finished / "passes").glob("*/*.json"):
         if path.name != "plan.json":

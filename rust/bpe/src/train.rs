@@ -98,6 +98,8 @@ struct Trainer<'a> {
     counts: Vec<i64>,
     pairs: PairCounts,
     places: Vec<Vec<u32>>,
+    /// Lists whose pair is merged: their numbers are given again.
+    free: Vec<u32>,
     heap: BinaryHeap<Candidate>,
     sides: [Side; 2],
 }
@@ -177,6 +179,7 @@ impl<'a> Trainer<'a> {
             counts: Vec::new(),
             pairs: PairCounts::new(),
             places: Vec::new(),
+            free: Vec::new(),
             heap: BinaryHeap::new(),
             sides: Default::default(),
         })
@@ -184,16 +187,18 @@ impl<'a> Trainer<'a> {
 
     fn add_pieces<'p>(
         &mut self,
-        pieces: impl IntoIterator<Item = (&'p [u8], i64)>,
+        pieces: impl Iterator<Item = (&'p [u8], i64)> + Clone,
     ) -> Result<(), Error> {
         let mut id_of_byte = [0; 256];
         for (id, byte) in (self.options.special_tokens.len() as u32..).zip(byte_order()) {
             id_of_byte[usize::from(byte)] = id;
         }
+        let n_slots: usize = pieces.clone().map(|(piece, _)| piece.len() + 1).sum();
+        self.slots.reserve_exact(n_slots.min(MAX_SLOTS as usize));
         let of_bytes = matches!(self.options.alphabet, Alphabet::Bytes);
         // No pair can occur more often than all bytes together, so no later sum overflows either.
         let mut total = 0i64;
-        for (row, (text, count)) in pieces.into_iter().enumerate() {
+        for (row, (text, count)) in pieces.enumerate() {
             let weight = count
                 .checked_mul(text.len().max(1) as i64)
                 .filter(|weight| *weight >= 0);
@@ -286,6 +291,7 @@ impl<'a> Trainer<'a> {
                 break;
             }
             let places = std::mem::take(&mut self.places[list as usize]);
+            self.free.push(list);
             let (left, right) = ((key >> 32) as u32, key as u32);
             let joined = [self.model.vocab.token(left), self.model.vocab.token(right)].concat();
             if self.forbidden.contains(&joined) {
@@ -397,9 +403,13 @@ impl<'a> Trainer<'a> {
         for (key, entry, places) in touched {
             let count = self.pairs.counts[entry];
             if count > 0 {
-                self.heap
-                    .push((count, Reverse(key), self.places.len() as u32));
-                self.places.push(places);
+                let list = self.free.pop().unwrap_or(self.places.len() as u32);
+                if list as usize == self.places.len() {
+                    self.places.push(places);
+                } else {
+                    self.places[list as usize] = places;
+                }
+                self.heap.push((count, Reverse(key), list));
             }
         }
     }
