@@ -5,8 +5,10 @@ again: a second `make demo` ends in seconds.
 """
 
 import argparse
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -49,6 +51,7 @@ def demo(out: Path, workers: int, given: str | None, minutes: float) -> None:
     curate, train = [sys.executable, "-m", "curate"], [sys.executable, "-m", "train"]
     options = ["--out", str(run), "--workers", str(workers), "--update"]
     step("curate", seconds, [*curate, "run", "pipelines/demo.yaml", *inputs, *options], show=False)
+    forget_model_of_other_tokens(run, model)
     data = ["--data", str(run)]
     step("train", seconds, [*train, "run", *data, "--out", str(model), "--size", "5m", "--minutes", str(minutes)])
     checkpoint = ["--checkpoint", str(model)]
@@ -58,6 +61,15 @@ def demo(out: Path, workers: int, given: str | None, minutes: float) -> None:
         "generate", seconds, [*train, "generate", *checkpoint, "--prompt", prompt, "--tokens", "80"], show=False
     )
     summarize(run, model, seconds, sample, skipped)
+
+
+def forget_model_of_other_tokens(run: Path, model: Path) -> None:
+    """A model continues on the tokens it began with only; where these changed, training starts anew."""
+    marker = model.with_name(f"{model.name}.tokens")
+    tokens_now = hashlib.sha256((run / "tokens/manifest.json").read_bytes()).hexdigest()
+    if model.exists() and (not marker.exists() or marker.read_text() != tokens_now):
+        shutil.rmtree(model)
+    marker.write_text(tokens_now)
 
 
 def step(name: str, seconds: dict[str, float], command: list[str], *, show: bool = True) -> str:

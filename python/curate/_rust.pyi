@@ -48,7 +48,10 @@ def lsh_pairs(band: Arrow, key: Arrow, doc_id: Arrow) -> tuple[Column, Column]:
     """
 
 def jaccard(shingles: Arrow, a: Arrow, b: Arrow) -> Column:
-    """Exact Jaccard of rows a[i] and b[i] (uint32) of `shingles` (large_list<uint64>, each sorted and distinct): float64."""
+    """Exact Jaccard of rows a[i] and b[i] (uint32) of `shingles`: float64.
+
+    `shingles` is large_list<uint64>, each row sorted and distinct.
+    """
 
 def clusters(a: Arrow, b: Arrow) -> tuple[Column, Column]:
     """Connected components of the edges (a[i], b[i]), fixed_size_binary(16) ids.
@@ -59,7 +62,10 @@ def clusters(a: Arrow, b: Arrow) -> tuple[Column, Column]:
 # -- decontam ----------------------------------------------------------------------------------------------
 
 def ngram_hashes(text: Arrow, *, n: int) -> Column:
-    """Hashes of the word n-grams of every row in reading order: large_list<uint64>; empty where a row has fewer than n words."""
+    """Hashes of the word n-grams of every row in reading order: large_list<uint64>.
+
+    Empty where a row has fewer than n words.
+    """
 
 def ngram_hits(text: Arrow, grams: Arrow, *, n: int) -> tuple[Column, Column, Column, Column]:
     """Every position whose word n-gram is in `grams` (uint64, sorted, distinct).

@@ -77,6 +77,7 @@ def save(out: Path, step: int, tensors: Tensors, facts: dict[str, Any], keep: in
         for name, group in tensors.items():
             path = partial / f"{name}.safetensors"
             save_file({key: value.detach().contiguous() for key, value in group.items()}, path)
+            path.chmod(partial.stat().st_mode & 0o666)  # safetensors makes its files private
             _flush(path)
             files.append({"path": path.name, "bytes": path.stat().st_size, "sha256": _digest(path)})
         index = {"version": VERSION, "step": step, **facts, "files": files}

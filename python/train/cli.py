@@ -182,7 +182,11 @@ def wrap(message: str) -> str:
     """Lines folded at the terminal's width; words and paths are never broken."""
     columns = max(40, shutil.get_terminal_size().columns)
     fold = textwrap.TextWrapper(columns, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(fold.fill(line) for line in message.splitlines())
+    lines = []
+    for line in message.splitlines():
+        fold.subsequent_indent = "  " + line[: len(line) - len(line.lstrip())]
+        lines.append(fold.fill(line))
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -124,6 +124,7 @@ def timed_steps(settings: TrainSettings, shape: Shape, device: torch.device) -> 
 
     The median counts, so that one disturbed step does not; the time spent here is part of the minutes.
     """
+    say(f"timing {TIMED_STEPS} steps")
     begin = time.perf_counter()
     model = build(shape, settings.seed, device)
     optimizer = AdamW(model, settings.optim)

@@ -235,10 +235,25 @@ def test_changed_input_is_refused_and_update_follows_it(crawl: Path, tmp_path: P
 
 
 def test_limit_reads_so_many_documents(crawl: Path, tmp_path: Path, curate: Any) -> None:
-    done = curate("normalize", crawl.parent, "--out", tmp_path / "x", "--limit", 3)
+    done = curate("normalize", crawl, "--out", tmp_path / "x", "--limit", 3)
     assert done.code == 2  # raw pages: the message says that extract comes first
     done = curate("extract", crawl, "--out", tmp_path / "out", "--limit", 21, "--extractor", "resiliparse", "--json")
     assert done.code == 0 and done.json["steps"][0]["rows_in"] == 21
+
+
+def test_a_run_in_which_every_document_is_dropped_ends_well(tmp_path: Path, curate: Any) -> None:
+    """Steps restricted by `only`, shuffles and products meet no rows; what cannot be made without text is told."""
+    corpus.write_jsonl(tmp_path / "in.jsonl", [{"text": f"too short {i}"} for i in range(3)])
+    text = f"version: 1\ninputs: [{{path: {tmp_path}/in.jsonl, source: web}}]\nsteps:\n"
+    text += "  - normalize\n  - filter: {only: {source: [web]}}\n  - exact_dedup\n  - near_dedup\n  - holdout\n"
+    (tmp_path / "r.yaml").write_text(text)
+    done = curate("run", tmp_path / "r.yaml", "--out", tmp_path / "out", "--json")
+    assert done.code == 0, done.err
+    assert {step["step"]: step["dropped"] for step in done.json["steps"]}["filter"] == {"gopher.min_words": 3}
+    assert list((tmp_path / "out/documents").iterdir()) == []
+    (tmp_path / "r2.yaml").write_text(text + "  - train_tokenizer\n  - tokenize\n  - mix\n")
+    done = curate("run", tmp_path / "r2.yaml", "--out", tmp_path / "out2")
+    assert done.code == 1 and "there is no text to train on" in " ".join(done.err.split())
 
 
 def test_why_tells_the_truth(finished: Path, curate: Any) -> None:
@@ -247,7 +262,11 @@ def test_why_tells_the_truth(finished: Path, curate: Any) -> None:
     told = curate("why", copy["doc_id"].hex(), "--out", finished)
     assert told.code == 0 and "exact_dedup.copy" in told.out and copy["detail"] in " ".join(told.out.split())
     original = copy["detail"].removeprefix("copy of ")
-    assert "standing for" in curate("why", original, "--out", finished).out
+    assert original in curate("why", original, "--out", finished).out
+    kept = [row for path in (finished / "documents").glob("*") for row in pq.read_table(path).to_pylist()]
+    several = next(row for row in kept if row["n_copies"] > 1)
+    told = curate("why", several["doc_id"].hex()[:12], "--out", finished)
+    assert f"it is in documents/, standing for {several['n_copies']} copies" in " ".join(told.out.split())
     by_url = curate("why", copy["url"], "--out", finished)
     assert copy["doc_id"].hex() in by_url.out
     assert curate("why", "0" * 32, "--out", finished).code == 1

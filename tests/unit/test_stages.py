@@ -121,7 +121,12 @@ def test_every_rule_has_its_measure() -> None:
 def test_the_first_rule_that_fails_names_the_reject() -> None:
     rng = random.Random(5)
     good = corpus.article(rng)
-    texts = batch(good, "too short", "\n".join(["the same line of that and with have to be"] * 40), good.replace(". ", "... ") + " ...... ......" * 20)
+    texts = batch(
+        good,
+        "too short",
+        "\n".join(["the same line of that and with have to be"] * 40),
+        good.replace(". ", "... ") + " ...... ......" * 20,
+    )
     state = filter.State(filter.Filter(), Files())
     found = verdicts(filter.apply(texts, state))
     assert found[0][0] is None

@@ -402,8 +402,8 @@ def _by_source(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    (batch,) = table.unify_dictionaries().combine_chunks().to_batches()
-    return batch
+    batches = table.unify_dictionaries().combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
 def _shuffle_file(call: Call, op: str, channel: Channel) -> ShuffleFile:

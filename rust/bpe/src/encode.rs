@@ -354,6 +354,18 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// The Python layer passes on nothing but UTF-8, but the merge must stand any bytes.
+        #[test]
+        fn pieces_of_any_bytes_decode_to_themselves(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
+            let encoder = &ENCODERS[0];
+            let (mut ids, mut decoded) = (Vec::new(), Vec::new());
+            encoder.merges.encode(&bytes, &mut MergeScratch::default(), &mut ids);
+            encoder.decode(ids, &mut decoded).expect("known ids");
+            prop_assert_eq!(decoded, bytes);
+        }
+    }
+
     #[test]
     fn a_special_token_in_the_text_is_text() {
         for pattern in ["gpt2", "(?s).+"] {

@@ -425,8 +425,16 @@ mod tests {
         patterns.into_iter().map(both).collect()
     });
 
+    /// 2,000, or PROPTEST_CASES: fuzzing is the same tests for longer.
+    fn cases() -> ProptestConfig {
+        match std::env::var("PROPTEST_CASES") {
+            Ok(_) => ProptestConfig::default(),
+            Err(_) => ProptestConfig::with_cases(2000),
+        }
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(cases())]
         #[test]
         fn scanners_equal_their_patterns(text in prop_oneof![
             "[ '\\r\\n\\tsStTrReEvVlLdDmM19a/.\u{17f}\u{a0}\u{3000}\u{301}\u{2b0}\u{1c5}éÉ中٣²123]{0,24}",
