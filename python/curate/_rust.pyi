@@ -146,6 +146,9 @@ def pretokenize(text: Arrow, *, pattern: str) -> tuple[Column, Column, Column]:
 def count_pretokens(text: Arrow, *, pattern: str) -> tuple[Column, Column]:
     """Distinct pretokens of the whole column and their counts: (large_binary sorted, int64)."""
 
+def add_counts(pretokens: Arrow, counts: Arrow) -> tuple[Column, Column]:
+    """The counts of parts added up: as count_pretokens gives them for the whole."""
+
 def train_bpe(
     pretokens: Arrow,
     counts: Arrow,
@@ -154,13 +157,19 @@ def train_bpe(
     special_tokens: list[str],
     min_frequency: int = 0,
     max_token_length: int | None = None,
+    characters: str | None = None,
+    limit_alphabet: int | None = None,
 ) -> tuple[Column, Column, Column]:
-    """Byte-level BPE, identical to the `tokenizers` library's trainer with the full byte alphabet.
+    """BPE, merges and vocabulary identical to the `tokenizers` library's trainer.
 
-    Pretokens that come twice count twice, so the counts of parts are simply put one after the other. Training
-    ends early where no pair is left that occurs min_frequency times. max_token_length is in bytes. Returns
-    (vocab: large_binary, the bytes of token i at row i, special tokens first; left: uint32; right: uint32: the
-    merges by rank, as token ids). A merge that would spell a special token is left out.
+    Pretokens that come twice count twice, so the counts of parts may be put one after the other; added up they
+    train faster. Training ends early where no pair is left that occurs min_frequency times. max_token_length is
+    in bytes. Returns (vocab: large_binary, the bytes of token i at row i; left: uint32; right: uint32: the merges
+    by rank, as token ids). Ids are special tokens, the 256 bytes, merges. A merge that would spell a special
+    token is left out.
+
+    With `characters` merges begin with the text's characters and these, at most limit_alphabet of them, and ids
+    are special tokens, the tokens of the 256 bytes in order, characters by code point, merges.
     """
 
 @final
@@ -173,11 +182,20 @@ class Encoder:
         left: Arrow,
         right: Arrow,
         *,
-        pattern: str,
+        pattern: str | list[str],
         special_ids: list[int],
         ignore_merges: bool = False,
+        byte_ids: list[int] | None = None,
+        nfc: bool = False,
+        space: str | None = None,
+        prefix: str | None = None,
+        prefix_once: bool = False,
     ) -> None:
         """vocab, left, right as returned by train_bpe; pattern as in pretokenize; no text becomes one of special_ids.
+
+        Several patterns split one after the other. byte_ids are the 256 tokens of the bytes where merges begin
+        with characters. Before it is split a text is composed (nfc), its spaces become `space`, and it gets the
+        prefix, with prefix_once only where it does not begin with it; decode takes the latter two back.
 
         A token without bytes is a hole in the numbering. With ignore_merges a pretoken that is a token as a
         whole is that token whatever the merges say. ValueError where bytes or results of merges have no token.
@@ -186,7 +204,7 @@ class Encoder:
     def vocab_size(self) -> int:
         """Ids run from 0 to below this."""
     def encode(self, text: Arrow, *, end_of_document: int | None = None) -> Column:
-        """Token ids of every row: large_list<uint16> up to a vocabulary of 65,536 tokens, else large_list<uint32>.
+        """Token ids of every row: large_list<uint16> for a vocabulary of at most 65,536 tokens, else of uint32.
 
         Special tokens in the text are text. `end_of_document` is appended to every row.
         """

@@ -159,8 +159,8 @@ def plan(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], limit:
             f"about {terminal.size(facts['memory_bytes_a_worker'])} of memory a worker."
         )
     )  # fmt: skip
-    for note in facts["notes"]:
-        click.echo("\n" + terminal.wrap(note))
+    for line in facts["forecast"]:
+        click.echo("\n" + terminal.wrap(line))
 
 
 @cli.command()

@@ -127,6 +127,12 @@ def count_pretokens(text: Texts, *, pattern: str) -> tuple[pa.Array, pa.Array]:
     return pa.array(pretokens), pa.array(counts)
 
 
+def add_counts(pretokens: Texts, counts: Texts) -> tuple[pa.Array, pa.Array]:
+    """(distinct pretokens sorted, counts summed) of parts put one after the other."""
+    whole, summed = _rust.add_counts(_whole(pretokens), _whole(counts))
+    return pa.array(whole), pa.array(summed)
+
+
 def train_bpe(
     pretokens: Texts,
     counts: Texts,
@@ -135,6 +141,8 @@ def train_bpe(
     special_tokens: list[str],
     min_frequency: int = 0,
     max_token_length: int | None = None,
+    characters: str | None = None,
+    limit_alphabet: int | None = None,
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
     """(vocab: large_binary, left: uint32, right: uint32)."""
     vocab, left, right = _rust.train_bpe(
@@ -144,6 +152,8 @@ def train_bpe(
         special_tokens=special_tokens,
         min_frequency=min_frequency,
         max_token_length=max_token_length,
+        characters=characters,
+        limit_alphabet=limit_alphabet,
     )
     return pa.array(vocab), pa.array(left), pa.array(right)
 
@@ -152,3 +162,14 @@ def pack(lengths: Texts, *, row_length: int) -> tuple[pa.Array, pa.Array, pa.Arr
     """(row, doc, start, length) of every piece: best fit decreasing, nothing lost."""
     row, doc, start, length = _rust.pack(_whole(lengths), row_length=row_length)
     return pa.array(row), pa.array(doc), pa.array(start), pa.array(length)
+
+
+def pattern_expression(pattern: str) -> str:
+    """The regular expression that a pattern's name stands for, or the pattern itself."""
+    return _rust.pattern_expression(pattern)
+
+
+def pretokenize(text: Texts, *, pattern: str) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(row, start, end) of every piece, bytes of the row's text."""
+    row, start, end = _rust.pretokenize(_whole(text), pattern=pattern)
+    return pa.array(row), pa.array(start), pa.array(end)

@@ -1,20 +1,16 @@
-"""The tokenizer file: a byte-level BPE model as `tokenizer.json`, written, read and opened as an encoder.
+"""A BPE model read from a `tokenizer.json` and opened as an encoder.
 
-The file is the one that the `tokenizers` package reads, and gives the same ids there: the pattern as
-Split(Regex, Isolated), ByteLevel(use_regex=false), the merges as [left, right] in order of rank. In it a byte
-is one character (0x41 is "A", the space is "Ġ"), so a vocabulary of 32,000 tokens is about 1.3 MB of JSON.
-
-    vocab, left, right = train_bpe(pretokens, counts, vocab_size=32_000, special_tokens=["<|endoftext|>"])
-    digest = write_tokenizer(path, vocab, left, right, pattern="gpt4", special_tokens=["<|endoftext|>"])
     encoder = open_encoder(path)            # once a worker
     ids = encoder.encode(texts, end_of_document=0)
 
-Reading takes any file of that kind, trained here or elsewhere. Whatever would make its ids differ from ours (a
-normalizer, a Unigram model, a leading space added to the text, ...) is refused by name.
+Reading takes any BPE file with byte level or byte fallback, trained here or elsewhere: GPT-2's, Llama's, Qwen's.
+Whatever would make its ids differ from those of the `tokenizers` library (another normalizer, a Unigram model, a
+leading space added to the text, ...) is refused by name.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,26 +21,40 @@ import pyarrow as pa
 
 from curate import _rust
 from curate.errors import DataError
+from curate.tokenizer_files import Model, byte_name, characters, tokenizer_json
 
 END_OF_DOCUMENT = "<|endoftext|>"
 
 
 @dataclass(frozen=True)
+class Normal:
+    """What happens to a text before it is split: composed (NFC), spaces marked, a mark put before it."""
+
+    nfc: bool = False
+    space: str | None = None
+    prefix: str | None = None
+    prefix_once: bool = False
+
+
+@dataclass(frozen=True)
 class Tokenizer:
-    """A byte-level BPE model.
+    """A BPE model.
 
     `vocab` (large_binary) holds the bytes of token i at row i, no bytes where the numbering has a hole; `left`
-    and `right` (uint32) are the merges by rank, as token ids; `special_tokens` maps text to id; `sha256` (64
-    hex digits) is that of the file. With `ignore_merges` a piece that is a token as a whole is that token.
+    and `right` (uint32) are the merges by rank, as token ids; `patterns` split text one after the other;
+    `special_tokens` maps text to id; `sha256` (64 hex digits) is that of the file. With `ignore_merges` a piece
+    that is a token as a whole is that token. `byte_ids` are the tokens of the 256 bytes in the byte fallback form.
     """
 
     vocab: pa.Array
     left: pa.Array
     right: pa.Array
-    pattern: str
+    patterns: tuple[str, ...]
     special_tokens: dict[str, int]
     ignore_merges: bool
     sha256: str
+    byte_ids: tuple[int, ...] | None = None
+    normal: Normal = Normal()
 
     @property
     def end_of_document(self) -> int | None:
@@ -57,9 +67,14 @@ class Tokenizer:
             self.vocab,
             self.left,
             self.right,
-            pattern=self.pattern,
+            pattern=list(self.patterns),
             special_ids=sorted(self.special_tokens.values()),
             ignore_merges=self.ignore_merges,
+            byte_ids=None if self.byte_ids is None else list(self.byte_ids),
+            nfc=self.normal.nfc,
+            space=self.normal.space,
+            prefix=self.normal.prefix,
+            prefix_once=self.normal.prefix_once,
         )
 
 
@@ -72,69 +87,8 @@ def open_encoder(path: str | Path) -> _rust.Encoder:
         raise _refusal(path, str(error)) from error
 
 
-def tokenizer_json(
-    vocab: pa.Array, left: pa.Array, right: pa.Array, *, pattern: str, special_tokens: Sequence[str]
-) -> bytes:
-    """The tokenizer file of what `train_bpe` returned; the same model gives the same bytes.
-
-    `pattern` is a name or a regular expression; the file holds the expression.
-    """
-    tokens = [token.as_py() for token in pa.array(vocab)]
-    names = list(special_tokens) + [_name_of_bytes(token) for token in tokens[len(special_tokens) :]]
-    merges = [
-        [names[a], names[b]] for a, b in zip(pa.array(left).to_pylist(), pa.array(right).to_pylist(), strict=True)
-    ]
-    layout = _layout(names, merges, _rust.pattern_expression(pattern), special_tokens)
-    return json.dumps(layout, ensure_ascii=False, indent=1).encode() + b"\n"
-
-
-def write_tokenizer(
-    path: str | Path,
-    vocab: pa.Array,
-    left: pa.Array,
-    right: pa.Array,
-    *,
-    pattern: str,
-    special_tokens: Sequence[str],
-) -> str:
-    """Writes `tokenizer_json` to a file and gives the file's SHA-256 in hex."""
-    content = tokenizer_json(vocab, left, right, pattern=pattern, special_tokens=special_tokens)
-    Path(path).write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def _layout(
-    names: list[str], merges: list[list[str]], expression: str, special_tokens: Sequence[str]
-) -> dict[str, Any]:
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    split = {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": i, "content": text, **flags} for i, text in enumerate(special_tokens)],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
-        "post_processor": None,
-        "decoder": byte_level,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-            "vocab": {name: i for i, name in enumerate(names)},
-            "merges": merges,
-        },
-    }
-
-
 def read_tokenizer(path: str | Path) -> Tokenizer:
-    """The model in a tokenizer file; DataError names the reason where it is not a byte-level BPE file."""
+    """The model in a tokenizer file; DataError names the reason where it is not a BPE file that we follow."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -147,9 +101,24 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
         tokenizer = _parse(file, hashlib.sha256(content).hexdigest())
     except _OtherKindError as error:
         raise _refusal(path, str(error)) from error
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise _refusal(path, f"a part is missing or of the wrong type ({error!r})") from error
     return tokenizer
+
+
+def write_tokenizer(
+    path: str | Path,
+    vocab: pa.Array,
+    left: pa.Array,
+    right: pa.Array,
+    *,
+    pattern: str,
+    special_tokens: Sequence[str],
+) -> str:
+    """Writes what `train_bpe` returned as a tokenizer.json and gives the file's SHA-256 in hex."""
+    content = tokenizer_json(Model(vocab, left, right, _rust.pattern_expression(pattern), special_tokens))
+    Path(path).write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 class _OtherKindError(Exception):
@@ -157,7 +126,7 @@ class _OtherKindError(Exception):
 
 
 def _refusal(path: str | Path, reason: str) -> DataError:
-    return DataError(f"{path} is not a byte-level BPE tokenizer.json: {reason}")
+    return DataError(f"{path} is not a BPE tokenizer.json with byte level or byte fallback: {reason}")
 
 
 def _parse(file: dict[str, Any], sha256: str) -> Tokenizer:
@@ -165,27 +134,33 @@ def _parse(file: dict[str, Any], sha256: str) -> Tokenizer:
         raise _OtherKindError("it has no `model` object")
     model = file["model"]
     _check_model(model)
-    if file.get("normalizer") is not None:
-        raise _OtherKindError(f"its normalizer {_kind(file['normalizer'])} would change the text")
+    fallback = bool(model.get("byte_fallback"))
     special_tokens = {}
     for token in file.get("added_tokens") or []:
         if not token["special"]:
             raise _OtherKindError(f"its added token {token['content']!r} is not a special one")
         special_tokens[token["content"]] = token["id"]
     ids: dict[str, int] = model["vocab"]
+    byte_ids = _byte_ids(ids) if fallback else None
     merges = [_halves(merge) for merge in model["merges"]]
     for rank, halves in enumerate(merges):
         for half in halves:
             if half not in ids:
                 raise _OtherKindError(f"merge {rank} uses {half!r}, which its vocabulary lacks")
+    normal = _normal(file.get("normalizer"))
+    patterns, normal = _patterns(file.get("pre_tokenizer"), normal, fallback=fallback)
+    if not patterns:
+        patterns = _at_marks(ids, normal)
     return Tokenizer(
-        vocab=_vocabulary(ids, special_tokens),
+        vocab=_vocabulary(ids, special_tokens, byte_ids),
         left=pa.array([ids[left] for left, _ in merges], pa.uint32()),
         right=pa.array([ids[right] for _, right in merges], pa.uint32()),
-        pattern=_pattern(file.get("pre_tokenizer")),
+        patterns=patterns,
         special_tokens=special_tokens,
         ignore_merges=bool(model.get("ignore_merges")),
         sha256=sha256,
+        byte_ids=byte_ids,
+        normal=normal,
     )
 
 
@@ -194,7 +169,7 @@ def _check_model(model: dict[str, Any]) -> None:
     kind = model.get("type") or ("BPE" if "merges" in model else "unknown")
     if kind != "BPE":
         raise _OtherKindError(f"its model is {kind}, not BPE")
-    for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
+    for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(key):
             raise _OtherKindError(f"its model sets {key} to {model[key]!r}")
 
@@ -204,63 +179,122 @@ def _kind(part: Any) -> str:
 
 
 def _halves(merge: str | list[str]) -> tuple[str, str]:
-    # Older files write a merge as "left right"; a byte-level name never holds a space.
+    # Older files write a merge as "left right"; a name in them never holds a space.
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right
 
 
-def _vocabulary(ids: dict[str, int], special_tokens: dict[str, int]) -> pa.Array:
+def _byte_ids(ids: dict[str, int]) -> tuple[int, ...]:
+    absent = next((byte for byte in range(256) if byte_name(byte) not in ids), None)
+    if absent is not None:
+        raise _OtherKindError(f"its model sets byte_fallback, but no token stands for the byte 0x{absent:02x}")
+    return tuple(ids[byte_name(byte)] for byte in range(256))
+
+
+def _vocabulary(ids: dict[str, int], special_tokens: dict[str, int], byte_ids: tuple[int, ...] | None) -> pa.Array:
     special_ids = set(special_tokens.values())
     size = max([*ids.values(), *special_ids], default=-1) + 1
     if size > 4 * (len(ids) + len(special_ids)):
         raise _OtherKindError(f"its {len(ids)} tokens have ids up to {size - 1}")
+    byte_of = {i: byte for byte, i in enumerate(byte_ids or ())}
     tokens = [b""] * size
     for text, i in [*((name, i) for name, i in ids.items() if i not in special_ids), *special_tokens.items()]:
         if tokens[i]:
             raise _OtherKindError(f"two tokens have the id {i}")
-        tokens[i] = text.encode() if i in special_ids else _bytes_of_name(text)
+        if i in byte_of:
+            tokens[i] = bytes([byte_of[i]])
+        else:
+            tokens[i] = text.encode() if i in special_ids or byte_ids is not None else _bytes_of_name(text)
     return pa.array(tokens, pa.large_binary())
 
 
-def _pattern(pre_tokenizer: dict[str, Any] | None) -> str:
-    """The pattern that splits text: of ByteLevel itself, or of one Split before a ByteLevel without one."""
-    steps = [pre_tokenizer] if pre_tokenizer else []
-    if _kind(pre_tokenizer) == "Sequence" and pre_tokenizer:
-        steps = pre_tokenizer["pretokenizers"]
+# -- what happens before the merges --------------------------------------------------------------------------
+
+
+def _steps(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    """The steps of a normalizer or pre-tokenizer, sequences opened."""
+    if part is None:
+        return []
+    if _kind(part) == "Sequence":
+        return [step for inner in part[key] for step in _steps(inner, key)]
+    return [part]
+
+
+def _normal(normalizer: dict[str, Any] | None) -> Normal:
+    """NFC, or the marks for spaces that come from SentencePiece: Prepend and Replace(" ")."""
+    steps = _steps(normalizer, "normalizers")
     kinds = [_kind(step) for step in steps]
-    if kinds not in (["ByteLevel"], ["Split", "ByteLevel"]):
-        raise _OtherKindError(f"its pre-tokenizer is {' + '.join(kinds) or 'absent'}, not [Split +] ByteLevel")
-    byte_level = steps[-1]
-    if byte_level.get("add_prefix_space"):
-        raise _OtherKindError("its ByteLevel sets add_prefix_space")
-    if len(steps) == 1:
-        if not byte_level.get("use_regex", True):
-            raise _OtherKindError("its pre-tokenizer does not split text at all")
-        return "gpt2"
-    split = steps[0]
-    if byte_level.get("use_regex", True) or split["behavior"] != "Isolated" or split.get("invert"):
-        raise _OtherKindError("its pre-tokenizer is not Split(Isolated) + ByteLevel(use_regex=false)")
-    if "Regex" not in split["pattern"]:
-        raise _OtherKindError("its Split has no regular expression")
-    return str(split["pattern"]["Regex"])
+    if kinds == ["NFC"]:
+        return Normal(nfc=True)
+    if kinds in (["Replace"], ["Prepend", "Replace"]):
+        replace, prefix = steps[-1], steps[0]["prepend"] if len(steps) == 2 else None
+        if (
+            replace["pattern"] == {"String": " "}
+            and len(replace["content"]) == 1
+            and prefix in (None, replace["content"])
+        ):
+            return Normal(space=replace["content"], prefix=prefix)
+    if steps:
+        raise _OtherKindError(f"its normalizer {' + '.join(kinds)} would change the text")
+    return Normal()
 
 
-@cache
-def _characters() -> dict[int, str]:
-    """The character that names each byte: printable ones themselves, the other 68 from U+0100 on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(0x100 + n) for n, byte in enumerate(others)}
+def _patterns(
+    pre_tokenizer: dict[str, Any] | None, normal: Normal, *, fallback: bool
+) -> tuple[tuple[str, ...], Normal]:
+    """The patterns that split text, one after the other; Metaspace marks spaces too."""
+    steps = _steps(pre_tokenizer, "pretokenizers")
+    kinds = [_kind(step) for step in steps]
+    if fallback and kinds == ["Metaspace"]:
+        return _metaspace(steps[0], normal)
+    if not fallback and kinds[-1:] != ["ByteLevel"]:
+        raise _OtherKindError(f"its pre-tokenizer is {' + '.join(kinds) or 'absent'}, it does not end with ByteLevel")
+    found = [_pattern(step, kind) for step, kind in zip(steps, kinds, strict=True)]
+    if not fallback and not any(found):
+        raise _OtherKindError("its pre-tokenizer does not split text at all")
+    return tuple(pattern for pattern in found if pattern), normal
+
+
+def _pattern(step: dict[str, Any], kind: str) -> str | None:
+    if kind == "ByteLevel":
+        if step.get("add_prefix_space"):
+            raise _OtherKindError("its ByteLevel sets add_prefix_space")
+        return "gpt2" if step.get("use_regex", True) else None
+    if kind == "Digits":
+        return r"\p{N}" if step.get("individual_digits") else r"\p{N}+"
+    if kind == "Split":
+        (form, text), behavior = next(iter(step["pattern"].items())), step["behavior"]
+        if behavior == "Isolated" and not step.get("invert"):
+            return str(text) if form == "Regex" else re.escape(text)
+        if behavior == "MergedWithPrevious" and form == "String" and len(text) == 1 and not step.get("invert"):
+            return f"[^{re.escape(text)}]*{re.escape(text)}"
+        raise _OtherKindError(f"its Split has the behavior {behavior}")
+    raise _OtherKindError(f"its pre-tokenizer has a step {kind}")
+
+
+def _metaspace(step: dict[str, Any], normal: Normal) -> tuple[tuple[str, ...], Normal]:
+    mark = step["replacement"]
+    scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
+    if normal != Normal():
+        raise _OtherKindError("it has both a normalizer and Metaspace")
+    marked = Normal(space=mark, prefix=None if scheme == "never" else mark, prefix_once=True)
+    return ((f"{re.escape(mark)}[^{re.escape(mark)}]*",) if step.get("split", True) else ()), marked
+
+
+def _at_marks(ids: dict[str, int], normal: Normal) -> tuple[str, ...]:
+    """Where text is not split, a pattern that changes no id: before every run of marks, if no token crosses there.
+
+    Without it a document is one piece, encoded right but ten times more slowly, for nothing in it repeats.
+    """
+    mark = normal.space
+    if mark is None or any(mark in name.lstrip(mark) for name in ids):
+        return ()
+    return (f"{re.escape(mark)}+[^{re.escape(mark)}]*",)
 
 
 @cache
 def _byte_of_character() -> dict[str, int]:
-    return {character: byte for byte, character in _characters().items()}
-
-
-def _name_of_bytes(token: bytes) -> str:
-    characters = _characters()
-    return "".join([characters[byte] for byte in token])
+    return {character: byte for byte, character in characters().items()}
 
 
 def _bytes_of_name(name: str) -> bytes:

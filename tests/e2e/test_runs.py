@@ -17,7 +17,7 @@ import pytest
 
 import corpus
 
-PRODUCTS = ("documents", "rejects", "signals", "tokens", "heldout")
+PRODUCTS = ("documents", "rejects", "signals", "tokens", "heldout", "tokenizer")
 
 RECIPE = """\
 version: 1
@@ -104,6 +104,14 @@ def test_every_page_is_one_document_or_one_reject(finished: Path) -> None:
     assert len(kept + aside + dropped) == 320
     assert {row["rule"] for row in rejects} >= {"exact_dedup.copy", "near_dedup.copy"}
     assert len(aside) > 0 and len(list((finished / "heldout/tokens/web").glob("*.arrow"))) > 0
+
+
+def test_the_tokenizer_is_reported(finished: Path) -> None:
+    report = json.loads((finished / "tokenizer/report.json").read_bytes())
+    (row,) = report["fertility_by_source_and_language"]
+    assert row["source"] == "web" and 1 < row["tokens_a_word"] < 6 and 1 < row["bytes_a_token"] < 8
+    assert report["vocab_size"] == 400 and 0 < report["tokens_never_used"] < 300
+    assert all("".join(sample["tokens"]).startswith(sample["text"][:10]) for sample in report["samples"])
 
 
 def test_counts_balance_in_every_task(finished: Path) -> None:
@@ -227,10 +235,25 @@ def test_changed_input_is_refused_and_update_follows_it(crawl: Path, tmp_path: P
 
 
 def test_limit_reads_so_many_documents(crawl: Path, tmp_path: Path, curate: Any) -> None:
-    done = curate("normalize", crawl.parent, "--out", tmp_path / "x", "--limit", 3)
+    done = curate("normalize", crawl, "--out", tmp_path / "x", "--limit", 3)
     assert done.code == 2  # raw pages: the message says that extract comes first
     done = curate("extract", crawl, "--out", tmp_path / "out", "--limit", 21, "--extractor", "resiliparse", "--json")
     assert done.code == 0 and done.json["steps"][0]["rows_in"] == 21
+
+
+def test_a_run_in_which_every_document_is_dropped_ends_well(tmp_path: Path, curate: Any) -> None:
+    """Steps restricted by `only`, shuffles and products meet no rows; what cannot be made without text is told."""
+    corpus.write_jsonl(tmp_path / "in.jsonl", [{"text": f"too short {i}"} for i in range(3)])
+    text = f"version: 1\ninputs: [{{path: {tmp_path}/in.jsonl, source: web}}]\nsteps:\n"
+    text += "  - normalize\n  - filter: {only: {source: [web]}}\n  - exact_dedup\n  - near_dedup\n  - holdout\n"
+    (tmp_path / "r.yaml").write_text(text)
+    done = curate("run", tmp_path / "r.yaml", "--out", tmp_path / "out", "--json")
+    assert done.code == 0, done.err
+    assert {step["step"]: step["dropped"] for step in done.json["steps"]}["filter"] == {"gopher.min_words": 3}
+    assert list((tmp_path / "out/documents").iterdir()) == []
+    (tmp_path / "r2.yaml").write_text(text + "  - train_tokenizer\n  - tokenize\n  - mix\n")
+    done = curate("run", tmp_path / "r2.yaml", "--out", tmp_path / "out2")
+    assert done.code == 1 and "there is no text to train on" in " ".join(done.err.split())
 
 
 def test_why_tells_the_truth(finished: Path, curate: Any) -> None:

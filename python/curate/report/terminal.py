@@ -81,7 +81,7 @@ def funnel(data: Mapping[str, Any]) -> str:
                 )
         if step["set_aside"]:
             rows.append(["  set aside", "", "", count(step["set_aside"]), "", "", ""])
-    return table(["step", "in", "out", "kept", "text in", "text out", "CPU s"], rows)
+    return table(["step", "in", "out", "kept", "text in", "text out", "s"], rows)
 
 
 def reader(data: Mapping[str, Any]) -> str:

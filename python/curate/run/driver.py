@@ -411,7 +411,8 @@ class Driver:
     def _note_damage(self) -> None:
         for p in self.plan.passes:
             for receipt in self.receipts[p.index].values():
-                self.outcome.warnings.extend([*receipt.reader.get("warnings", []), *receipt.notes])
+                self.outcome.warnings.extend(receipt.reader.get("warnings", []))
+                self.outcome.warnings.extend(receipt.notes)
 
     def funnel(self) -> dict[str, Any]:
         """Counts a step over all tasks, in pipeline order, and the reader's; times and memory too."""

@@ -405,8 +405,8 @@ def _by_source(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    (batch,) = table.unify_dictionaries().combine_chunks().to_batches()
-    return batch
+    batches = table.unify_dictionaries().combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
 def _shuffle_file(call: Call, op: str, channel: Channel) -> ShuffleFile:
@@ -427,11 +427,12 @@ def _run_single(call: Call) -> Receipt:
     assert phase.run is not None
     place = (int(call.task[1:]), call.partitions) if call.shape == "part" else (0, 1)
     outputs = phase.run(config, MappedFiles(op, root, *place))
-    warnings = outputs.get("warnings")
-    receipt = Receipt(call.task, call.fingerprint, notes=warnings if isinstance(warnings, list) else [])
+    receipt = Receipt(call.task, call.fingerprint)
+    notes = outputs.get("notes", b"")
+    receipt.notes = notes.decode().splitlines() if isinstance(notes, bytes) else []
     for channel in phase.emits:
         value = outputs.get(channel.name)
-        if value is None or isinstance(value, list):
+        if value is None:
             continue
         role = f"{op.name}/{channel.name}"
         if channel.path is not None:

@@ -180,8 +180,8 @@ def verify(config: NearDedup, reads: Reads) -> Mapping[str, pa.Table]:
 # -- cluster -------------------------------------------------------------------------------------------------
 
 
-def cluster(config: NearDedup, reads: Reads) -> Mapping[str, pa.Table | bytes | list[str]]:
-    out: dict[str, pa.Table | bytes | list[str]] = {}
+def cluster(config: NearDedup, reads: Reads) -> Mapping[str, pa.Table | bytes]:
+    out: dict[str, pa.Table | bytes] = {}
     if config.save_index:
         out["index_parameters"] = json.dumps(config.parameters()).encode()
     _tell_apart(reads)
@@ -230,7 +230,7 @@ def _ranks(reads: Reads, listed: pa.Array) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def _giants(config: NearDedup, reads: Reads, keep: Any) -> dict[str, pa.Table | bytes | list[str]]:
+def _giants(config: NearDedup, reads: Reads, keep: Any) -> dict[str, pa.Table | bytes]:
     """Clusters of GIANT members and more, with the least similarity of two in a sample: chains show by it."""
     sizes = keep.group_by("cluster_id").aggregate([("doc_id", "count")])
     sizes = sizes.filter(pc.greater_equal(sizes.column("doc_id_count"), GIANT))
@@ -249,7 +249,7 @@ def _giants(config: NearDedup, reads: Reads, keep: Any) -> dict[str, pa.Table | 
         for row in rows[:5]
     ]  # fmt: skip
     kinds = pa.schema([("cluster_id", schema.DOC_ID), ("members", pa.int64()), ("least_jaccard", pa.float64())])
-    return {"giants": pa.Table.from_pylist(rows, schema=kinds), "warnings": told}
+    return {"giants": pa.Table.from_pylist(rows, schema=kinds), "notes": "\n".join(told).encode()}
 
 
 def _diameter(config: NearDedup, reads: Reads, sample: pa.ChunkedArray) -> float | None:
@@ -305,7 +305,7 @@ def index_files(config: NearDedup) -> Mapping[str, Sequence[str]]:
     return {"index": found}
 
 
-def notes(config: NearDedup, text_bytes: float) -> list[str]:
+def forecast(config: NearDedup, text_bytes: float) -> list[str]:
     """The S-curve in numbers, and what 100 million documents would take."""
     bands, rows = config.shape()
     curve = ", ".join(f"{100 * found_share(s, bands, rows):.4g} % at {s}" for s in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95))
@@ -331,7 +331,7 @@ STAGE = Stage(
     summary="Keep one of near-identical texts (MinHash).",
     config=NearDedup,
     files=index_files,
-    notes=notes,
+    forecast=forecast,
     phases=(
         Phase(
             "sign",

@@ -3,13 +3,13 @@
     each  a task per input file slice. `open(config, side)` once a worker, then `apply(batch, state)` for every
           batch: the same rows in the same order, columns added. A row is dropped by filling the VERDICT columns
           (schema.py); the run layer splits, counts and records. Apply may also emit rows into channels.
-    part  a task per partition of what earlier phases emitted: `run(config, reads) -> {channel: table}`. Under
-          the name `warnings` it may return a list of sentences for the user.
+    part  a task per partition of what earlier phases emitted: `run(config, reads) -> {channel: table}`.
     all   one task, likewise.
 
 A channel is a named stream of rows that a phase emits. With `by` it is partitioned by that column (a strong
 hash: uint64, or bytes that start with one); without, it is read whole by a later phase as a side file. With
 `path` it is a product of the run, written below the run's folder, where {task} and {source} are filled in.
+What `run` returns under "notes" (bytes, a line each) is no channel: the run shows it as warnings.
 `apply`, `open` and `run` are pure: no clock, no global, no rank, no I/O but the side files they are given.
 """
 
@@ -80,7 +80,7 @@ class Phase:
     shape: Shape
     open: Callable[[Any, Side], Any] | None = None
     apply: Callable[[pa.RecordBatch, Any], Applied | pa.RecordBatch] | None = None
-    run: Callable[[Any, Reads], Mapping[str, pa.Table | bytes | list[str]]] | None = None
+    run: Callable[[Any, Reads], Mapping[str, pa.Table | bytes]] | None = None
     reads: tuple[str, ...] = ()  # channels read by partition: "phase.channel"
     side: tuple[str, ...] = ()  # whole channels, products of other stages, files of the settings
     emits: tuple[Channel, ...] = ()
@@ -100,7 +100,7 @@ class Stage:
     libraries: tuple[str, ...] = ()  # distributions whose versions decide its output
     files: Callable[[Any], Mapping[str, Sequence[str]]] = field(default=lambda config: {})  # paths in settings
     presets: Callable[[Any], str | None] = field(default=lambda config: None)
-    notes: Callable[[Any, float], list[str]] = field(default=lambda config, text_bytes: [])  # what a plan says of it
+    forecast: Callable[[Any, float], list[str]] = field(default=lambda config, text_bytes: [])  # what a plan says of it
 
 
 def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:

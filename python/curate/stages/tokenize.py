@@ -3,6 +3,9 @@
 tokens/<source>/<task>.arrow, uncompressed Arrow IPC files: doc_id, tokens (the end-of-document id last),
 n_tokens, text_bytes. tokens/manifest.json lists them with counts and checksums. What holdout set aside is
 encoded the same way below heldout/. The tokenizer is the recipe's own (train_tokenizer) or a file.
+
+tokenizer/report.json says how well it fits: tokens a word and bytes a token by source and language, tokens hardly
+used, samples shown split.
 """
 
 import json
@@ -17,6 +20,7 @@ from curate.config import Settings, setting
 from curate.errors import ConfigError
 from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, SideFile, Stage, with_column
 from curate.tokenizer import END_OF_DOCUMENT, read_tokenizer
+from curate.tokenizer_report import add_fertility, add_used, fertility, report, used
 
 TOKENIZER = "train_tokenizer.train.tokenizer"
 
@@ -49,11 +53,12 @@ def encode(batch: pa.RecordBatch, state: State) -> Applied:
     fields = [*(f.with_metadata(None) for f in kind), pa.field("source", schema.CATEGORY)]
     columns = [batch.column("doc_id"), tokens, counts, pc.binary_length(text).cast(pa.uint64()), batch.column("source")]
     rows = pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=state.metadata))
-    return Applied(with_column(batch, "n_tokens", counts), emits={"tokens": rows})
+    emits = {"tokens": rows, "fertility": fertility(batch, counts), "used": used(tokens)}
+    return Applied(with_column(batch, "n_tokens", counts), emits=emits)
 
 
 def manifest(config: Tokenize, reads: Reads) -> Mapping[str, bytes]:
-    """manifest.json of tokens/ and of heldout/tokens/."""
+    """manifest.json of tokens/ and of heldout/tokens/, and the report."""
     tokenizer = read_tokenizer(reads.path(TOKENIZER))
     files = reads.files("apply.tokens")
     lanes = {"manifest": "tokens/", "heldout": "heldout/tokens/"}
@@ -62,6 +67,7 @@ def manifest(config: Tokenize, reads: Reads) -> Mapping[str, bytes]:
         chosen = [file for file in files if file.name.startswith(prefix)]
         if chosen or channel == "manifest":
             made[channel] = json.dumps(_manifest(chosen, prefix, tokenizer), indent=1).encode()
+    made["report"] = report(tokenizer, reads.table("apply.fertility"), reads.table("apply.used"))
     return made
 
 
@@ -96,7 +102,7 @@ def _manifest(files: Sequence[SideFile], prefix: str, tokenizer: Any) -> dict[st
 
 STAGE = Stage(
     name="tokenize",
-    version=1,
+    version=2,
     summary="Encode documents into token shards.",
     config=Tokenize,
     files=lambda config: {"tokenizer": [config.tokenizer]} if config.tokenizer else {},
@@ -107,17 +113,22 @@ STAGE = Stage(
             open=State,
             apply=encode,
             side=(TOKENIZER,),
-            emits=(Channel("tokens", path="tokens/{source}/{task}.arrow"),),
+            emits=(
+                Channel("tokens", path="tokens/{source}/{task}.arrow"),
+                Channel("fertility", combine=add_fertility),
+                Channel("used", combine=add_used),
+            ),
             lanes=("main", "heldout"),
         ),
         Phase(
             "manifest",
             "all",
             run=manifest,
-            side=(TOKENIZER, "apply.tokens"),
+            side=(TOKENIZER, "apply.tokens", "apply.fertility", "apply.used"),
             emits=(
                 Channel("manifest", path="tokens/manifest.json"),
                 Channel("heldout", path="heldout/tokens/manifest.json"),
+                Channel("report", path="tokenizer/report.json"),
             ),
         ),
     ),

@@ -1,39 +1,89 @@
-"""train_tokenizer: a byte-level BPE tokenizer from the documents of the run.
+"""train_tokenizer: a BPE tokenizer from the documents of the run.
 
 count emits every task's distinct pieces with their counts, train adds them up and merges the most frequent
 pairs until the vocabulary is full. The result is tokenizer.json in the run's folder, equal to what the
-`tokenizers` library gives for the same text.
+`tokenizers` library gives for the same text; in the byte-level form also tokenizer/vocab.json, merges.txt and
+ranks.tiktoken.
+
+Weights multiply the counts of a source. They are rational numbers, and all counts are multiplied by the least
+common multiple of their denominators, so the sums are exact 64-bit integers whatever the order of the tasks:
+{web: 1/3, code: 2} counts every piece of web once, of code six times, and of any other source three times.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from curate import kernels
 from curate.config import Settings, setting
 from curate.errors import ConfigError
 from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, Stage
-from curate.tokenizer import END_OF_DOCUMENT, tokenizer_json
+from curate.tokenizer import END_OF_DOCUMENT
+from curate.tokenizer_files import Model, merges_txt, tiktoken_ranks, tokenizer_json, vocab_json, with_digits
+
+LARGEST = 2**63 - 1
 
 
 class TrainTokenizer(Settings):
     vocab_size: int = setting(
         32768, "tokens in the vocabulary, the 256 bytes and special tokens included", unit="tokens", ge=257
     )
-    pattern: str = setting("gpt4", "how text is split into pieces: gpt2, gpt4, or a regular expression", min_length=1)
+    pattern: str = setting(
+        "gpt4", "how text is split into pieces: gpt2, gpt4, llama3, qwen2, o200k, or a regular expression", min_length=1
+    )
+    digits: Literal["pattern", "single", "left", "right"] = setting(
+        "pattern", "numbers: as the pattern has them, digit by digit, or in threes from the left or the right"
+    )
+    form: Literal["byte_level", "byte_fallback"] = setting(
+        "byte_level", "merges begin with bytes, or with characters, those without a token written as bytes"
+    )
+    alphabet: str = setting("", "characters that get a token even where the text lacks them (byte_fallback)")
+    limit_alphabet: int | None = setting(None, "at most so many characters, the most frequent (byte_fallback)", ge=1)
     special_tokens: list[str] = setting(
         [END_OF_DOCUMENT], "the first is the end-of-document token; text never encodes to any of them", min_length=1
     )
-    min_frequency: int = setting(0, "pairs seen less often are not merged", ge=0)
-    max_token_length: int | None = setting(None, "no token is made longer than this", unit="bytes", ge=1)
+    min_frequency: int = setting(0, "pairs seen less often are not merged; weights count", ge=0)
+    max_token_length: int | None = setting(
+        None, "no token is made longer than this", unit="bytes; characters with byte_fallback", ge=1
+    )
+    weights: dict[str, str] = setting(
+        {}, "what a source's counts are multiplied by, as in `web: 1/3, code: 2`; 1 where not named, 0 leaves out"
+    )
 
-    @field_validator("pattern")
+    @field_validator("weights", mode="before")
     @classmethod
-    def _pattern_compiles(cls, pattern: str) -> str:
-        kernels.count_pretokens(pa.array([""], pa.large_string()), pattern=pattern)  # ValueError says where it fails
-        return pattern
+    def _weights_are_rational(cls, weights: Any) -> Any:
+        if isinstance(weights, str):  # from the command line: web=1/3,code=2
+            pairs = [part.partition("=") for part in weights.split(",")]
+            weights = {name.strip(): weight for name, _, weight in pairs}
+        if not isinstance(weights, dict):
+            return weights
+        return {source: str(_weight(source, weight)) for source, weight in weights.items()}
+
+    @model_validator(mode="after")
+    def _pattern_compiles(self) -> "TrainTokenizer":
+        with_digits(self.pattern, self.digits)  # ValueError says where it fails
+        return self
+
+    @property
+    def expression(self) -> str:
+        return with_digits(self.pattern, self.digits)
+
+
+def _weight(source: str, weight: Any) -> Fraction:
+    try:
+        # 0.1 is a tenth, not the nearest number that a machine has.
+        rational = Fraction(str(weight).strip())
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"the weight of {source} is {weight!r}; a number such as 2, 0.5 or 1/3 is expected") from None
+    if rational < 0:
+        raise ValueError(f"the weight of {source} is {weight}, below 0")
+    return rational
 
 
 def open_config(config: TrainTokenizer, side: Side) -> TrainTokenizer:
@@ -41,18 +91,70 @@ def open_config(config: TrainTokenizer, side: Side) -> TrainTokenizer:
 
 
 def count(batch: pa.RecordBatch, config: TrainTokenizer) -> Applied:
-    pretokens, counts = kernels.count_pretokens(batch.column("text"), pattern=config.pattern)
-    return Applied(batch, emits={"counts": pa.RecordBatch.from_pydict({"pretoken": pretokens, "count": counts})})
+    text = batch.column("text")
+    if not config.weights:
+        return Applied(batch, emits={"counts": _counted(text, config, None)})
+    source = pc.fill_null(batch.column("source").cast(pa.string()), "unknown")
+    parts = [
+        _counted(text.filter(pc.equal(source, name)), config, name) for name in sorted(pc.unique(source).to_pylist())
+    ]
+    return Applied(batch, emits={"counts": pa.Table.from_batches(parts).combine_chunks().to_batches()[0]})
+
+
+def _counted(text: pa.Array, config: TrainTokenizer, source: str | None) -> pa.RecordBatch:
+    pretokens, counts = kernels.count_pretokens(text, pattern=config.expression)
+    columns = {"pretoken": pretokens, "count": counts}
+    if source is not None:
+        columns["source"] = pa.array([source] * len(counts), pa.string())
+    return pa.RecordBatch.from_pydict(columns)
 
 
 def add_up(table: pa.Table) -> pa.Table:
-    """One row a pretoken, sorted by its bytes."""
-    summed = table.group_by("pretoken").aggregate([("count", "sum")]).rename_columns(["pretoken", "count"])
-    return summed.take(pc.sort_indices(summed, sort_keys=[("pretoken", "ascending")]))
+    """One row a pretoken (and source, where counts are kept apart), sorted by its bytes."""
+    if "source" not in table.column_names:
+        pretokens, counts = kernels.add_counts(table.column("pretoken"), table.column("count"))
+        return pa.table({"pretoken": pretokens, "count": counts})
+    parts = []
+    for source in _sources(table):
+        rows = table.filter(pc.equal(table.column("source"), source))
+        pretokens, counts = kernels.add_counts(rows.column("pretoken"), rows.column("count"))
+        parts.append(
+            pa.table({"pretoken": pretokens, "count": counts, "source": pa.array([source] * len(counts), pa.string())})
+        )
+    return pa.concat_tables(parts) if parts else table
+
+
+def _sources(table: pa.Table) -> list[str]:
+    return sorted(pc.unique(table.column("source")).to_pylist())
+
+
+def weighted(rows: pa.Table, weights: Mapping[str, str]) -> tuple[pa.Table, int]:
+    """(pretoken, count) with the counts of each source multiplied, and what every count was scaled by."""
+    exact = {source: Fraction(weight) for source, weight in weights.items()}
+    known = _sources(rows)
+    unknown = sorted(set(exact) - set(known))
+    if unknown:
+        raise ConfigError(f"train_tokenizer.weights: no text of a source {unknown[0]!r}; there are: {', '.join(known)}")
+    scale = math.lcm(*(weight.denominator for weight in exact.values()))
+    parts = []
+    for source in known:
+        part = rows.filter(pc.equal(rows.column("source"), source)).select(["pretoken", "count"])
+        factor = int(exact.get(source, Fraction(1)) * scale)
+        total = pc.sum(part.column("count")).as_py() or 0
+        if total * factor > LARGEST:
+            raise ConfigError(
+                f"train_tokenizer.weights: {total:,} pieces of {source} times {factor:,} do not fit 64 bits; "
+                "choose weights with smaller denominators"
+            )
+        if factor:
+            parts.append(part.set_column(1, "count", pc.multiply(part.column("count"), factor)))
+    return pa.concat_tables(parts) if parts else rows.select(["pretoken", "count"]).slice(0, 0), scale
 
 
 def train(config: TrainTokenizer, reads: Reads) -> Mapping[str, bytes]:
-    rows = reads.table("count.counts")
+    rows, scale = reads.table("count.counts"), 1
+    if rows.num_rows and config.weights:
+        rows, scale = weighted(rows, config.weights)
     if rows.num_rows == 0:
         raise ConfigError("train_tokenizer: there is no text to train on; every document was dropped or set aside")
     rows = add_up(rows)
@@ -62,22 +164,46 @@ def train(config: TrainTokenizer, reads: Reads) -> Mapping[str, bytes]:
             rows.column("count"),
             vocab_size=config.vocab_size,
             special_tokens=config.special_tokens,
-            min_frequency=config.min_frequency,
+            min_frequency=config.min_frequency * scale,
             max_token_length=config.max_token_length,
+            characters=config.alphabet if config.form == "byte_fallback" else None,
+            limit_alphabet=config.limit_alphabet,
         )
     except ValueError as error:
         raise ConfigError(f"train_tokenizer: {error}") from None
-    content = tokenizer_json(vocab, left, right, pattern=config.pattern, special_tokens=config.special_tokens)
-    return {"tokenizer": content}
+    fallback = config.form == "byte_fallback"
+    model = Model(vocab, left, right, config.expression, config.special_tokens, fallback)
+    made = {"tokenizer": tokenizer_json(model)}
+    if not fallback:
+        made |= {"vocab": vocab_json(model), "merges": merges_txt(model), "ranks": tiktoken_ranks(model)}
+    if len(vocab) < config.vocab_size:
+        made["notes"] = (
+            f"train_tokenizer: the text has no more pairs to merge: {len(vocab):,} tokens were made, "
+            f"{config.vocab_size:,} were asked for"
+        ).encode()
+    return made
 
+
+PRODUCTS: Iterable[tuple[str, str]] = (
+    ("tokenizer", "tokenizer.json"),
+    ("vocab", "tokenizer/vocab.json"),
+    ("merges", "tokenizer/merges.txt"),
+    ("ranks", "tokenizer/ranks.tiktoken"),
+)
 
 STAGE = Stage(
     name="train_tokenizer",
-    version=1,
-    summary="Train a byte-level BPE tokenizer.",
+    version=2,
+    summary="Train a BPE tokenizer.",
     config=TrainTokenizer,
     phases=(
         Phase("count", "each", open=open_config, apply=count, emits=(Channel("counts", combine=add_up),)),
-        Phase("train", "all", run=train, side=("count.counts",), emits=(Channel("tokenizer", path="tokenizer.json"),)),
+        Phase(
+            "train",
+            "all",
+            run=train,
+            side=("count.counts",),
+            emits=tuple(Channel(name, path=path) for name, path in PRODUCTS),
+        ),
     ),
 )

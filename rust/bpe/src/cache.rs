@@ -9,9 +9,11 @@
 
 use crate::piece::prefetch;
 
-/// Two entries each: 8 MB.
+/// Two entries each: 8 MB. Larger tables help text in dozens of languages (19 bits: a third faster when warm) and
+/// cost every cold start, which must touch them all.
 const SHORT_BITS: u32 = 17;
-const LONG_BITS: u32 = 15;
+/// One entry each: 4 MB, a quarter faster on Russian than 1 MB.
+const LONG_BITS: u32 = 17;
 /// Ids that an entry holds itself.
 const HERE: usize = 3;
 /// The longest piece worth remembering, in bytes.
@@ -51,7 +53,7 @@ impl Short {
 #[repr(align(64))]
 struct Line([Short; 2]);
 
-/// The two tables, about 9 MB and at most 50 MB more.
+/// The two tables, about 12 MB and at most 50 MB more.
 pub struct Cache {
     short: Vec<Line>,
     short_ids: Vec<u32>,

@@ -54,7 +54,7 @@ pub struct PieceCounts {
 
 impl PieceCounts {
     /// Every piece with its count.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], i64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], i64)> + Clone {
         let spans = self
             .offsets
             .windows(2)
@@ -152,7 +152,7 @@ impl PieceCounter {
         if (self.n_short + more) * 2 <= self.short.len() {
             return;
         }
-        let larger = vec![ShortSlot::default(); self.short.len() * 4];
+        let larger = vec![ShortSlot::default(); self.short.len() * 2];
         let smaller = std::mem::replace(&mut self.short, larger);
         self.n_short = 0;
         for slot in smaller.iter().filter(|slot| slot.count > 0) {
@@ -193,7 +193,7 @@ impl PieceCounter {
     }
 
     fn grow_long(&mut self) {
-        let larger = vec![LongSlot::default(); self.long.len() * 4];
+        let larger = vec![LongSlot::default(); self.long.len() * 2];
         let smaller = std::mem::replace(&mut self.long, larger);
         let mask = self.long.len() - 1;
         for slot in smaller.into_iter().filter(|slot| slot.count > 0) {
@@ -214,9 +214,13 @@ impl PieceCounter {
             .filter(|s| s.count > 0)
             .map(|s| (s.key().swap_bytes(), s.count))
             .collect();
+        // The tables go as soon as what they hold is taken out: here is where memory is at its peak.
+        drop(self.short);
         short.sort_unstable_by_key(|&(key, _)| key);
-        let piece = |slot: &LongSlot| &self.long_bytes[slot.start..slot.start + slot.length];
-        let mut long: Vec<LongSlot> = self.long.iter().filter(|s| s.count > 0).copied().collect();
+        let long_bytes = self.long_bytes;
+        let piece = |slot: &LongSlot| &long_bytes[slot.start..slot.start + slot.length];
+        let mut long = self.long;
+        long.retain(|slot| slot.count > 0);
         long.sort_unstable_by(|a, b| piece(a).cmp(piece(b)));
 
         let mut out = PieceCounts {

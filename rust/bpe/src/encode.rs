@@ -8,6 +8,8 @@ use crate::merge::{MergeScratch, Merges};
 use crate::piece::{INLINE, TokenIndex, Vocab, hash_bytes, hash_inline, inline_key};
 use crate::pretokenize::BATCH;
 use crate::{Error, Pretokenizer};
+use std::borrow::Cow;
+use unicode_normalization::UnicodeNormalization;
 
 /// Any fixed number: an entry that meets another only replaces it.
 const SEED: u64 = 0x51_7c_c1_b7_27_22_0a_95;
@@ -32,13 +34,78 @@ impl TokenId for u32 {
     }
 }
 
-/// An exact byte-level BPE encoder; immutable, so that threads may share it.
+/// What happens to a text before it is split.
+#[derive(Debug, Clone, Default)]
+pub struct Normal {
+    /// Compose characters (NFC).
+    pub nfc: bool,
+    /// What stands for a space.
+    pub space: Option<String>,
+    /// What every text that is not empty begins with.
+    pub prefix: Option<String>,
+    /// The prefix is left out where the text begins with it already.
+    pub prefix_once: bool,
+}
+
+impl Normal {
+    fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = Cow::Borrowed(text);
+        if self.nfc {
+            text = Cow::Owned(text.nfc().collect());
+        }
+        if let Some(mark) = &self.space {
+            text = Cow::Owned(text.replace(' ', mark));
+        }
+        if let Some(prefix) = &self.prefix
+            && !text.is_empty()
+            && !(self.prefix_once && text.starts_with(prefix.as_str()))
+        {
+            text = Cow::Owned(format!("{prefix}{text}"));
+        }
+        text
+    }
+
+    /// Takes back, in what was decoded, what `apply` did to spaces.
+    fn undo(&self, out: &mut Vec<u8>, start: usize) {
+        let (Some(mark), Ok(text)) = (&self.space, std::str::from_utf8(&out[start..])) else {
+            return;
+        };
+        let mut text = text.replace(mark.as_str(), " ");
+        if self.prefix.is_some() && text.starts_with(' ') {
+            text.remove(0);
+        }
+        out.truncate(start);
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// The parts of a model.
+#[derive(Default)]
+pub struct Parts<'a> {
+    /// Every token by id; one without bytes is a hole in the numbering.
+    pub vocab: Vocab,
+    /// The left halves of the merges by rank.
+    pub left: &'a [u32],
+    /// The right halves.
+    pub right: &'a [u32],
+    /// Tokens that no text becomes.
+    pub special_ids: &'a [u32],
+    /// A piece that is a token as a whole becomes that token whatever the merges say, as in files of Llama 3.
+    pub ignore_merges: bool,
+    /// The tokens of the 256 bytes where merges begin with characters; a character without a token becomes them.
+    pub byte_ids: Option<&'a [u32; 256]>,
+    /// What happens to a text before it is split.
+    pub normal: Normal,
+}
+
+/// An exact BPE encoder; immutable, so that threads may share it.
 pub struct Encoder {
     vocab: Vocab,
     index: TokenIndex,
     merges: Merges,
     pretokenizer: Pretokenizer,
     ignore_merges: bool,
+    normal: Option<Normal>,
 }
 
 /// What one thread needs while it encodes: the cache of pieces and memory for merging.
@@ -59,40 +126,39 @@ struct Queued {
 }
 
 impl Encoder {
-    /// Puts a model together.
-    ///
-    /// `special_ids` are the tokens that no text becomes. With `ignore_merges` a piece that is a token as a
-    /// whole becomes that token whatever the merges say, as in tokenizer files of Llama 3. A token without
-    /// bytes is a hole in the numbering. An error says which merge or byte the vocabulary lacks.
-    pub fn new(
-        vocab: Vocab,
-        left: &[u32],
-        right: &[u32],
-        special_ids: &[u32],
-        ignore_merges: bool,
-        pretokenizer: Pretokenizer,
-    ) -> Result<Self, Error> {
-        let mut is_special = vec![false; vocab.len()];
-        for &id in special_ids {
-            *is_special.get_mut(id as usize).ok_or(Error::TokenId {
+    /// Puts a model together; an error says which merge or byte the vocabulary lacks.
+    pub fn new(parts: Parts<'_>, pretokenizer: Pretokenizer) -> Result<Self, Error> {
+        let vocab = parts.vocab;
+        let mut is_text = vec![true; vocab.len()];
+        for &id in parts
+            .special_ids
+            .iter()
+            .chain(parts.byte_ids.into_iter().flatten())
+        {
+            *is_text.get_mut(id as usize).ok_or(Error::TokenId {
                 id,
                 position: 0,
                 vocab_size: vocab.len(),
-            })? = true;
+            })? = false;
         }
         let mut index = TokenIndex::with_capacity(vocab.len());
-        for (id, _) in (0u32..).zip(&is_special).filter(|(_, special)| !**special) {
+        for (id, _) in (0u32..).zip(&is_text).filter(|(_, is_text)| **is_text) {
             if !vocab.token(id).is_empty() {
                 index.insert(&vocab, id);
             }
         }
-        let merges = Merges::new(&vocab, &index, left, right)?;
+        let merges = Merges::new(&vocab, &index, parts.left, parts.right, parts.byte_ids)?;
+        let Normal {
+            nfc, space, prefix, ..
+        } = &parts.normal;
+        let changes = *nfc || space.is_some() || prefix.is_some();
         Ok(Self {
             vocab,
             index,
             merges,
             pretokenizer,
-            ignore_merges,
+            ignore_merges: parts.ignore_merges,
+            normal: changes.then_some(parts.normal),
         })
     }
 
@@ -103,6 +169,18 @@ impl Encoder {
 
     /// Appends the ids of a text to `out`.
     pub fn encode<T: TokenId>(
+        &self,
+        text: &str,
+        scratch: &mut EncodeScratch,
+        out: &mut Vec<T>,
+    ) -> Result<(), Error> {
+        match &self.normal {
+            None => self.encode_normal(text, scratch, out),
+            Some(normal) => self.encode_normal(&normal.apply(text), scratch, out),
+        }
+    }
+
+    fn encode_normal<T: TokenId>(
         &self,
         text: &str,
         scratch: &mut EncodeScratch,
@@ -208,6 +286,7 @@ impl Encoder {
         ids: impl IntoIterator<Item = u32>,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
+        let start = out.len();
         for (position, id) in ids.into_iter().enumerate() {
             if id as usize >= self.vocab.len() || self.vocab.token(id).is_empty() {
                 return Err(Error::TokenId {
@@ -217,6 +296,9 @@ impl Encoder {
                 });
             }
             out.extend_from_slice(self.vocab.token(id));
+        }
+        if let Some(normal) = &self.normal {
+            normal.undo(out, start);
         }
         Ok(())
     }
@@ -244,7 +326,14 @@ mod tests {
             ..TrainOptions::default()
         };
         let model = train(counter.finish().iter(), &options).expect("trains");
-        Encoder::new(model.vocab, &model.left, &model.right, &[0], false, open()).expect("a model")
+        let parts = Parts {
+            vocab: model.vocab,
+            left: &model.left,
+            right: &model.right,
+            special_ids: &[0],
+            ..Parts::default()
+        };
+        Encoder::new(parts, open()).expect("a model")
     }
 
     static ENCODERS: LazyLock<[Encoder; 4]> =
@@ -262,6 +351,18 @@ mod tests {
                     prop_assert_eq!(&bytes, text.as_bytes());
                 }
             }
+        }
+    }
+
+    proptest! {
+        /// The Python layer passes on nothing but UTF-8, but the merge must stand any bytes.
+        #[test]
+        fn pieces_of_any_bytes_decode_to_themselves(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
+            let encoder = &ENCODERS[0];
+            let (mut ids, mut decoded) = (Vec::new(), Vec::new());
+            encoder.merges.encode(&bytes, &mut MergeScratch::default(), &mut ids);
+            encoder.decode(ids, &mut decoded).expect("known ids");
+            prop_assert_eq!(decoded, bytes);
         }
     }
 

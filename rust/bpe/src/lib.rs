@@ -12,23 +12,26 @@
 //! Results are those of the `tokenizers` library: the same pieces, the same merges with the same ties, the
 //! same ids. Counts are 64 bits wide, where that library's overflow at 2^31.
 
+mod alphabet;
 mod cache;
 mod classes;
 mod count;
 mod encode;
 mod merge;
 mod pack;
+mod pairs;
 mod piece;
 mod pretokenize;
 mod scan;
 mod train;
 
+pub use alphabet::{Alphabet, byte_order};
 pub use count::{PieceCounter, PieceCounts};
-pub use encode::{EncodeScratch, Encoder, TokenId};
+pub use encode::{EncodeScratch, Encoder, Normal, Parts, TokenId};
 pub use pack::{MAX_ROW_LENGTH, Placement, pack};
 pub use piece::Vocab;
 pub use pretokenize::Pretokenizer;
-pub use train::{Model, TrainOptions, byte_order, train};
+pub use train::{Model, TrainOptions, train};
 
 /// What can be wrong with the input; every message names the value and the limit.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -55,11 +58,12 @@ pub enum Error {
     },
     /// A vocabulary that cannot hold even the special tokens and the 256 bytes.
     #[error(
-        "vocab_size {vocab_size} is too small: {special} special tokens and 256 bytes need at least {minimum}"
+        "vocab_size {vocab_size} is too small: {special} special tokens, 256 bytes and {characters} characters need at least {minimum}"
     )]
     VocabTooSmall {
         vocab_size: usize,
         special: usize,
+        characters: usize,
         minimum: usize,
     },
     /// A special token that cannot be one.
@@ -75,6 +79,9 @@ pub enum Error {
         "count {count} of pretoken {row} is out of range: counts are at least 0 and sum to less than 2^63"
     )]
     Count { row: usize, count: i64 },
+    /// A piece that cannot be read as characters.
+    #[error("pretoken {row} is not valid UTF-8")]
+    NotText { row: usize },
     /// A vocabulary and merges that do not belong together.
     #[error("not a byte-level BPE model: {0}")]
     Model(String),

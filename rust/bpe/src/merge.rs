@@ -26,6 +26,47 @@ struct Slot {
 pub struct Merges {
     slots: Vec<Slot>,
     id_of_byte: [u32; 256],
+    /// The id of every character that has one, where characters are what merges begin with.
+    id_of_character: Option<CharacterIds>,
+}
+
+/// Ids by code point, in blocks of 256; a block without any is the first, which is empty.
+struct CharacterIds {
+    block_of: Vec<u16>,
+    blocks: Vec<[u32; 256]>,
+}
+
+impl CharacterIds {
+    fn new(vocab: &Vocab, index: &TokenIndex) -> Self {
+        let mut ids = Self {
+            block_of: vec![0; 0x11_0000 / 256],
+            blocks: vec![[NONE; 256]],
+        };
+        for id in 0..vocab.len() as u32 {
+            let Ok(text) = std::str::from_utf8(vocab.token(id)) else {
+                continue;
+            };
+            let mut characters = text.chars();
+            if let (Some(character), None) = (characters.next(), characters.next())
+                && let Some(known) = index.find(vocab, text.as_bytes())
+            {
+                let (block, place) = (character as usize >> 8, character as usize & 0xff);
+                if ids.block_of[block] == 0 {
+                    // There are 4,352 blocks, so the number fits.
+                    ids.block_of[block] = ids.blocks.len() as u16;
+                    ids.blocks.push([NONE; 256]);
+                }
+                ids.blocks[usize::from(ids.block_of[block])][place] = known;
+            }
+        }
+        ids
+    }
+
+    fn find(&self, character: char) -> Option<u32> {
+        let block = self.block_of[character as usize >> 8];
+        let id = self.blocks[usize::from(block)][character as usize & 0xff];
+        (id != NONE).then_some(id)
+    }
 }
 
 /// Memory that long merges reuse.
@@ -40,17 +81,23 @@ pub struct MergeScratch {
 
 impl Merges {
     /// The table of `left[i] + right[i]`, rank i. `index` finds a token by its bytes, special tokens left out.
+    ///
+    /// With `byte_ids` merges begin with characters, and a character without a token becomes these ids of its
+    /// bytes; such ids must not be in `index`.
     pub fn new(
         vocab: &Vocab,
         index: &TokenIndex,
         left: &[u32],
         right: &[u32],
+        byte_ids: Option<&[u32; 256]>,
     ) -> Result<Self, Error> {
-        let mut id_of_byte = [0; 256];
-        for (byte, id) in (0u8..=255).zip(&mut id_of_byte) {
-            *id = index.find(vocab, &[byte]).ok_or_else(|| {
-                Error::Model(format!("no token stands for the byte 0x{byte:02x}"))
-            })?;
+        let mut id_of_byte = byte_ids.copied().unwrap_or([0; 256]);
+        if byte_ids.is_none() {
+            for (byte, id) in (0u8..=255).zip(&mut id_of_byte) {
+                *id = index.find(vocab, &[byte]).ok_or_else(|| {
+                    Error::Model(format!("no token stands for the byte 0x{byte:02x}"))
+                })?;
+            }
         }
         if left.len() != right.len() {
             return Err(Error::Model(format!(
@@ -67,6 +114,7 @@ impl Merges {
         let mut merges = Self {
             slots: vec![empty; (left.len() * 2).next_power_of_two().max(2)],
             id_of_byte,
+            id_of_character: byte_ids.map(|_| CharacterIds::new(vocab, index)),
         };
         let mut joined = Vec::new();
         for (rank, (&left, &right)) in left.iter().zip(right).enumerate() {
@@ -114,6 +162,31 @@ impl Merges {
         (slot.rank, slot.id)
     }
 
+    /// The symbols of a piece before any merge.
+    #[inline(always)]
+    fn symbols(&self, piece: &[u8], mut push: impl FnMut(u32)) {
+        let Some(ids) = &self.id_of_character else {
+            for &byte in piece {
+                push(self.id_of_byte[usize::from(byte)]);
+            }
+            return;
+        };
+        for chunk in piece.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if let Some(id) = ids.find(character) {
+                    push(id);
+                } else {
+                    for &byte in character.encode_utf8(&mut [0; 4]).as_bytes() {
+                        push(self.id_of_byte[usize::from(byte)]);
+                    }
+                }
+            }
+            for &byte in chunk.invalid() {
+                push(self.id_of_byte[usize::from(byte)]);
+            }
+        }
+    }
+
     /// Appends the ids of one piece to `out`.
     pub fn encode(&self, piece: &[u8], scratch: &mut MergeScratch, out: &mut Vec<u32>) {
         if piece.len() <= LINEAR {
@@ -125,10 +198,11 @@ impl Merges {
 
     fn encode_short(&self, piece: &[u8], out: &mut Vec<u32>) {
         let (mut ids, mut ranks) = ([0u32; LINEAR], [NONE; LINEAR]);
-        let mut length = piece.len();
-        for (id, &byte) in ids.iter_mut().zip(piece) {
-            *id = self.id_of_byte[usize::from(byte)];
-        }
+        let mut length = 0;
+        self.symbols(piece, |id| {
+            ids[length] = id;
+            length += 1;
+        });
         for at in 0..length.saturating_sub(1) {
             ranks[at] = self.find(ids[at], ids[at + 1]).0;
         }
@@ -169,9 +243,9 @@ impl Merges {
             previous,
             heap,
         } = scratch;
-        let length = piece.len() as u32;
         ids.clear();
-        ids.extend(piece.iter().map(|&byte| self.id_of_byte[usize::from(byte)]));
+        self.symbols(piece, |id| ids.push(id));
+        let length = ids.len() as u32;
         next.clear();
         next.extend((1..length).chain([NOWHERE]));
         previous.clear();
@@ -246,7 +320,7 @@ mod tests {
             let model = train(words, &options).expect("trains");
             let mut index = TokenIndex::with_capacity(model.vocab.len());
             (0..model.vocab.len() as u32).for_each(|id| index.insert(&model.vocab, id));
-            let merges = Merges::new(&model.vocab, &index, &model.left, &model.right).expect("a model");
+            let merges = Merges::new(&model.vocab, &index, &model.left, &model.right, None).expect("a model");
             let (mut short, mut long) = (Vec::new(), Vec::new());
             merges.encode_short(piece.as_bytes(), &mut short);
             merges.encode_long(piece.as_bytes(), &mut MergeScratch::default(), &mut long);

@@ -5,10 +5,14 @@
 //! `tokenizers` library reads the same pattern from a tokenizer file; `\w` is written out for that, and only
 //! `\b` still differs, beside ², ³, ¹, ¼, ½, ¾ and zero-width joiners. What a pattern does not match is a
 //! piece too, so the pieces always add up to the text.
+//!
+//! Every named pattern has variants for numbers, which stand in its expression: `\p{N}` (one by one),
+//! `\p{N}{1,3}` (threes from the left), and with a look ahead threes from the right. Several patterns make a
+//! chain: each splits the pieces of the one before, as `Sequence` does in tokenizer files.
 
 use crate::Error;
 use crate::classes::Classes;
-use crate::scan::{Gpt2, Gpt4, O200k, Scanner};
+use crate::scan::{Gpt2, Gpt4, LEFT, O200k, RIGHT, RUN, Reader, SINGLE, Scanner};
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const GPT4: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -30,43 +34,79 @@ const BACKTRACK_LIMIT: usize = 50_000_000;
 /// Pieces that are handed on at a time.
 pub const BATCH: usize = 32;
 
-enum Kind {
+/// The expressions of the ways to split numbers.
+const NUMBERS: [(u8, &str); 4] = [
+    (RUN, r" ?\p{N}+"),
+    (SINGLE, r"\p{N}"),
+    (LEFT, r"\p{N}{1,3}"),
+    (RIGHT, r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"),
+];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Family {
     Gpt2,
     Gpt4,
-    Qwen2,
     O200k,
+}
+
+enum Kind {
+    Known(Family, u8),
     Regex(Box<fancy_regex::Regex>),
+}
+
+impl Kind {
+    fn new(pattern: &str) -> Result<Self, Error> {
+        // Each family as it is written with its own way of numbers; RUN is GPT-2's alone.
+        let families = [
+            (Family::Gpt2, GPT2, 0),
+            (Family::Gpt4, GPT4, 2),
+            (Family::O200k, O200K, 2),
+        ];
+        for (family, expression, own) in families {
+            for (numbers, text) in NUMBERS {
+                let possible = family == Family::Gpt2 || numbers != RUN;
+                if possible && expression.replacen(NUMBERS[own].1, text, 1) == pattern {
+                    return Ok(Self::Known(family, numbers));
+                }
+            }
+        }
+        Ok(Self::Regex(Box::new(compile(pattern)?)))
+    }
 }
 
 /// Splits text into pieces; opened once, then pure.
 pub struct Pretokenizer {
     classes: Classes,
-    pattern: String,
-    kind: Kind,
+    patterns: Vec<String>,
+    kinds: Vec<Kind>,
 }
 
 impl Pretokenizer {
     /// A pattern by name or as a regular expression; a bad expression is an error that shows the position.
     pub fn new(pattern: &str) -> Result<Self, Error> {
-        let named = NAMES.iter().find(|(name, _)| *name == pattern);
-        let pattern = named.map_or(pattern, |(_, expression)| expression);
-        let kind = match pattern {
-            GPT2 => Kind::Gpt2,
-            GPT4 => Kind::Gpt4,
-            QWEN2 => Kind::Qwen2,
-            O200K => Kind::O200k,
-            _ => Kind::Regex(Box::new(compile(pattern)?)),
+        Self::chain(&[pattern])
+    }
+
+    /// Patterns one after the other, each on the pieces of the one before; none leaves the text whole.
+    pub fn chain<S: AsRef<str>>(patterns: &[S]) -> Result<Self, Error> {
+        let expression = |pattern: &S| {
+            let named = NAMES.iter().find(|(name, _)| *name == pattern.as_ref());
+            named
+                .map_or(pattern.as_ref(), |(_, expression)| expression)
+                .to_owned()
         };
+        let patterns: Vec<String> = patterns.iter().map(expression).collect();
+        let kinds = patterns.iter().map(|pattern| Kind::new(pattern));
         Ok(Self {
             classes: Classes::new(),
-            pattern: pattern.to_owned(),
-            kind,
+            kinds: kinds.collect::<Result<_, _>>()?,
+            patterns,
         })
     }
 
-    /// The regular expression, as it stands in a tokenizer file.
+    /// The regular expression of the first pattern, as it stands in a tokenizer file.
     pub fn pattern(&self) -> &str {
-        &self.pattern
+        self.patterns.first().map_or("", String::as_str)
     }
 
     /// Calls `batch(start, ends)` for up to [`BATCH`] pieces at a time: the first begins at `start`, each ends
@@ -76,18 +116,57 @@ impl Pretokenizer {
     /// for the memory of a whole batch before it waits for any of it.
     #[inline]
     pub fn split(&self, text: &str, batch: impl FnMut(usize, &[usize])) -> Result<(), Error> {
-        match &self.kind {
-            Kind::Gpt2 => scan(&Gpt2(&self.classes), text.as_bytes(), batch),
-            Kind::Gpt4 => scan(&Gpt4::<3>(&self.classes), text.as_bytes(), batch),
-            Kind::Qwen2 => scan(&Gpt4::<1>(&self.classes), text.as_bytes(), batch),
-            Kind::O200k => scan(&O200k(&self.classes), text.as_bytes(), batch),
-            Kind::Regex(regex) => return self.split_by_regex(regex, text, batch),
+        match self.kinds.as_slice() {
+            [_] => self.split_by(0, text, batch),
+            _ => self.split_by_all(text, batch),
         }
+    }
+
+    #[inline]
+    fn split_by(
+        &self,
+        step: usize,
+        text: &str,
+        batch: impl FnMut(usize, &[usize]),
+    ) -> Result<(), Error> {
+        use Family::{Gpt2 as G2, Gpt4 as G4, O200k as O2};
+        let (reader, bytes) = (Reader::new(&self.classes), text.as_bytes());
+        match &self.kinds[step] {
+            Kind::Known(G2, RUN) => scan(&Gpt2::<RUN>(reader), bytes, batch),
+            Kind::Known(G2, SINGLE) => scan(&Gpt2::<SINGLE>(reader), bytes, batch),
+            Kind::Known(G2, LEFT) => scan(&Gpt2::<LEFT>(reader), bytes, batch),
+            Kind::Known(G2, _) => scan(&Gpt2::<RIGHT>(reader), bytes, batch),
+            Kind::Known(G4, SINGLE) => scan(&Gpt4::<SINGLE>(reader), bytes, batch),
+            Kind::Known(G4, LEFT) => scan(&Gpt4::<LEFT>(reader), bytes, batch),
+            Kind::Known(G4, _) => scan(&Gpt4::<RIGHT>(reader), bytes, batch),
+            Kind::Known(O2, SINGLE) => scan(&O200k::<SINGLE>(reader), bytes, batch),
+            Kind::Known(O2, LEFT) => scan(&O200k::<LEFT>(reader), bytes, batch),
+            Kind::Known(O2, _) => scan(&O200k::<RIGHT>(reader), bytes, batch),
+            Kind::Regex(regex) => return self.split_by_regex(step, regex, text, batch),
+        }
+        Ok(())
+    }
+
+    fn split_by_all(&self, text: &str, batch: impl FnMut(usize, &[usize])) -> Result<(), Error> {
+        let mut ends = vec![text.len()];
+        for step in 0..self.kinds.len() {
+            let (mut finer, mut start) = (Vec::new(), 0);
+            for end in ends {
+                let found = |_, batch: &[usize]| finer.extend(batch.iter().map(|end| start + end));
+                self.split_by(step, &text[start..end], found)?;
+                start = end;
+            }
+            ends = finer;
+        }
+        let mut batches = Batches::new(batch);
+        ends.into_iter().for_each(|end| batches.cut(end));
+        batches.flush();
         Ok(())
     }
 
     fn split_by_regex(
         &self,
+        step: usize,
         regex: &fancy_regex::Regex,
         text: &str,
         batch: impl FnMut(usize, &[usize]),
@@ -95,7 +174,7 @@ impl Pretokenizer {
         let mut batches = Batches::new(batch);
         for found in regex.find_iter(text) {
             let found = found.map_err(|error| Error::PatternGaveUp {
-                pattern: self.pattern.clone(),
+                pattern: self.patterns[step].clone(),
                 position: batches.at,
                 reason: error.to_string(),
             })?;
@@ -262,8 +341,8 @@ mod tests {
         let kind = Kind::Regex(Box::new(compile(pattern).expect("valid")));
         Pretokenizer {
             classes: Classes::new(),
-            pattern: pattern.to_owned(),
-            kind,
+            patterns: vec![pattern.to_owned()],
+            kinds: vec![kind],
         }
     }
 
@@ -292,6 +371,37 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_split_as_asked() {
+        let split = |numbers: &str| {
+            let pattern = GPT2.replacen(NUMBERS[0].1, numbers, 1);
+            pieces(&Pretokenizer::new(&pattern).expect("valid"), "a 1234567 89")
+        };
+        assert_eq!(
+            split(NUMBERS[2].1),
+            ["a", " ", "123", "456", "7", " ", "89"]
+        );
+        assert_eq!(
+            split(NUMBERS[3].1),
+            ["a", " ", "1", "234", "567", " ", "89"]
+        );
+        // A run is counted once, not again for every group.
+        let long = "7".repeat(1 << 20);
+        let right = GPT2.replacen(NUMBERS[0].1, NUMBERS[3].1, 1);
+        assert_eq!(
+            pieces(&Pretokenizer::new(&right).expect("valid"), &long)[0],
+            "7"
+        );
+    }
+
+    #[test]
+    fn a_chain_splits_the_pieces_of_the_step_before() {
+        let chain =
+            |patterns: &[&str]| pieces(&Pretokenizer::chain(patterns).expect("valid"), "a 12b c");
+        assert_eq!(chain(&[r"\p{N}", "gpt2"]), ["a", " ", "1", "2", "b", " c"]);
+        assert_eq!(chain(&[]), ["a 12b c"]);
+    }
+
+    #[test]
     fn a_bad_pattern_names_the_place() {
         for (bad, place) in [("a(b", 3), (r"a\p{Nope}", 1), ("b[z-a]", 2), ("*", 0)] {
             match Pretokenizer::new(bad).err() {
@@ -302,16 +412,32 @@ mod tests {
     }
 
     static BOTH_WAYS: LazyLock<Vec<(Pretokenizer, Pretokenizer)>> = LazyLock::new(|| {
-        NAMES
-            .map(|(name, pattern)| (Pretokenizer::new(name).expect("valid"), by_regex(pattern)))
-            .into()
+        let mut patterns: Vec<String> = NAMES.map(|(_, pattern)| pattern.to_owned()).into();
+        for (expression, own) in [(GPT2, 0), (GPT4, 2), (O200K, 2)] {
+            let variant = |(_, text)| expression.replacen(NUMBERS[own].1, text, 1);
+            patterns.extend(NUMBERS.into_iter().skip(1).map(variant));
+        }
+        let both = |pattern: String| {
+            let scanner = Pretokenizer::new(&pattern).expect("valid");
+            assert!(matches!(scanner.kinds[..], [Kind::Known(..)]), "{pattern}");
+            (scanner, by_regex(&pattern))
+        };
+        patterns.into_iter().map(both).collect()
     });
 
+    /// 2,000, or PROPTEST_CASES: fuzzing is the same tests for longer.
+    fn cases() -> ProptestConfig {
+        match std::env::var("PROPTEST_CASES") {
+            Ok(_) => ProptestConfig::default(),
+            Err(_) => ProptestConfig::with_cases(2000),
+        }
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(cases())]
         #[test]
         fn scanners_equal_their_patterns(text in prop_oneof![
-            "[ '\\r\\n\\tsStTrReEvVlLdDmM19a/.\u{17f}\u{a0}\u{3000}\u{301}\u{2b0}\u{1c5}éÉ中٣²]{0,24}",
+            "[ '\\r\\n\\tsStTrReEvVlLdDmM19a/.\u{17f}\u{a0}\u{3000}\u{301}\u{2b0}\u{1c5}éÉ中٣²123]{0,24}",
             any::<String>(),
         ]) {
             for (scanner, regex) in BOTH_WAYS.iter() {
@@ -327,9 +453,9 @@ mod tests {
                 assert!(ends.is_sorted_by(|a, b| a < b) && ends.first().is_none_or(|end| *end > start));
                 total += ends.last().map_or(0, |end| end - start);
             };
-            scan(&Gpt2(&classes), &bytes, &mut add);
-            scan(&Gpt4::<3>(&classes), &bytes, &mut add);
-            scan(&O200k(&classes), &bytes, &mut add);
+            scan(&Gpt2::<RUN>(Reader::new(&classes)), &bytes, &mut add);
+            scan(&Gpt4::<RIGHT>(Reader::new(&classes)), &bytes, &mut add);
+            scan(&O200k::<LEFT>(Reader::new(&classes)), &bytes, &mut add);
             prop_assert_eq!(total, 3 * bytes.len());
         }
     }

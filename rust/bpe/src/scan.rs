@@ -7,6 +7,8 @@
 //! Every scanner gives exactly the matches of its pattern for valid UTF-8 (see the differential tests), and
 //! on any bytes it moves ahead by at least one and stays inside the text.
 
+use std::cell::Cell;
+
 use crate::classes::{Classes, LETTER, LOWER, NEWLINE, NUMBER, SPACE, UPPER, is_other};
 
 /// Finds the end of one piece; `at < text.len()`, and the result lies in `at + 1..=text.len()`.
@@ -14,20 +16,46 @@ pub trait Scanner {
     fn end(&self, text: &[u8], at: usize) -> usize;
 }
 
-/// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
-pub struct Gpt2<'a>(pub &'a Classes);
+/// How numbers are split: as GPT-2 does, the whole run with the space before it.
+pub const RUN: u8 = 0;
+/// `\p{N}`: one by one.
+pub const SINGLE: u8 = 1;
+/// `\p{N}{1,3}`: groups of three from the left.
+pub const LEFT: u8 = 3;
+/// `\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))`: groups of three from the right, as people write thousands.
+pub const RIGHT: u8 = 4;
+
+/// What a scanner reads with: the classes, and how many numbers of the run at hand are left (for `RIGHT`, which
+/// would otherwise count a long run again for every group).
+pub struct Reader<'a> {
+    classes: &'a Classes,
+    rest: Cell<(usize, usize)>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(classes: &'a Classes) -> Self {
+        Self {
+            classes,
+            rest: Cell::new((usize::MAX, 0)),
+        }
+    }
+}
+
+/// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`, other `NUMBERS` instead of
+/// ` ?\p{N}+`.
+pub struct Gpt2<'a, const NUMBERS: u8>(pub Reader<'a>);
 
 /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
-/// with `DIGITS` for the 3.
-pub struct Gpt4<'a, const DIGITS: usize>(pub &'a Classes);
+/// or other `NUMBERS`.
+pub struct Gpt4<'a, const NUMBERS: u8>(pub Reader<'a>);
 
 /// As [`Gpt4`], but a word is split where case says so, keeps its contraction, and `/` ends with newlines.
-pub struct O200k<'a>(pub &'a Classes);
+pub struct O200k<'a, const NUMBERS: u8>(pub Reader<'a>);
 
-impl Scanner for Gpt2<'_> {
+impl<const NUMBERS: u8> Scanner for Gpt2<'_, NUMBERS> {
     #[inline(always)]
     fn end(&self, text: &[u8], at: usize) -> usize {
-        let classes = self.0;
+        let classes = self.0.classes;
         let first = text[at];
         if first == b'\''
             && let Some(end) = contraction(text, at, false)
@@ -38,14 +66,15 @@ impl Scanner for Gpt2<'_> {
         let mut start = at;
         if first == b' ' && at + 1 < text.len() {
             let (next_class, next_length) = classes.at(text, at + 1);
-            if next_class & SPACE == 0 {
+            let joins = NUMBERS == RUN || next_class & NUMBER == 0;
+            if next_class & SPACE == 0 && joins {
                 (class, length, start) = (next_class, next_length, at + 1);
             }
         }
         if class & LETTER != 0 {
             letters(classes, text, start + length)
         } else if class & NUMBER != 0 {
-            run(classes, text, start + length, |class| class & NUMBER != 0)
+            numbers::<NUMBERS>(&self.0, text, start, length)
         } else if class & SPACE == 0 {
             run(classes, text, start + length, is_other)
         } else {
@@ -54,16 +83,16 @@ impl Scanner for Gpt2<'_> {
     }
 }
 
-impl<const DIGITS: usize> Scanner for Gpt4<'_, DIGITS> {
+impl<const NUMBERS: u8> Scanner for Gpt4<'_, NUMBERS> {
     #[inline(always)]
     fn end(&self, text: &[u8], at: usize) -> usize {
-        let classes = self.0;
+        let classes = self.0.classes;
         let (class, length) = classes.at(text, at);
         if class & LETTER != 0 {
             return letters(classes, text, at + length);
         }
         if class & NUMBER != 0 {
-            return digits(classes, text, at + length, DIGITS - 1);
+            return numbers::<NUMBERS>(&self.0, text, at, length);
         }
         if text[at] == b'\''
             && let Some(end) = contraction(text, at, true)
@@ -82,13 +111,13 @@ impl<const DIGITS: usize> Scanner for Gpt4<'_, DIGITS> {
     }
 }
 
-impl Scanner for O200k<'_> {
+impl<const NUMBERS: u8> Scanner for O200k<'_, NUMBERS> {
     #[inline(always)]
     fn end(&self, text: &[u8], at: usize) -> usize {
-        let classes = self.0;
+        let classes = self.0.classes;
         let (class, length) = classes.at(text, at);
         if class & NUMBER != 0 {
-            return digits(classes, text, at + length, 2);
+            return numbers::<NUMBERS>(&self.0, text, at, length);
         }
         // Any one character but a newline, letter or number may lead a word; a mark may lead or belong to it.
         let leads = class & (NEWLINE | LETTER) == 0 && at + length < text.len();
@@ -241,20 +270,52 @@ fn leading_ascii_letters(word: [u8; 8]) -> usize {
     ((!letter & (ONES * 0x80)).trailing_zeros() / 8) as usize
 }
 
-/// The end of at most `most` further numbers.
+/// The end of the piece of numbers that begins at `at` with a character of `length` bytes.
 #[inline(always)]
-fn digits(classes: &Classes, text: &[u8], mut at: usize, most: usize) -> usize {
-    for _ in 0..most {
-        if at >= text.len() {
-            break;
-        }
+fn numbers<const NUMBERS: u8>(reader: &Reader<'_>, text: &[u8], at: usize, length: usize) -> usize {
+    let classes = reader.classes;
+    match NUMBERS {
+        RUN => run(classes, text, at + length, |class| class & NUMBER != 0),
+        SINGLE => at + length,
+        LEFT => digits(classes, text, at + length, 2),
+        _ => group_from_the_right(reader, text, at),
+    }
+}
+
+#[inline(never)]
+fn group_from_the_right(reader: &Reader<'_>, text: &[u8], at: usize) -> usize {
+    let (place, mut left) = reader.rest.get();
+    if place != at {
+        (left, _) = count_numbers(reader.classes, text, at, usize::MAX);
+    }
+    let group = (left - 1) % 3 + 1;
+    let (_, end) = count_numbers(reader.classes, text, at, group);
+    let rest = left - group;
+    reader.rest.set(if rest > 0 {
+        (end, rest)
+    } else {
+        (usize::MAX, 0)
+    });
+    end
+}
+
+/// How many numbers, at most `most`, stand from `at` on, and where the last of them ends.
+fn count_numbers(classes: &Classes, text: &[u8], mut at: usize, most: usize) -> (usize, usize) {
+    let mut found = 0;
+    while found < most && at < text.len() {
         let (class, length) = classes.at(text, at);
         if class & NUMBER == 0 {
             break;
         }
-        at += length;
+        (found, at) = (found + 1, at + length);
     }
-    at
+    (found, at)
+}
+
+/// The end of at most `most` further numbers.
+#[inline(always)]
+fn digits(classes: &Classes, text: &[u8], at: usize, most: usize) -> usize {
+    count_numbers(classes, text, at, most).1
 }
 
 #[inline(always)]

@@ -13,7 +13,9 @@
 //! One rule is ours: a merge that would spell a special token is left out, for otherwise text could become it.
 
 use crate::Error;
-use crate::piece::{TokenIndex, Vocab};
+use crate::alphabet::{Alphabet, byte_name, byte_order, characters, check_special_tokens};
+use crate::pairs::{PairCounts, pair};
+use crate::piece::{TokenIndex, Vocab, prefetch};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -21,6 +23,8 @@ use std::collections::BinaryHeap;
 const NONE: u32 = u32::MAX;
 /// Positions are 32 bits wide and `NONE` is not one.
 const MAX_SLOTS: u64 = NONE as u64 - 1;
+/// How many places ahead memory is asked for.
+const AHEAD: usize = 16;
 
 /// What to learn. The default asks for nothing beyond the bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,8 +35,11 @@ pub struct TrainOptions<'a> {
     pub special_tokens: &'a [String],
     /// Pairs that occur less often are not merged.
     pub min_frequency: u64,
-    /// Tokens longer than this many bytes are not made; a pair of bytes always may be.
+    /// Tokens longer than this many bytes (or characters, where they are the alphabet) are not made; a pair of
+    /// single ones always may be.
     pub max_token_length: Option<usize>,
+    /// What merges begin with.
+    pub alphabet: Alphabet<'a>,
 }
 
 /// What was learned.
@@ -46,21 +53,18 @@ pub struct Model {
     pub right: Vec<u32>,
 }
 
-/// The bytes in the order of their ids: printable ones first, because tokenizer files write a byte as a
-/// character and the others as characters from U+0100 on.
-pub fn byte_order() -> impl Iterator<Item = u8> {
-    let printable = |byte: &u8| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
-    (0u8..=255)
-        .filter(printable)
-        .chain((0u8..=255).filter(move |byte| !printable(byte)))
-}
-
 /// Learns a vocabulary from pieces and their counts. A piece that comes twice counts twice.
-pub fn train<'p>(
-    pieces: impl IntoIterator<Item = (&'p [u8], i64)>,
-    options: &TrainOptions<'_>,
-) -> Result<Model, Error> {
-    let mut trainer = Trainer::new(options)?;
+pub fn train<'p, P>(pieces: P, options: &TrainOptions<'_>) -> Result<Model, Error>
+where
+    P: IntoIterator<Item = (&'p [u8], i64)>,
+    P::IntoIter: Clone,
+{
+    let pieces = pieces.into_iter();
+    let alphabet = match options.alphabet {
+        Alphabet::Bytes => Vec::new(),
+        Alphabet::Characters { initial, limit } => characters(pieces.clone(), initial, limit)?,
+    };
+    let mut trainer = Trainer::new(options, &alphabet)?;
     trainer.add_pieces(pieces)?;
     trainer.count_pairs();
     trainer.merge_all();
@@ -71,17 +75,31 @@ pub fn train<'p>(
 /// Ordered by count, and then by ids, the smaller pair on top.
 type Candidate = (i64, Reverse<u64>, u32);
 
+/// One byte of a piece. Symbol and piece lie together, because whoever needs the one needs the other.
+#[derive(Clone, Copy)]
+struct Slot {
+    symbol: u32,
+    /// Index into `counts`.
+    piece: u32,
+}
+
+const GAP: Slot = Slot {
+    symbol: NONE,
+    piece: 0,
+};
+
 struct Trainer<'a> {
     options: TrainOptions<'a>,
     model: Model,
     index: TokenIndex,
     /// Bytes of special tokens, as far as text can spell them.
     forbidden: Vec<Vec<u8>>,
-    slots: Vec<u32>,
-    piece_of_slot: Vec<u32>,
+    slots: Vec<Slot>,
     counts: Vec<i64>,
     pairs: PairCounts,
     places: Vec<Vec<u32>>,
+    /// Lists whose pair is merged: their numbers are given again.
+    free: Vec<u32>,
     heap: BinaryHeap<Candidate>,
     sides: [Side; 2],
 }
@@ -120,23 +138,36 @@ impl Side {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(options: &TrainOptions<'a>) -> Result<Self, Error> {
+    fn new(options: &TrainOptions<'a>, alphabet: &[char]) -> Result<Self, Error> {
         let special = options.special_tokens.len();
-        if options.vocab_size < special + 256 {
+        let minimum = special + 256 + alphabet.len();
+        if options.vocab_size < minimum {
             return Err(Error::VocabTooSmall {
                 vocab_size: options.vocab_size,
                 special,
-                minimum: special + 256,
+                characters: alphabet.len(),
+                minimum,
             });
         }
-        let forbidden = check_special_tokens(options.special_tokens)?;
+        let of_bytes = matches!(options.alphabet, Alphabet::Bytes);
+        let mut forbidden = check_special_tokens(options.special_tokens, of_bytes)?;
         let mut model = Model::default();
         for token in options.special_tokens {
             model.vocab.push(token.as_bytes());
         }
         let mut index = TokenIndex::with_capacity(options.vocab_size.min(1 << 20));
-        for byte in byte_order() {
-            let id = model.vocab.push(&[byte]);
+        if of_bytes {
+            for byte in byte_order() {
+                let id = model.vocab.push(&[byte]);
+                index.insert(&model.vocab, id);
+            }
+        } else {
+            // Their names are tokens too, so no merge may spell one.
+            forbidden.extend((0..=255).map(|byte| byte_name(byte).into_bytes()));
+            (0..=255).for_each(|byte| _ = model.vocab.push(&[byte]));
+        }
+        for character in alphabet {
+            let id = model.vocab.push(character.to_string().as_bytes());
             index.insert(&model.vocab, id);
         }
         Ok(Self {
@@ -144,11 +175,11 @@ impl<'a> Trainer<'a> {
             model,
             index,
             forbidden,
-            slots: vec![NONE],
-            piece_of_slot: vec![0],
+            slots: vec![GAP],
             counts: Vec::new(),
             pairs: PairCounts::new(),
             places: Vec::new(),
+            free: Vec::new(),
             heap: BinaryHeap::new(),
             sides: Default::default(),
         })
@@ -156,55 +187,88 @@ impl<'a> Trainer<'a> {
 
     fn add_pieces<'p>(
         &mut self,
-        pieces: impl IntoIterator<Item = (&'p [u8], i64)>,
+        pieces: impl Iterator<Item = (&'p [u8], i64)> + Clone,
     ) -> Result<(), Error> {
         let mut id_of_byte = [0; 256];
         for (id, byte) in (self.options.special_tokens.len() as u32..).zip(byte_order()) {
             id_of_byte[usize::from(byte)] = id;
         }
+        let n_slots: usize = pieces.clone().map(|(piece, _)| piece.len() + 1).sum();
+        self.slots.reserve_exact(n_slots.min(MAX_SLOTS as usize));
+        let of_bytes = matches!(self.options.alphabet, Alphabet::Bytes);
         // No pair can occur more often than all bytes together, so no later sum overflows either.
         let mut total = 0i64;
-        for (row, (piece, count)) in pieces.into_iter().enumerate() {
+        for (row, (text, count)) in pieces.enumerate() {
             let weight = count
-                .checked_mul(piece.len().max(1) as i64)
+                .checked_mul(text.len().max(1) as i64)
                 .filter(|weight| *weight >= 0);
             total = weight
                 .and_then(|weight| total.checked_add(weight))
                 .ok_or(Error::Count { row, count })?;
-            if count == 0 || piece.len() < 2 {
+            if count == 0 || text.len() < 2 {
                 continue;
             }
-            let n_slots = self.slots.len() as u64 + piece.len() as u64 + 1;
+            let n_slots = self.slots.len() as u64 + text.len() as u64 + 1;
             if n_slots > MAX_SLOTS {
                 return Err(Error::TooManyBytes {
                     bytes: n_slots,
                     limit: MAX_SLOTS,
                 });
             }
-            let index = self.counts.len() as u32;
+            let piece = self.counts.len() as u32;
             self.counts.push(count);
-            self.slots
-                .extend(piece.iter().map(|&byte| id_of_byte[usize::from(byte)]));
-            self.slots.push(NONE);
-            self.piece_of_slot.resize(self.slots.len(), index);
+            if of_bytes {
+                let symbols = text.iter().map(|&byte| id_of_byte[usize::from(byte)]);
+                self.slots
+                    .extend(symbols.map(|symbol| Slot { symbol, piece }));
+            } else {
+                self.add_characters(text, piece);
+            }
+            self.slots.push(GAP);
         }
         Ok(())
     }
 
+    /// One slot a byte; a character that is no symbol leaves a gap, over which nothing merges.
+    fn add_characters(&mut self, text: &[u8], piece: u32) {
+        for character in String::from_utf8_lossy(text).chars() {
+            let mut buffer = [0; 4];
+            let bytes = character.encode_utf8(&mut buffer).as_bytes();
+            let symbol = self.index.find(&self.model.vocab, bytes).unwrap_or(NONE);
+            let start = self.slots.len();
+            let inside = Slot {
+                symbol: NONE,
+                piece,
+            };
+            self.slots.resize(start + bytes.len(), inside);
+            self.slots[start].symbol = symbol;
+            self.slots[start + bytes.len() - 1].symbol = symbol;
+        }
+    }
+
     fn count_pairs(&mut self) {
-        for at in 1..self.slots.len().saturating_sub(1) {
-            let (left, right) = (self.slots[at], self.slots[at + 1]);
-            if left == NONE || right == NONE {
+        let mut at = 1;
+        while at + 1 < self.slots.len() {
+            let Slot {
+                symbol: left,
+                piece,
+            } = self.slots[at];
+            if left == NONE {
+                at += 1;
                 continue;
             }
-            let count = self.counts[self.piece_of_slot[at] as usize];
-            let (entry, is_new) = self.pairs.entry(pair(left, right));
-            self.pairs.counts[entry] += count;
-            if is_new {
-                self.places.push(Vec::new());
+            let next = at + self.model.vocab.token(left).len();
+            let right = self.slots[next].symbol;
+            if right != NONE {
+                let (entry, is_new) = self.pairs.entry(pair(left, right));
+                self.pairs.counts[entry] += self.counts[piece as usize];
+                if is_new {
+                    self.places.push(Vec::new());
+                }
+                // Until the first merge the list of a pair has the number of the pair.
+                self.places[entry].push(at as u32);
             }
-            // Until the first merge the list of a pair has the number of the pair.
-            self.places[entry].push(at as u32);
+            at = next;
         }
         let keys = self.pairs.keys.iter().zip(&self.pairs.counts).zip(0u32..);
         self.heap = keys
@@ -227,6 +291,7 @@ impl<'a> Trainer<'a> {
                 break;
             }
             let places = std::mem::take(&mut self.places[list as usize]);
+            self.free.push(list);
             let (left, right) = ((key >> 32) as u32, key as u32);
             let joined = [self.model.vocab.token(left), self.model.vocab.token(right)].concat();
             if self.forbidden.contains(&joined) {
@@ -258,16 +323,21 @@ impl<'a> Trainer<'a> {
             side.slot_of.resize(self.model.vocab.len(), NONE);
         }
         let slots = &mut self.slots[..];
-        for &place in places {
+        for (nth, &place) in places.iter().enumerate() {
+            // The places of a pair are all over memory, and known long before their turn.
+            if let Some(&ahead) = places.get(nth + AHEAD) {
+                prefetch(slots, ahead as usize);
+            }
             let at = place as usize;
             let middle = at + left_length;
+            let Slot { symbol, piece } = slots[at];
             // A place that changed may lie so that the right half would begin beyond the array.
-            if slots[at] != left || slots.get(middle) != Some(&right) {
+            if symbol != left || slots.get(middle).map(|slot| slot.symbol) != Some(right) {
                 continue;
             }
             let end = middle + right_length;
-            let count = self.counts[self.piece_of_slot[at] as usize];
-            let (before, after) = (slots[at - 1], slots[end]);
+            let count = self.counts[piece as usize];
+            let (before, after) = (slots[at - 1].symbol, slots[end].symbol);
             if before != NONE {
                 let start = at - self.model.vocab.token(before).len();
                 self.sides[0].note(before, count, start as u32);
@@ -275,15 +345,21 @@ impl<'a> Trainer<'a> {
             if after != NONE {
                 self.sides[1].note(after, count, place);
             }
-            slots[middle] = NONE;
-            slots[at] = new;
-            slots[end - 1] = new;
+            slots[middle].symbol = NONE;
+            slots[at].symbol = new;
+            slots[end - 1].symbol = new;
         }
     }
 
     /// (before, left) and (right, after) became (before, new) and (new, after).
     fn update_neighbors(&mut self, left: u32, right: u32, new: u32) {
-        let new_length = self.model.vocab.token(new).len();
+        let of_bytes = matches!(self.options.alphabet, Alphabet::Bytes);
+        let vocab = &self.model.vocab;
+        let length = |symbol: u32| match vocab.token(symbol) {
+            bytes if of_bytes => bytes.len(),
+            bytes => bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count(),
+        };
+        let new_length = length(new);
         let limit = self.options.max_token_length.unwrap_or(usize::MAX);
         let (mut touched, mut gone) = (Vec::new(), Vec::new());
         for (is_after, side) in [false, true].into_iter().zip(&mut self.sides) {
@@ -300,7 +376,7 @@ impl<'a> Trainer<'a> {
                     (pair(symbol, left), pair(symbol, new))
                 };
                 gone.push((old, count));
-                if self.model.vocab.token(symbol).len() + new_length < limit {
+                if limit == usize::MAX || length(symbol) + new_length < limit {
                     let (entry, _) = self.pairs.entry(key);
                     self.pairs.counts[entry] += count;
                     touched.push((key, entry, places));
@@ -327,117 +403,15 @@ impl<'a> Trainer<'a> {
         for (key, entry, places) in touched {
             let count = self.pairs.counts[entry];
             if count > 0 {
-                self.heap
-                    .push((count, Reverse(key), self.places.len() as u32));
-                self.places.push(places);
+                let list = self.free.pop().unwrap_or(self.places.len() as u32);
+                if list as usize == self.places.len() {
+                    self.places.push(places);
+                } else {
+                    self.places[list as usize] = places;
+                }
+                self.heap.push((count, Reverse(key), list));
             }
         }
-    }
-}
-
-/// The bytes that text would need to spell each special token, where it can.
-fn check_special_tokens(tokens: &[String]) -> Result<Vec<Vec<u8>>, Error> {
-    let characters: Vec<char> = byte_order()
-        .zip(0..)
-        .map(|(byte, rank)| byte_character(byte, rank))
-        .collect();
-    let bytes: Vec<u8> = byte_order().collect();
-    let mut spelled = Vec::new();
-    for (place, token) in tokens.iter().enumerate() {
-        let refuse = |reason| {
-            Err(Error::SpecialToken {
-                token: token.clone(),
-                reason,
-            })
-        };
-        if token.is_empty() {
-            return refuse("is empty");
-        }
-        if tokens[..place].contains(token) {
-            return refuse("is given twice");
-        }
-        let byte_of = |c| {
-            characters
-                .iter()
-                .position(|&known| known == c)
-                .map(|rank| bytes[rank])
-        };
-        if let Some(spelling) = token.chars().map(byte_of).collect::<Option<Vec<u8>>>() {
-            if spelling.len() == 1 {
-                return refuse("is the name of a single byte in tokenizer files");
-            }
-            spelled.push(spelling);
-        }
-    }
-    Ok(spelled)
-}
-
-/// The character that stands for a byte in tokenizer files; `rank` is its place in [`byte_order`].
-fn byte_character(byte: u8, rank: u32) -> char {
-    const PRINTABLE: u32 = 188;
-    if rank < PRINTABLE {
-        char::from(byte)
-    } else {
-        char::from_u32(0x100 + rank - PRINTABLE).unwrap_or(' ')
-    }
-}
-
-#[inline(always)]
-fn pair(left: u32, right: u32) -> u64 {
-    u64::from(left) << 32 | u64::from(right)
-}
-
-/// 64-bit counts by pair: an open-addressing table of entry numbers, the entries in order of arrival.
-struct PairCounts {
-    table: Vec<u32>,
-    keys: Vec<u64>,
-    counts: Vec<i64>,
-}
-
-impl PairCounts {
-    fn new() -> Self {
-        Self {
-            table: vec![NONE; 1 << 12],
-            keys: Vec::new(),
-            counts: Vec::new(),
-        }
-    }
-
-    #[inline(always)]
-    fn slot(&self, key: u64) -> usize {
-        let mask = self.table.len() - 1;
-        let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask;
-        while self.table[at] != NONE && self.keys[self.table[at] as usize] != key {
-            at = (at + 1) & mask;
-        }
-        at
-    }
-
-    #[inline(always)]
-    fn find(&self, key: u64) -> Option<usize> {
-        let entry = self.table[self.slot(key)];
-        (entry != NONE).then_some(entry as usize)
-    }
-
-    /// The entry of a pair, and whether it was made just now, with count 0.
-    #[inline(always)]
-    fn entry(&mut self, key: u64) -> (usize, bool) {
-        let mut slot = self.slot(key);
-        if self.table[slot] != NONE {
-            return (self.table[slot] as usize, false);
-        }
-        if (self.keys.len() + 1) * 2 > self.table.len() {
-            self.table = vec![NONE; self.table.len() * 4];
-            for entry in 0..self.keys.len() {
-                let slot = self.slot(self.keys[entry]);
-                self.table[slot] = entry as u32;
-            }
-            slot = self.slot(key);
-        }
-        self.table[slot] = self.keys.len() as u32;
-        self.keys.push(key);
-        self.counts.push(0);
-        (self.keys.len() - 1, true)
     }
 }
 
@@ -504,7 +478,7 @@ mod tests {
         ) {
             let words: Vec<(Vec<u8>, i64)> =
                 words.into_iter().map(|(word, count)| (word.into_bytes(), count)).collect();
-            let options = TrainOptions { vocab_size, special_tokens: &[], min_frequency, max_token_length };
+            let options = TrainOptions { vocab_size, special_tokens: &[], min_frequency, max_token_length, ..TrainOptions::default() };
             let pieces = words.iter().map(|(word, count)| (word.as_slice(), *count));
             let model = train(pieces, &options).expect("trains");
             let merges: Vec<(u32, u32)> = model.left.into_iter().zip(model.right).collect();

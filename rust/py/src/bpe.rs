@@ -3,7 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use arrow_array::types::{Int64Type, UInt16Type, UInt32Type};
-use curate_bpe::{EncodeScratch, PieceCounter, Pretokenizer, TokenId, TrainOptions, Vocab};
+use curate_bpe::{
+    Alphabet, EncodeScratch, Normal, Parts, PieceCounter, Pretokenizer, TokenId, TrainOptions,
+    Vocab,
+};
 use curate_text::Texts;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -16,6 +19,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pattern_expression, module)?)?;
     module.add_function(wrap_pyfunction!(pretokenize, module)?)?;
     module.add_function(wrap_pyfunction!(count_pretokens, module)?)?;
+    module.add_function(wrap_pyfunction!(add_counts, module)?)?;
     module.add_function(wrap_pyfunction!(train_bpe, module)?)?;
     module.add_function(wrap_pyfunction!(pack, module)?)?;
     module.add_class::<Encoder>()
@@ -91,8 +95,45 @@ fn count_pretokens(
     Ok((pieces, Column::primitive::<Int64Type>(counted.counts)))
 }
 
+/// Pieces and counts, one of each a row.
+fn pieces_of<'a>(
+    pretokens: &'a TextColumn,
+    counts: &'a Primitive<Int64Type>,
+) -> Result<impl Iterator<Item = (&'a [u8], i64)> + Clone, Error> {
+    let pieces = pretokens.texts();
+    if pieces.len() != counts.len() {
+        let message = format!("{} pretokens but {} counts", pieces.len(), counts.len());
+        return Err(Error::Python(PyValueError::new_err(message)));
+    }
+    Ok((0..pieces.len()).map(move |row| (pieces.bytes(row), counts[row])))
+}
+
 #[pyfunction]
-#[pyo3(signature = (pretokens, counts, *, vocab_size, special_tokens, min_frequency = 0, max_token_length = None))]
+fn add_counts(
+    py: Python<'_>,
+    pretokens: TextColumn,
+    counts: Primitive<Int64Type>,
+) -> Result<(Column, Column), Error> {
+    let counted = py.detach(|| {
+        let mut counter = PieceCounter::new();
+        for (row, (piece, count)) in pieces_of(&pretokens, &counts)?.enumerate() {
+            let count =
+                u64::try_from(count).map_err(|_| curate_bpe::Error::Count { row, count })?;
+            counter.add(piece, count);
+        }
+        Ok::<_, Error>(counter.finish())
+    })?;
+    let pieces = Column::binaries(counted.offsets, counted.bytes)?;
+    Ok((pieces, Column::primitive::<Int64Type>(counted.counts)))
+}
+
+#[pyfunction]
+#[pyo3(signature = (pretokens, counts, *, vocab_size, special_tokens, min_frequency = 0, max_token_length = None,
+                    characters = None, limit_alphabet = None))]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "they are the keyword arguments of the Python function"
+)]
 fn train_bpe(
     py: Python<'_>,
     pretokens: TextColumn,
@@ -101,21 +142,29 @@ fn train_bpe(
     special_tokens: Vec<String>,
     min_frequency: u64,
     max_token_length: Option<usize>,
+    characters: Option<String>,
+    limit_alphabet: Option<usize>,
 ) -> Result<(Column, Column, Column), Error> {
+    let initial: Option<Vec<char>> = characters.map(|characters| characters.chars().collect());
+    let alphabet = match &initial {
+        None => Alphabet::Bytes,
+        Some(initial) => Alphabet::Characters {
+            initial,
+            limit: limit_alphabet,
+        },
+    };
     let options = TrainOptions {
         vocab_size,
         special_tokens: &special_tokens,
         min_frequency,
         max_token_length,
+        alphabet,
     };
     let model = py.detach(|| {
-        let pieces = pretokens.texts();
-        if pieces.len() != counts.len() {
-            let message = format!("{} pretokens but {} counts", pieces.len(), counts.len());
-            return Err(Error::Python(PyValueError::new_err(message)));
-        }
-        let pieces = (0..pieces.len()).map(|row| (pieces.bytes(row), counts[row]));
-        Ok(curate_bpe::train(pieces, &options)?)
+        Ok::<_, Error>(curate_bpe::train(
+            pieces_of(&pretokens, &counts)?,
+            &options,
+        )?)
     })?;
     let ids = Column::primitive::<UInt32Type>;
     Ok((
@@ -144,6 +193,22 @@ fn pack(
     ))
 }
 
+/// One pattern, or several that split one after the other.
+#[derive(FromPyObject)]
+enum Patterns {
+    One(String),
+    Chain(Vec<String>),
+}
+
+impl Patterns {
+    fn open(&self) -> Result<Pretokenizer, curate_bpe::Error> {
+        match self {
+            Self::One(pattern) => Pretokenizer::new(pattern),
+            Self::Chain(patterns) => Pretokenizer::chain(patterns),
+        }
+    }
+}
+
 /// An exact BPE encoder. Threads may share it: each call takes a cache of its own from the pool.
 #[pyclass(frozen, module = "curate._rust")]
 struct Encoder {
@@ -154,30 +219,47 @@ struct Encoder {
 #[pymethods]
 impl Encoder {
     #[new]
-    #[pyo3(signature = (vocab, left, right, *, pattern, special_ids, ignore_merges = false))]
+    #[pyo3(signature = (vocab, left, right, *, pattern, special_ids, ignore_merges = false, byte_ids = None,
+                        nfc = false, space = None, prefix = None, prefix_once = false))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the keyword arguments of the Python class"
+    )]
     fn new(
         py: Python<'_>,
         vocab: TextColumn,
         left: Primitive<UInt32Type>,
         right: Primitive<UInt32Type>,
-        pattern: &str,
+        pattern: Patterns,
         special_ids: Vec<u32>,
         ignore_merges: bool,
+        byte_ids: Option<[u32; 256]>,
+        nfc: bool,
+        space: Option<String>,
+        prefix: Option<String>,
+        prefix_once: bool,
     ) -> Result<Self, Error> {
+        let normal = Normal {
+            nfc,
+            space,
+            prefix,
+            prefix_once,
+        };
         let encoder = py.detach(|| {
             let mut tokens = Vocab::default();
             for token in vocab.texts().iter() {
                 tokens.push(token);
             }
-            let pretokenizer = Pretokenizer::new(pattern)?;
-            curate_bpe::Encoder::new(
-                tokens,
-                &left,
-                &right,
-                &special_ids,
+            let parts = Parts {
+                vocab: tokens,
+                left: &left,
+                right: &right,
+                special_ids: &special_ids,
                 ignore_merges,
-                pretokenizer,
-            )
+                byte_ids: byte_ids.as_ref(),
+                normal,
+            };
+            curate_bpe::Encoder::new(parts, pattern.open()?)
         });
         Ok(Self {
             encoder: encoder?,

@@ -1,0 +1,135 @@
+"""What is written of a trained model: tokenizer.json, vocab.json with merges.txt, and .tiktoken ranks.
+
+tokenizer.json holds everything and is the file that this tool reads. The other two carry the same model to
+libraries that want them, and give the same ids there with the same pattern. In the byte-level form a byte is one
+character (0x41 is "A", the space is "Ġ"), so a vocabulary of 32,000 tokens is about 1.3 MB of JSON; in the byte
+fallback form tokens are written as they are, `<0x41>` stands for a byte, and only tokenizer.json exists, because
+merges.txt cannot hold a token with a space and ranks know no characters.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+
+from curate import _rust
+
+DIGITS = {
+    "single": r"\p{N}",
+    "left": r"\p{N}{1,3}",
+    "right": r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))",
+}
+# How the named patterns write numbers, the longest first.
+_NUMBERS = (r"\p{N}{1,3}", r" ?\p{N}+", r"\p{N}+", r"\p{N}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What `train_bpe` returned, and what it was asked for. `byte_fallback`: merges begin with characters."""
+
+    vocab: pa.Array
+    left: pa.Array
+    right: pa.Array
+    expression: str
+    special_tokens: Sequence[str]
+    byte_fallback: bool = False
+
+    def names(self) -> list[str]:
+        """How files write each token."""
+        tokens = [token.as_py() for token in pa.array(self.vocab)]
+        n = len(self.special_tokens)
+        if not self.byte_fallback:
+            return [*self.special_tokens, *map(name_of_bytes, tokens[n:])]
+        return [*self.special_tokens, *map(byte_name, range(256)), *(token.decode() for token in tokens[n + 256 :])]
+
+    def merges(self) -> list[list[str]]:
+        names = self.names()
+        pairs = zip(pa.array(self.left).to_pylist(), pa.array(self.right).to_pylist(), strict=True)
+        return [[names[a], names[b]] for a, b in pairs]
+
+
+def with_digits(pattern: str, digits: str) -> str:
+    """The expression of a pattern whose numbers are split "single", in threes from the "left" or the "right".
+
+    "pattern" leaves them as the pattern has them. ValueError where the expression says nothing of \\p{N}.
+    """
+    expression = _rust.pattern_expression(pattern)
+    if digits == "pattern":
+        return expression
+    for written in _NUMBERS:
+        if f"|{written}|" in f"|{expression}|":
+            return f"|{expression}|".replace(f"|{written}|", f"|{DIGITS[digits]}|", 1)[1:-1]
+    raise ValueError(f'digits is "{digits}", but the pattern has no alternative for numbers (\\p{{N}}) to replace')
+
+
+def tokenizer_json(model: Model) -> bytes:
+    """The tokenizer file that the `tokenizers` library reads; the same model gives the same bytes."""
+    names, special_tokens = model.names(), model.special_tokens
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    split = {"type": "Split", "pattern": {"Regex": model.expression}, "behavior": "Isolated", "invert": False}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    fallback = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
+    layout: dict[str, Any] = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": i, "content": text, **flags} for i, text in enumerate(special_tokens)],
+        "normalizer": None,
+        "pre_tokenizer": split if model.byte_fallback else {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "post_processor": None,
+        "decoder": fallback if model.byte_fallback else byte_level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": model.byte_fallback,
+            "ignore_merges": False,
+            "vocab": {name: i for i, name in enumerate(names)},
+            "merges": model.merges(),
+        },
+    }
+    return json.dumps(layout, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def vocab_json(model: Model) -> bytes:
+    """{token: id}, special tokens included: the one half of what GPT-2's form has."""
+    return json.dumps({name: i for i, name in enumerate(model.names())}, ensure_ascii=False).encode() + b"\n"
+
+
+def merges_txt(model: Model) -> bytes:
+    """A merge a line, `left right`, in order of rank: the other half."""
+    return "".join(["#version: 0.2\n", *(f"{left} {right}\n" for left, right in model.merges())]).encode()
+
+
+def tiktoken_ranks(model: Model) -> bytes:
+    """`base64(bytes) id` a line, special tokens left out; the id is the rank, and the ids are those of the others."""
+    tokens = [token.as_py() for token in pa.array(model.vocab)]
+    first = len(model.special_tokens)
+    lines = [b"%s %d\n" % (base64.b64encode(token), i) for i, token in enumerate(tokens) if i >= first]
+    return b"".join(lines)
+
+
+def byte_name(byte: int) -> str:
+    """The token of a byte in the byte fallback form."""
+    return f"<0x{byte:02X}>"
+
+
+@cache
+def characters() -> dict[int, str]:
+    """The character that names each byte: printable ones themselves, the other 68 from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(0x100 + n) for n, byte in enumerate(others)}
+
+
+def name_of_bytes(token: bytes) -> str:
+    """How a byte-level file writes a token."""
+    named = characters()
+    return "".join([named[byte] for byte in token])
