@@ -30,21 +30,60 @@ def sha256(text: Arrow) -> Column:
     """SHA-256 of every row: fixed_size_binary(32)."""
 
 def minhash_sign(
-    text: Arrow, *, ngram: int = 5, bands: int = 14, rows: int = 8, seed: int = 1
+    text: Arrow,
+    *,
+    ngram: int = 5,
+    bands: int = 14,
+    rows: int = 8,
+    seed: int = 1,
+    scheme: str = "classic",
+    parameters: tuple[Arrow, Arrow] | None = None,
 ) -> tuple[Column, Column]:
     """Band keys and shingle hashes of every row.
 
     Returns (keys, shingles): keys is fixed_size_list<uint64>[bands], null for a row with fewer than `ngram`
     words; shingles is large_list<uint64>, the sorted distinct 64-bit hashes of its word n-grams.
     Words are maximal runs of `\\w` in the lower-cased text; unspaced scripts count each character.
+    scheme is "classic" (independent permutations), "fss" (fast similarity sketch) or "datasketch", which takes
+    its permutations (a, b: uint64, bands * rows of each) as `parameters` and not from the seed.
     """
 
-def lsh_pairs(band: Arrow, key: Arrow, doc_id: Arrow) -> tuple[Column, Column]:
-    """Candidate pairs of the rows that share (band: uint16, key: uint64).
+def minhash_slots(hashes: Arrow, slots: int, seed: int, scheme: str) -> Column:
+    """The slots themselves, over lists of shingle hashes (large_list<uint64>): fixed_size_list<uint32>[slots].
 
-    doc_id is fixed_size_binary(16). Returns two fixed_size_binary(16) columns (a, b), a < b, sorted,
-    distinct. A bucket of m documents gives O(m) pairs: all pairs up to 16 members, else every member with
-    the smallest id and with its neighbour in id order.
+    scheme is "classic" or "fss". The share of slots in which two rows agree estimates their Jaccard similarity.
+    """
+
+def mersenne_slots(hashes: Arrow, a: Arrow, b: Arrow, mask: int) -> Column:
+    """Slot k of row i: the least (a[k] h + b[k] mod 2^64) mod (2^61 - 1), & mask, over h & mask of row i.
+
+    hashes is large_list<uint64>; a and b are uint64 of one length. Returns fixed_size_list<uint64>; a row
+    without hashes has the mask in every slot. mask is 2^32 - 1 for datasketch, 2^64 - 1 for datatrove.
+    """
+
+def lsh_buckets(key: Arrow, doc_id: Arrow) -> tuple[Column, Column, Column]:
+    """Buckets: the ids that share a band key (uint64), for keys of two or more distinct ids.
+
+    doc_id is fixed_size_binary(16). Returns (first: the smallest id of the bucket, key: uint64, member: another
+    of its ids), sorted and distinct.
+    """
+
+def bucket_pairs(
+    first: Arrow,
+    key: Arrow,
+    member: Arrow,
+    documents: list[tuple[Arrow, Arrow]] | None,
+    *,
+    min_jaccard: float,
+    all: bool,
+) -> tuple[Column, Column, Column]:
+    """Pairs of bucket members (rows of lsh_buckets, in any order) with exact Jaccard >= min_jaccard.
+
+    documents are parts (doc_id, shingles: large_list<uint64>, each row sorted and distinct) that hold every
+    member; with None nothing is compared, and each member pairs with its bucket's first. A bucket of m costs
+    at most 65 m comparisons: members that are connected already are not compared, the others with at most 64.
+    With `all`, every member is compared with the 64 before it, connected or not.
+    Returns (a, b, jaccard: float64), a < b, sorted and distinct.
     """
 
 def jaccard(shingles: Arrow, a: Arrow, b: Arrow) -> Column:

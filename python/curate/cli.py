@@ -159,6 +159,8 @@ def plan(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], limit:
             f"about {terminal.size(facts['memory_bytes_a_worker'])} of memory a worker."
         )
     )  # fmt: skip
+    for line in facts["forecast"]:
+        click.echo("\n" + terminal.wrap(line))
 
 
 @cli.command()
@@ -213,6 +215,50 @@ def clean(out: Path) -> None:
         raise ConfigError(f"{out}: no such folder")
     found = remove_leftovers(out)
     click.echo(f"removed {len(found)} temporary file{'s' if len(found) != 1 else ''} from {out}")
+
+
+@cli.group()
+def audit() -> None:
+    """Measure a stage on your own documents."""
+
+
+@audit.command("dedup")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder for the planted documents and the run."
+)
+@click.option(
+    "--sample", "size", default=900, show_default=True, type=click.IntRange(9), help="Documents to plant copies of."
+)
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of near_dedup, as bands=20.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
+@click.option("--seed", default=1, show_default=True, help="Chooses sample and edits.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def audit_dedup_command(
+    inputs: Sequence[str], out: Path, size: int, assignments: Sequence[str], workers: int, seed: int, as_json: bool
+) -> None:
+    """Plant copies at known similarity; report what is found.
+
+    Takes a sample of the documents, plants edited, shifted, wrapped and
+    re-cased copies, runs near_dedup and prints recall beside theory.
+    """
+    from curate.audit import audit_dedup
+    from curate.config import assign, parse_assignment, validate
+    from curate.io.inputs import InputSettings
+    from curate.report import terminal
+
+    config: dict[str, Any] = {}
+    for text in assignments:
+        assign(config, *parse_assignment(text))
+    entries = [validate(InputSettings, {"path": path}) for path in inputs]
+    facts = audit_dedup(entries, config, out, size=size, workers=workers, seed=seed)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    rows = [[x["pairs"], x["planted"], x["found"], f"{x['recall']:.3f}", f"{x['theory']:.3f}"] for x in facts["lines"]]
+    click.echo(terminal.table(["similarity or kind", "planted", "found", "recall", "theory"], rows))
+    precision = "none" if facts["precision"] is None else f"{facts['precision']:.4f}"
+    click.echo(f"\n{facts['reported_pairs']:,} pairs reported, precision {precision}")
 
 
 def fetch_command() -> click.Command:

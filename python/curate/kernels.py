@@ -29,16 +29,53 @@ def sha256(text: Texts) -> pa.Array:
     return pa.array(_rust.sha256(_whole(text)))
 
 
-def minhash_sign(text: Texts, *, ngram: int, bands: int, rows: int, seed: int) -> tuple[pa.Array, pa.Array]:
+def minhash_sign(
+    text: Texts,
+    *,
+    ngram: int,
+    bands: int,
+    rows: int,
+    seed: int,
+    scheme: str = "classic",
+    parameters: tuple[pa.Array, pa.Array] | None = None,
+) -> tuple[pa.Array, pa.Array]:
     """(keys: fixed_size_list<uint64>[bands], null for too short rows; shingles: large_list<uint64>)."""
-    keys, shingles = _rust.minhash_sign(_whole(text), ngram=ngram, bands=bands, rows=rows, seed=seed)
+    keys, shingles = _rust.minhash_sign(
+        _whole(text), ngram=ngram, bands=bands, rows=rows, seed=seed, scheme=scheme, parameters=parameters
+    )
     return pa.array(keys), pa.array(shingles)
 
 
-def lsh_pairs(band: Texts, key: Texts, doc_id: Texts) -> tuple[pa.Array, pa.Array]:
-    """Candidate pairs (a, b) of 16-byte ids, a < b, sorted and distinct."""
-    a, b = _rust.lsh_pairs(_whole(band), _whole(key), _whole(doc_id))
-    return pa.array(a), pa.array(b)
+def minhash_slots(hashes: Texts, *, slots: int, seed: int, scheme: str = "classic") -> pa.Array:
+    """The slots of a signature: fixed_size_list<uint32>[slots]."""
+    return pa.array(_rust.minhash_slots(_whole(hashes), slots, seed, scheme))
+
+
+def mersenne_slots(hashes: Texts, a: pa.Array, b: pa.Array, *, mask: int) -> pa.Array:
+    """The slots of datasketch (mask 2^32 - 1) or datatrove (2^64 - 1): fixed_size_list<uint64>[len(a)]."""
+    return pa.array(_rust.mersenne_slots(_whole(hashes), a, b, mask))
+
+
+def lsh_buckets(key: Texts, doc_id: Texts) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(first, key, member) of every bucket of two or more ids, sorted."""
+    first, keys, member = _rust.lsh_buckets(_whole(key), _whole(doc_id))
+    return pa.array(first), pa.array(keys), pa.array(member)
+
+
+def bucket_pairs(
+    first: Texts,
+    key: Texts,
+    member: Texts,
+    documents: list[tuple[pa.Array, pa.Array]] | None,
+    *,
+    min_jaccard: float,
+    all: bool,
+) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(a, b, jaccard: float64), a < b, of the members of buckets that are alike."""
+    a, b, jaccard = _rust.bucket_pairs(
+        _whole(first), _whole(key), _whole(member), documents, min_jaccard=min_jaccard, all=all
+    )
+    return pa.array(a), pa.array(b), pa.array(jaccard)
 
 
 def jaccard(shingles: Texts, a: Texts, b: Texts) -> pa.Array:

@@ -1,11 +1,13 @@
 """Deduplication against plain definitions: every column type, every instruction set, every mistake of a caller."""
 
 import hashlib
+import json
 import os
 import random
 import subprocess
 import sys
-from itertools import combinations, pairwise
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import _rust, kernels
+from curate.stages.shape import datasketch_parameters
 from oracles import ALPHABET, finish, hash_bytes, hash_ngrams, stream, words
 
 TYPES = [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view()]
@@ -43,6 +46,14 @@ def test_digests_are_those_of_hashlib(values: list[bytes]) -> None:
     assert kernels.sha256(pa.array(values, pa.binary())).to_pylist() == [hashlib.sha256(v).digest() for v in values]
 
 
+def finish_band(band: int, slots: list[int]) -> int:
+    """The key of a band of slots."""
+    key = finish(band + 1)
+    for low, high in zip(slots[0::2], [*slots[1::2], 0], strict=False):
+        key = finish((key << 23 | key >> 41) & (2**64 - 1) ^ (high << 32 | low))
+    return key
+
+
 def signature(value: str, ngram: int, bands: int, rows: int, seed: int) -> tuple[list[int] | None, list[int]]:
     """MinHash by its definition."""
     shingles = sorted(set(hash_ngrams([hash_bytes(word.encode()) for word, _, _ in words(value)], ngram)))
@@ -53,13 +64,7 @@ def signature(value: str, ngram: int, bands: int, rows: int, seed: int) -> tuple
         factor, term = number & 0xFFFFFFFF | 1, number >> 32
         halves = [s >> 32 if slot % 2 else s & 0xFFFFFFFF for s in shingles]
         slots.append(min((factor * half + term) % 2**32 for half in halves))
-    keys = []
-    for band in range(bands):
-        key = finish(band + 1)
-        values = [*slots[band * rows : (band + 1) * rows], 0]
-        for low, high in zip(values[0:rows:2], values[1 : rows + 1 : 2], strict=True):
-            key = finish((key << 23 | key >> 41) & (2**64 - 1) ^ (high << 32 | low))
-        keys.append(key)
+    keys = [finish_band(band, slots[band * rows : (band + 1) * rows]) for band in range(bands)]
     return keys, shingles
 
 
@@ -71,6 +76,43 @@ def test_signatures_follow_the_definition(values: list[str], shape: tuple[int, i
     expected = [signature(value, ngram, bands, rows, seed) for value in values]
     assert keys.type.list_size == bands
     assert list(zip(keys.to_pylist(), shingles.to_pylist(), strict=True)) == expected
+
+
+@pytest.mark.realdata
+def test_datasketch_signatures_are_those_of_the_package(shared: Path) -> None:
+    """On real text, from the same shingles; their band keys follow, so an exchange is exact. datatrove's too."""
+    import datasketch
+    import numpy as np
+    import zstandard
+
+    packed = (shared / "neardup" / "licenses.jsonl.zst").read_bytes()
+    lines = zstandard.ZstdDecompressor().stream_reader(packed).readall()
+    documents = [json.loads(line)["text"] for line in lines.decode().splitlines()[:60]]
+    a, b = datasketch_parameters(112, 7)
+    shape = {"ngram": 5, "bands": 14, "rows": 8, "seed": 7}
+    keys, shingles = kernels.minhash_sign(text(documents), scheme="datasketch", parameters=(a, b), **shape)
+    slots = kernels.mersenne_slots(shingles, a, b, mask=2**32 - 1).to_pylist()
+    for row, values in enumerate(shingles.to_pylist()):
+        peer = datasketch.MinHash(num_perm=112, seed=7, hashfunc=lambda h: h & 0xFFFFFFFF, scheme="legacy")
+        peer.update_batch(values)
+        assert slots[row] == peer.hashvalues.tolist()
+        expected = [finish_band(band, slots[row][band * 8 : band * 8 + 8]) for band in range(14)]
+        assert keys[row].as_py() == (expected if values else None)
+    prime = np.uint64((1 << 61) - 1)
+    wide = kernels.mersenne_slots(shingles, a, b, mask=2**64 - 1).to_pylist()
+    for row, values in enumerate(shingles.to_pylist()):
+        if values:  # datatrove: (shingles a + b) % prime, all bits
+            images = (np.array(values, np.uint64)[:, None] * a.to_numpy() + b.to_numpy()) % prime
+            assert wide[row] == images.min(axis=0).tolist()
+
+
+def test_fss_differs_from_classic_and_finds_what_is_near() -> None:
+    words_ = [f"w{i % 97}x{i}" for i in range(300)]
+    near = " ".join(words_[:150] + ["changed"] + words_[151:])
+    keys, _ = kernels.minhash_sign(text([" ".join(words_), near, "a b c d e f"]), scheme="fss", **SIGN)
+    classic, _ = kernels.minhash_sign(text([" ".join(words_)]), **SIGN)
+    a, b, c = map(set, keys.to_pylist())
+    assert len(a & b) >= 8 and not a & c and not a & set(classic[0].as_py())
 
 
 def test_every_instruction_set_gives_the_same_bytes() -> None:
@@ -117,21 +159,44 @@ def test_near_duplicates_share_a_band_and_others_none() -> None:
     assert similar == pytest.approx(391 / 401) and different == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), ids), max_size=120))
-def test_pairs_are_those_of_the_buckets(rows: list[tuple[int, int, bytes]]) -> None:
-    buckets: dict[tuple[int, int], set[bytes]] = {}
-    for band, key, doc in rows:
-        buckets.setdefault((band, key), set()).add(doc)
-    expected = set()
-    for bucket in map(sorted, buckets.values()):
-        if len(bucket) <= 16:
-            expected |= set(combinations(bucket, 2))
-        else:
-            expected |= {(bucket[0], other) for other in bucket[1:]}
-            expected |= set(pairwise(bucket[1:]))
-    band, key, doc = zip(*rows, strict=True) if rows else ([], [], [])
-    a, b = kernels.lsh_pairs(pa.array(band, pa.uint16()), pa.array(key, pa.uint64()), pa.array(doc, ID))
-    assert list(zip(a.to_pylist(), b.to_pylist(), strict=True)) == sorted(expected)
+@given(st.lists(st.tuples(st.integers(0, 5).map(lambda n: n * 0x2AAAAAAAAAAAAAAA), ids), max_size=120))
+def test_buckets_hold_each_id_once_beside_their_smallest(rows: list[tuple[int, bytes]]) -> None:
+    buckets: dict[int, set[bytes]] = {}
+    for key, doc in rows:
+        buckets.setdefault(key, set()).add(doc)
+    expected = [(min(b), key, member) for key, b in buckets.items() for member in b - {min(b)}]
+    key, doc = zip(*rows, strict=True) if rows else ([], [])
+    columns = kernels.lsh_buckets(pa.array(key, pa.uint64()), pa.array(doc, ID))
+    assert list(zip(*(c.to_pylist() for c in columns), strict=True)) == sorted(expected)
+
+
+DOCUMENTS = st.lists(st.frozensets(st.integers(0, 6), max_size=6), min_size=12, max_size=12)
+BUCKETS = st.lists(st.frozensets(st.integers(0, 11), min_size=2, max_size=8), max_size=5)
+
+
+@given(DOCUMENTS, BUCKETS, st.integers(1, 12))
+def test_pairs_of_buckets_are_those_alike(documents: list[Any], buckets: list[Any], cut: int) -> None:
+    """All pairs of a bucket with `all`; without, few pairs that connect the same documents."""
+    name = [bytes([i]) * 16 for i in range(12)]
+    alike: dict[tuple[bytes, bytes], float] = {}
+    rows = []
+    for key, bucket in enumerate(buckets):
+        first, *others = sorted(bucket)
+        rows += [(name[first], key, name[other]) for other in others]
+        for a, b in combinations(sorted(bucket), 2):
+            both, either = documents[a] & documents[b], documents[a] | documents[b]
+            if either and len(both) / len(either) >= 0.5:
+                alike[name[a], name[b]] = len(both) / len(either)
+    first, key, member = zip(*rows, strict=True) if rows else ([], [], [])
+    columns = pa.array(first, ID), pa.array(key, pa.uint64()), pa.array(member, ID)
+    shingles = sets(*(sorted(d) for d in documents))
+    parts = [(pa.array(name[:cut], ID), shingles[:cut]), (pa.array(name[cut:], ID), shingles[cut:])]
+    a, b, jaccard = (c.to_pylist() for c in kernels.bucket_pairs(*columns, parts, min_jaccard=0.5, all=True))
+    assert dict(zip(zip(a, b, strict=True), jaccard, strict=True)) == alike
+    few = kernels.bucket_pairs(*columns, parts, min_jaccard=0.5, all=False)
+    pairs = list(alike)
+    ends = [pa.array([pair[i] for pair in pairs], ID) for i in (0, 1)]
+    assert list(map(str, kernels.clusters(*few[:2]))) == list(map(str, kernels.clusters(*ends)))
 
 
 @given(st.lists(st.tuples(ids, ids), max_size=60))
@@ -154,6 +219,8 @@ def sets(*values: list[int] | None) -> pa.Array:
     return pa.array(values, pa.large_list(pa.uint64()))
 
 
+ONE, TWO = pa.array([b"1" * 16], ID), pa.array([b"2" * 16], ID)
+RULE = {"min_jaccard": 0.5, "all": False}
 SIGN = {"ngram": 5, "bands": 14, "rows": 8, "seed": 1}
 
 
@@ -167,6 +234,12 @@ SIGN = {"ngram": 5, "bands": 14, "rows": 8, "seed": 1}
         (lambda: kernels.jaccard(sets([1], [3, 2]), u32(0), u32(1)), "row 1 of shingles is not sorted"),
         (lambda: kernels.jaccard(sets([1]), u32(0), u32(7)), "pair 0 names row 7 of shingles, which has 1 rows"),
         (lambda: kernels.jaccard(sets([1]), u32(0), u32()), "b has 0 rows where a has 1"),
+        (
+            lambda: kernels.bucket_pairs(ONE, pa.array([1], pa.uint64()), TWO, [], **RULE),
+            "document 3131.* shares a band",
+        ),
+        (lambda: kernels.lsh_buckets(pa.array([1], pa.uint64()), ONE[:0]), "doc_id has 0 rows where key has 1"),
+        (lambda: kernels.minhash_sign(text(["a"]), scheme="rho", **SIGN), 'scheme "rho": use classic or fss'),
         (lambda: kernels.jaccard(sets([1], None), u32(), u32()), "row 1 of a list column is null"),
         (lambda: kernels.clusters(pa.array([b"0" * 16], ID), pa.array([], ID)), "b has 0 rows where a has 1"),
     ],

@@ -202,7 +202,8 @@ class ShuffleFile:
             temporary = self._stack.enter_context(committed(self.path))
             self._writer = self._stack.enter_context(pa.ipc.new_file(str(temporary), table.schema))
         for p, part in partition_table(table, self.by, self.partitions):
-            for batch in part.combine_chunks().to_batches():
+            # Rows of one partition lie apart and are put together; a whole table is written as it is.
+            for batch in (part.combine_chunks() if self.by else part).to_batches():
                 self._writer.write_batch(batch)
                 self.places[p].append(self.batches)
                 self.batches += 1

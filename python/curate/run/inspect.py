@@ -77,6 +77,7 @@ def estimate(plan: Plan, files: Iterable[InputFile]) -> dict[str, Any]:
             for p in plan.passes
         ],
         "disk_bytes": int(stored + shuffled),
+        "forecast": [line for step in plan.recipe.steps for line in step.stage.forecast(step.config, text)],
         "memory_bytes_a_worker": 400 << 20 if total < WARC_SLICE else 700 << 20,
     }
 

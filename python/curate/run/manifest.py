@@ -19,7 +19,7 @@ from curate.config import dump_yaml, load_yaml
 from curate.errors import ResumeError
 from curate.io.write import Written, write_bytes
 
-PRODUCTS = ("documents", "rejects", "signals", "tokens", "heldout", "tokenizer")
+PRODUCTS = ("documents", "rejects", "signals", "tokens", "heldout", "tokenizer", "pairs", "clusters", "index")
 ROOT_PRODUCTS = ("tokenizer.json", "mixture.yaml")
 
 

@@ -22,7 +22,7 @@ from curate import schema, stages
 from curate.errors import CurateError, TaskError
 from curate.io.inputs import TaskInput
 from curate.io.read import ReadCounts, read, split_by_bytes
-from curate.io.write import ShuffleFile, TableFile, Written, describe, told, write_bytes
+from curate.io.write import ShuffleFile, TableFile, Written, describe, partition_of, told, write_bytes
 from curate.run.manifest import Receipt, StepCounts
 from curate.stages.protocol import Applied, Channel, Phase, SideFile, Stage
 
@@ -94,8 +94,8 @@ def run_task(call: Call) -> Receipt:
 class MappedFiles:
     """Side and Reads (stages/protocol.py) over memory-mapped files."""
 
-    def __init__(self, op: OpCall, root: Path) -> None:
-        self.op, self.root = op, root
+    def __init__(self, op: OpCall, root: Path, partition: int = 0, partitions: int = 1) -> None:
+        self.op, self.root, self.partition, self.partitions = op, root, partition, partitions
 
     def files(self, name: str) -> list[SideFile]:
         return list(self.op.sides.get(name, ()))
@@ -113,6 +113,9 @@ class MappedFiles:
             reader = _open_ipc(self.root / path)
             tables.extend(pa.Table.from_batches([reader.get_batch(i)]) for i in places)
         return _concat(tables)
+
+    def belonging(self, table: pa.Table, by: str) -> pa.Table:
+        return table.filter(pa.array(partition_of(table.column(by), self.partitions) == self.partition))
 
 
 def _open_ipc(path: Path) -> Any:
@@ -422,7 +425,8 @@ def _run_single(call: Call) -> Receipt:
     config = stage.config.model_validate(op.config)
     root = Path(call.root)
     assert phase.run is not None
-    outputs = phase.run(config, MappedFiles(op, root))
+    place = (int(call.task[1:]), call.partitions) if call.shape == "part" else (0, 1)
+    outputs = phase.run(config, MappedFiles(op, root, *place))
     receipt = Receipt(call.task, call.fingerprint)
     notes = outputs.get("notes", b"")
     receipt.notes = notes.decode().splitlines() if isinstance(notes, bytes) else []
@@ -431,12 +435,15 @@ def _run_single(call: Call) -> Receipt:
         if value is None:
             continue
         role = f"{op.name}/{channel.name}"
-        if isinstance(value, bytes):
-            assert channel.path is not None
+        if channel.path is not None:
             path = root / channel.path.format(task=call.task, step=op.step, source="")
-            write_bytes(path, value)
-            receipt.files[role] = describe(path, root, 0)
+            if isinstance(value, bytes):
+                write_bytes(path, value)
+                receipt.files[role] = describe(path, root, 0)
+            else:
+                _write_product(receipt, role, path, root, value)
             continue
+        assert not isinstance(value, bytes), f"{role} has no path"
         writer = _shuffle_file(call, op.name, channel)
         for batch in value.to_batches():
             writer.write(batch)
@@ -445,3 +452,16 @@ def _run_single(call: Call) -> Receipt:
             receipt.files[role] = written
             receipt.places[role] = writer.places
     return receipt
+
+
+def _write_product(receipt: Receipt, role: str, path: Path, root: Path, table: pa.Table) -> None:
+    writer = TableFile(path, root)
+    try:
+        for batch in table.to_batches():
+            writer.write(batch)
+    except BaseException:
+        writer.abort()
+        raise
+    written = writer.close()
+    if written:
+        receipt.files[role] = written

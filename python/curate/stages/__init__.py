@@ -22,6 +22,7 @@ STAGES = (
     Entry("redact", "Replace e-mail and public IP addresses."),
     Entry("exact_dedup", "Keep one of identical texts (SHA-256)."),
     Entry("near_dedup", "Keep one of near-identical texts (MinHash)."),
+    Entry("line_dedup", "Cut lines that many documents share."),
     Entry("holdout", "Set a share aside for evaluation, by cluster."),
     Entry("decontaminate", "Drop documents that hold benchmark items."),
     Entry("train_tokenizer", "Train a BPE tokenizer."),

@@ -15,32 +15,54 @@ import pyarrow.compute as pc
 from curate import schema
 from curate.stages.protocol import with_column, with_verdict
 
-Keep = Literal["first", "longest"]
-KEEP_MEANING = "which copy stays: first by file name and place in it, or longest; ties go to the smallest doc_id"
+Keep = Literal["first", "longest", "quality", "source"]
+KEEP_MEANING = (
+    "which copy stays: first by file name and place in it, longest, quality (highest quality_score), or source (by the"
+    " list `sources`); ties go to the first"
+)
+SOURCES_MEANING = "sources from most to least wanted, for keep: source; others come after these"
 
 # What a stage emits about each document so that the representative can be chosen.
-RANK_COLUMNS = ("doc_id", "origin_file", "origin_offset", "n_copies", "length")
+RANK_COLUMNS = ("doc_id", "origin_file", "origin_offset", "n_copies", "rank")
 
 
-def rank_columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
-    """The RANK_COLUMNS of a batch; length is the text's UTF-8 bytes."""
+def check_keep(keep: str, sources: list[str]) -> None:
+    """ValueError where the list of sources and the rule do not belong together."""
+    if (keep == "source") != bool(sources):
+        raise ValueError(
+            "keep: source needs the list `sources`, for example [wiki, books]"
+            if keep == "source"
+            else "`sources` is read by keep: source only; set that, or leave the list out"
+        )
+
+
+def rank_columns(batch: pa.RecordBatch, keep: Keep, sources: list[str]) -> dict[str, pa.Array]:
+    """The RANK_COLUMNS of a batch; the smallest rank stays. Longer counts in UTF-8 bytes; no score is the lowest."""
+    if keep == "longest":
+        rank = pc.negate(pc.binary_length(batch.column("text")).cast(pa.float64()))
+    elif keep == "quality":
+        rank = pc.negate(pc.fill_null(batch.column("quality_score").cast(pa.float64()), -1.0))
+    elif keep == "source":
+        place = pc.index_in(batch.column("source").cast(pa.string()), value_set=pa.array(sources, pa.string()))
+        rank = pc.fill_null(place.cast(pa.float64()), float(len(sources)))
+    else:
+        rank = pa.array(np.zeros(batch.num_rows))
     return {
         "doc_id": batch.column("doc_id"),
         "origin_file": batch.column("origin_file").cast(pa.string()),
         "origin_offset": batch.column("origin_offset"),
         "n_copies": pc.fill_null(batch.column("n_copies"), 1).cast(pa.uint32()),
-        "length": pc.binary_length(batch.column("text")),
+        "rank": rank,
     }
 
 
-def keep_list(table: pa.Table, group: str, keep: Keep) -> pa.Table:
+def keep_list(table: pa.Table, group: str) -> pa.Table:
     """The keep list of the rows of `table` (RANK_COLUMNS, a `group` column, optionally `similarity`).
 
     Groups of one are left out. The same rows in any order give the same list.
     """
-    order = [(group, "ascending")] + ([("length", "descending")] if keep == "longest" else [])
-    order += [("origin_file", "ascending"), ("origin_offset", "ascending"), ("doc_id", "ascending")]
-    table = table.take(pc.sort_indices(table, sort_keys=order)).combine_chunks()
+    names = (group, "rank", "origin_file", "origin_offset", "doc_id")
+    table = table.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names])).combine_chunks()
     codes = pc.rank(table.column(group), tiebreaker="dense").to_numpy() if table.num_rows else np.zeros(0, np.int64)
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
     sizes = np.diff(np.append(starts, len(codes)))
@@ -76,30 +98,51 @@ class KeepList:
     def __init__(self, table: pa.Table) -> None:
         self.parts = [batch for batch in table.to_batches() if batch.num_rows]
 
+    def find(self, ids: pa.Array) -> tuple[np.ndarray, np.ndarray, list[pa.RecordBatch]]:
+        """(part, row) of every id, part -1 where it is not listed; two ids with one head are told apart."""
+        part_of, row_of = np.full(len(ids), -1), np.zeros(len(ids), np.int64)
+        heads, names = _heads(ids).to_numpy(), _names(ids)
+        for number, part in enumerate(self.parts):
+            listed, listed_names = part.column("head").to_numpy(), _names(part.column("doc_id"))
+            at, end = np.searchsorted(listed, heads, "left"), np.searchsorted(listed, heads, "right")
+            open_ = np.flatnonzero(at < end)
+            while len(open_):
+                found = open_[listed_names[at[open_]] == names[open_]]
+                part_of[found], row_of[found] = number, at[found]
+                at[open_] += 1
+                open_ = open_[at[open_] < end[open_]]
+        return part_of, row_of, self.parts
+
     def apply(self, batch: pa.RecordBatch, rule: str, limit: float | None) -> pa.RecordBatch:
         """`batch` with cluster_id and n_copies set, and a verdict on every row that is a copy."""
         ids = batch.column("doc_id")
-        wanted = ids.to_pylist()
-        heads = _heads(ids).to_numpy()
-        clusters: list[bytes] = list(wanted)
-        copies = pc.fill_null(batch.column("n_copies"), 1).to_pylist()
-        rules: list[str | None] = [None] * len(wanted)
-        values: list[float | None] = [None] * len(wanted)
-        details: list[str | None] = [None] * len(wanted)
-        for part in self.parts:
-            listed = part.column("head").to_numpy()
-            for i in np.flatnonzero(np.searchsorted(listed, heads, "left") < np.searchsorted(listed, heads, "right")):
-                at = int(np.searchsorted(listed, heads[i], "left"))
-                while at < len(listed) and listed[at] == heads[i]:
-                    if part.column("doc_id")[at].as_py() == wanted[i]:
-                        clusters[i] = part.column("cluster_id")[at].as_py()
-                        if clusters[i] == wanted[i]:
-                            copies[i] = part.column("n_copies")[at].as_py()
-                        else:
-                            rules[i] = rule
-                            values[i] = part.column("similarity")[at].as_py()
-                            details[i] = f"copy of {clusters[i].hex()}"
-                    at += 1
-        batch = with_column(batch, "cluster_id", pa.array(clusters, schema.DOC_ID))
+        part_of, row_of, parts = self.find(ids)
+        clusters = _names(ids).copy()
+        copies = pc.fill_null(batch.column("n_copies"), 1).to_numpy(zero_copy_only=False).astype(np.uint32)
+        n = batch.num_rows
+        rules: list[str | None] = [None] * n
+        values: list[float | None] = [None] * n
+        details: list[str | None] = [None] * n
+        for number, part in enumerate(parts):
+            rows = np.flatnonzero(part_of == number)
+            if not len(rows):
+                continue
+            listed = part.take(pa.array(row_of[rows]))
+            heads_of = _names(listed.column("cluster_id"))
+            stays = heads_of == clusters[rows]
+            copies[rows[stays]] = listed.column("n_copies").to_numpy()[stays]
+            similarity = listed.column("similarity").to_pylist()
+            for i in np.flatnonzero(~stays):
+                row = int(rows[i])
+                rules[row], values[row] = rule, similarity[i]
+                details[row] = f"copy of {heads_of[i].tobytes().hex()}"
+            clusters[rows] = heads_of
+        ids_back = pa.FixedSizeBinaryArray.from_buffers(schema.DOC_ID, n, [None, pa.py_buffer(clusters.tobytes())])
+        batch = with_column(batch, "cluster_id", ids_back)
         batch = with_column(batch, "n_copies", pa.array(copies, pa.uint32()))
         return with_verdict(batch, rules, values, [limit if rule else None for rule in rules], details)
+
+
+def _names(column: pa.Array) -> np.ndarray:
+    """Ids as 16-byte values that numpy compares whole."""
+    return np.frombuffer(column.buffers()[1], "V16", len(column), column.offset * 16)

@@ -62,6 +62,9 @@ class Reads(Side, Protocol):
     def rows(self, name: str) -> pa.Table:
         """The rows of a channel that belong to this partition (of `all`: every row), in task order."""
 
+    def belonging(self, table: pa.Table, by: str) -> pa.Table:
+        """The rows of any table that would be in this partition, were it a channel partitioned by that column."""
+
 
 @dataclass(frozen=True)
 class Channel:
@@ -97,6 +100,7 @@ class Stage:
     libraries: tuple[str, ...] = ()  # distributions whose versions decide its output
     files: Callable[[Any], Mapping[str, Sequence[str]]] = field(default=lambda config: {})  # paths in settings
     presets: Callable[[Any], str | None] = field(default=lambda config: None)
+    forecast: Callable[[Any, float], list[str]] = field(default=lambda config, text_bytes: [])  # what a plan says of it
 
 
 def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:

@@ -39,7 +39,8 @@ pub fn clusters(a: &[Id], b: &[Id]) -> Result<(Vec<Id>, Vec<Id>), Error> {
     Ok((ids, roots))
 }
 
-fn root(parents: &mut [u32], mut node: u32) -> u32 {
+/// The root of a node's tree, flattening the way to it.
+pub(crate) fn root(parents: &mut [u32], mut node: u32) -> u32 {
     while parents[node as usize] != node {
         // Path halving keeps the trees flat without a second walk.
         let above = parents[parents[node as usize] as usize];
@@ -50,13 +51,13 @@ fn root(parents: &mut [u32], mut node: u32) -> u32 {
 }
 
 /// Places of sorted ids: their first two bytes narrow the search, for ids are hashes.
-struct Index<'a> {
+pub(crate) struct Index<'a> {
     ids: &'a [Id],
     starts: Vec<u32>,
 }
 
 impl<'a> Index<'a> {
-    fn new(ids: &'a [Id]) -> Self {
+    pub fn new(ids: &'a [Id]) -> Self {
         let mut starts = vec![0; (1 << 16) + 1];
         ids.iter().for_each(|id| starts[prefix(id) + 1] += 1);
         let mut sum = 0;
@@ -67,8 +68,8 @@ impl<'a> Index<'a> {
         Self { ids, starts }
     }
 
-    /// The place of an id that is there.
-    fn find(&self, id: &Id) -> u32 {
+    /// The place of an id, or where it would stand.
+    pub fn find(&self, id: &Id) -> u32 {
         let (start, end) = (self.starts[prefix(id)], self.starts[prefix(id) + 1]);
         let found = self.ids[start as usize..end as usize].partition_point(|other| other < id);
         start + found as u32

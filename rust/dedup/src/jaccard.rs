@@ -24,6 +24,23 @@ impl<'a> Sets<'a> {
         Ok(sets)
     }
 
+    /// Sets whose rows are checked when they are asked for.
+    pub fn unchecked(offsets: &'a [i64], values: &'a [u64]) -> Self {
+        Self { offsets, values }
+    }
+
+    /// Row `row`, if it lies within the values; rows of a damaged file may not.
+    pub fn checked(&self, row: usize) -> Result<&'a [u64], Error> {
+        let (start, end) = (self.offsets[row], self.offsets[row + 1]);
+        self.values
+            .get(start as usize..end as usize)
+            .ok_or(Error::OutsideValues {
+                row,
+                end,
+                values: self.values.len(),
+            })
+    }
+
     /// Number of sets.
     pub fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
@@ -74,6 +91,36 @@ pub fn jaccard(sets: Sets<'_>, a: &[u32], b: &[u32]) -> Result<Vec<f64>, Error> 
     a.iter().zip(b).enumerate().map(similarity).collect()
 }
 
+/// The similarity of two sets where it is at least `least`, 0 to 1; else None, as soon as that is certain.
+///
+/// Both sorted and distinct. The sizes alone decide many pairs: it is no more than the smaller by the larger.
+pub fn at_least(a: &[u64], b: &[u64], least: f64) -> Option<f64> {
+    const BLOCK: usize = 512;
+    let (small, large) = (a.len().min(b.len()), a.len().max(b.len()));
+    if large == 0 || (small as f64) < least * large as f64 {
+        return None;
+    }
+    if a == b {
+        return Some(1.0);
+    }
+    let similarity = |shared: usize| shared as f64 / (a.len() + b.len() - shared) as f64;
+    let (mut i, mut j, mut shared) = (0, 0, 0);
+    loop {
+        for _ in 0..BLOCK {
+            let (Some(x), Some(y)) = (a.get(i), b.get(j)) else {
+                let jaccard = similarity(shared);
+                return (jaccard >= least).then_some(jaccard);
+            };
+            shared += usize::from(x == y);
+            i += usize::from(x <= y);
+            j += usize::from(y <= x);
+        }
+        if similarity(shared + (a.len() - i).min(b.len() - j)) < least {
+            return None;
+        }
+    }
+}
+
 /// Members of both sets; the merge takes a step in one or both by arithmetic, since no branch could be guessed.
 fn intersection(a: &[u64], b: &[u64]) -> usize {
     let (mut i, mut j, mut shared) = (0, 0, 0);
@@ -120,7 +167,12 @@ mod tests {
             let seen = jaccard(Sets::new(&offsets, &values).unwrap(), &[0], &[1]).unwrap();
             let union = a.union(&b).collect::<BTreeSet<_>>().len();
             let expected = a.intersection(&b).count() as f64 / union.max(1) as f64;
-            prop_assert_eq!(seen, [expected]);
+            prop_assert_eq!(&seen, &[expected]);
+            for least in [0.0, 0.3, 0.7, 1.0] {
+                let (a, b): (Vec<u64>, Vec<u64>) = (a.iter().copied().collect(), b.iter().copied().collect());
+                let wanted = (expected >= least && union > 0).then_some(expected);
+                prop_assert_eq!(at_least(&a, &b, least), wanted);
+            }
         }
     }
 }

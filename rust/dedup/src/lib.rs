@@ -3,18 +3,21 @@
 //! ```text
 //! text --sha256--> digest                                    equal texts
 //! text --minhash--> band keys (14 x 8 bytes), shingle hashes
-//!      --lsh_pairs--> candidate pairs, O(members) a bucket
-//!      --jaccard--> similarity in 0..1 of the true sets      similar texts
+//!      --lsh_buckets--> documents that share a key, by their smallest id
+//!      --bucket_pairs--> pairs by exact Jaccard of the true sets, O(members) a bucket      similar texts
 //!      --clusters--> smallest id of each component
 //! ```
 //!
 //! Everything is a pure function of its input and seed: no order, time or machine enters a result.
 
 pub mod clusters;
+pub mod fss;
 pub mod jaccard;
 pub mod lsh;
+pub mod mersenne;
 pub mod minhash;
-mod permute;
+pub mod pairs;
+pub mod permute;
 pub mod sha256;
 mod sort;
 
@@ -72,6 +75,26 @@ pub enum Error {
         row: usize,
         /// The place in the row, from 0.
         place: usize,
+    },
+    /// A document whose shingles are nowhere.
+    #[error(
+        "document {id} shares a band key, but its shingles are in none of the files: one was damaged or removed"
+    )]
+    NoSuchId {
+        /// The id in hex digits.
+        id: String,
+    },
+    /// A list that points outside its values.
+    #[error(
+        "row {row} of shingles ends at {end}, but there are {values} values: the file is damaged"
+    )]
+    OutsideValues {
+        /// The row, from 0.
+        row: usize,
+        /// Where it ends.
+        end: i64,
+        /// How many values there are.
+        values: usize,
     },
     /// More rows than 32-bit row numbers can count.
     #[error("{rows} rows are over the limit of {limit}: split the partition")]

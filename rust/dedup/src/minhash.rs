@@ -17,11 +17,29 @@ use curate_text::hash::{self, Stream};
 use curate_text::{Cpu, Texts, Words};
 
 use crate::sort::{Scratch, sort_distinct};
-use crate::{Error, permute};
+use crate::{Error, fss, mersenne, permute};
 
-/// What a signature depends on. Two signatures can be compared only where all four are equal.
+/// How the slots are filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme<'a> {
+    /// Independent permutations: the S-curve is exact.
+    Classic,
+    /// Fast similarity sketch (Dahlgaard, Knudsen, Thorup 2017): a slot a shingle, again until all are filled.
+    Fss,
+    /// (a h + b) mod 2^61 - 1, its low 32 bits, h the low 32 bits of a shingle: what the package of that name does.
+    Datasketch {
+        /// A factor a slot.
+        a: &'a [u64],
+        /// A term a slot.
+        b: &'a [u64],
+    },
+}
+
+/// What a signature depends on. Two signatures can be compared only where all of it is equal.
 #[derive(Clone, Copy, Debug)]
-pub struct Params {
+pub struct Params<'a> {
+    /// How the slots are filled.
+    pub scheme: Scheme<'a>,
     /// Words in a shingle, 1 to 64.
     pub ngram: usize,
     /// Bands, 1 to 1024.
@@ -46,13 +64,14 @@ pub struct Signatures {
 }
 
 /// Signs every text.
-pub fn sign(texts: Texts<'_>, params: Params, cpu: Cpu) -> Result<Signatures, Error> {
+pub fn sign(texts: Texts<'_>, params: Params<'_>, cpu: Cpu) -> Result<Signatures, Error> {
     check("ngram", params.ngram, 64)?;
     check("bands", params.bands, 1024)?;
     check("rows", params.rows, 1024)?;
-    let permutations = permute::Permutations::new(params.bands * params.rows, params.seed);
+    let mut sketch = Sketch::new(params)?;
     let (mut words, mut scratch) = (Words::new(cpu), Scratch::default());
     let (mut shingles, mut slots) = (Vec::new(), Vec::new());
+    let used = params.bands * params.rows;
     let mut out = Signatures {
         offsets: vec![0],
         ..Signatures::default()
@@ -69,8 +88,8 @@ pub fn sign(texts: Texts<'_>, params: Params, cpu: Cpu) -> Result<Signatures, Er
         if shingles.is_empty() {
             out.keys.resize(out.keys.len() + params.bands, 0);
         } else {
-            permutations.minima(cpu, &shingles, &mut slots);
-            let bands = slots[..params.bands * params.rows].chunks_exact(params.rows);
+            sketch.fill(cpu, &shingles, &mut slots);
+            let bands = slots[..used].chunks_exact(params.rows);
             out.keys
                 .extend(bands.enumerate().map(|(band, rows)| band_key(band, rows)));
         }
@@ -78,6 +97,51 @@ pub fn sign(texts: Texts<'_>, params: Params, cpu: Cpu) -> Result<Signatures, Er
         out.offsets.push(out.shingles.len() as i64);
     }
     Ok(out)
+}
+
+/// The least values of every slot over a set, by the chosen scheme.
+#[derive(Debug)]
+pub enum Sketch<'a> {
+    /// See [`Scheme::Classic`].
+    Classic(permute::Permutations),
+    /// See [`Scheme::Fss`].
+    Fss(fss::Rounds),
+    /// See [`Scheme::Datasketch`].
+    Datasketch(&'a [u64], &'a [u64]),
+}
+
+impl<'a> Sketch<'a> {
+    /// The sketch of bands * rows slots.
+    pub fn new(params: Params<'a>) -> Result<Self, Error> {
+        check("slots", params.bands.saturating_mul(params.rows), 1 << 20)?;
+        let slots = params.bands * params.rows;
+        Ok(match params.scheme {
+            Scheme::Classic => Self::Classic(permute::Permutations::new(slots, params.seed)),
+            Scheme::Fss => Self::Fss(fss::Rounds::new(slots, params.seed)),
+            Scheme::Datasketch { a, b } => {
+                for (name, given) in [("a", a.len()), ("b", b.len())] {
+                    if given != slots {
+                        return Err(Error::LengthsDiffer {
+                            name,
+                            rows: given,
+                            other: "the signature",
+                            expected: slots,
+                        });
+                    }
+                }
+                Self::Datasketch(a, b)
+            }
+        })
+    }
+
+    /// Fills `slots`, of which the first bands * rows count.
+    pub fn fill(&mut self, cpu: Cpu, set: &[u64], slots: &mut Vec<u32>) {
+        match self {
+            Self::Classic(permutations) => permutations.minima(cpu, set, slots),
+            Self::Fss(rounds) => rounds.fill(set, slots),
+            Self::Datasketch(a, b) => mersenne::minima(cpu, a, b, set, slots),
+        }
+    }
 }
 
 fn check(name: &'static str, value: usize, max: usize) -> Result<(), Error> {
@@ -117,14 +181,15 @@ mod tests {
     use super::*;
     use curate_text::Offsets;
 
-    const PARAMS: Params = Params {
+    const PARAMS: Params<'_> = Params {
+        scheme: Scheme::Classic,
         ngram: 5,
         bands: 14,
         rows: 8,
         seed: 1,
     };
 
-    fn sign_all(texts: &[String], params: Params, cpu: Cpu) -> Signatures {
+    fn sign_all(texts: &[String], params: Params<'_>, cpu: Cpu) -> Signatures {
         let bytes = texts.concat();
         let mut offsets = vec![0_i64];
         texts
@@ -189,7 +254,7 @@ mod tests {
     #[test]
     fn bands_follow_the_s_curve() {
         let mut stream = Stream::new(11);
-        let permutations = permute::Permutations::new(112, 1);
+        let mut sketch = Sketch::new(PARAMS).unwrap();
         for (union, shared) in [
             (400, 240),
             (400, 280),
@@ -205,13 +270,9 @@ mod tests {
             for _ in 0..trials {
                 let pool: Vec<u64> = (0..union).map(|_| stream.next_u64()).collect();
                 let only = (union - shared) / 2;
-                let keys = |set: &[u64]| {
+                let mut keys = |set: &[u64]| {
                     let mut slots = Vec::new();
-                    permutations.minima(
-                        Cpu::at_most(curate_text::cpu::Path::Avx512),
-                        set,
-                        &mut slots,
-                    );
+                    sketch.fill(Cpu::all()[0], set, &mut slots);
                     slots[..112]
                         .chunks_exact(8)
                         .enumerate()

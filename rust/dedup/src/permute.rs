@@ -15,12 +15,13 @@ const GROUPS: usize = 7;
 
 /// The parameters of all permutations, in groups of 16.
 #[derive(Debug)]
-pub(crate) struct Permutations {
+pub struct Permutations {
     a: Vec<[u32; LANES]>,
     b: Vec<[u32; LANES]>,
 }
 
 impl Permutations {
+    /// The permutations of `slots` slots.
     pub fn new(slots: usize, seed: u64) -> Self {
         let parameters = parameters(slots.next_multiple_of(LANES), seed);
         let group = |of: fn(&(u32, u32)) -> u32| {

@@ -1,9 +1,9 @@
 //! Bindings of `curate_dedup`.
 
-use arrow_array::types::{Float64Type, UInt16Type, UInt32Type, UInt64Type};
-use curate_dedup::minhash::Params;
+use arrow_array::types::{Float64Type, UInt32Type, UInt64Type};
+use curate_dedup::minhash::{Params, Scheme};
 use curate_dedup::{
-    clusters as components, jaccard as similarity, lsh, minhash, sha256 as digests,
+    clusters as components, jaccard as similarity, lsh, mersenne, minhash, pairs, sha256 as digests,
 };
 use curate_text::Cpu;
 use pyo3::prelude::*;
@@ -21,7 +21,8 @@ fn sha256(py: Python<'_>, text: TextColumn) -> Result<Column, Error> {
 
 /// Band keys and shingle hashes of every row.
 #[pyfunction]
-#[pyo3(signature = (text, *, ngram = 5, bands = 14, rows = 8, seed = 1))]
+#[pyo3(signature = (text, *, ngram = 5, bands = 14, rows = 8, seed = 1, scheme = "classic", parameters = None))]
+#[expect(clippy::too_many_arguments)] // they are Python's keywords
 fn minhash_sign(
     py: Python<'_>,
     text: TextColumn,
@@ -29,9 +30,18 @@ fn minhash_sign(
     bands: usize,
     rows: usize,
     seed: u64,
+    scheme: &str,
+    parameters: Option<Pair<UInt64Type>>,
 ) -> Result<(Column, Column), Error> {
     let cpu = Cpu::detect()?;
+    let scheme = match (scheme, &parameters) {
+        ("classic", None) => Scheme::Classic,
+        ("fss", None) => Scheme::Fss,
+        ("datasketch", Some((a, b))) => Scheme::Datasketch { a, b },
+        _ => return Err(Error::Scheme(scheme.to_owned())),
+    };
     let params = Params {
+        scheme,
         ngram,
         bands,
         rows,
@@ -45,17 +55,130 @@ fn minhash_sign(
     ))
 }
 
-/// Candidate pairs of the rows that share band and key.
+type Pair<T> = (Primitive<T>, Primitive<T>);
+
+/// The slots of a signature over lists of shingle hashes, for who wants to estimate from them.
 #[pyfunction]
-fn lsh_pairs(
+fn minhash_slots(
     py: Python<'_>,
-    band: Primitive<UInt16Type>,
+    hashes: Lists<UInt64Type>,
+    slots: usize,
+    seed: u64,
+    scheme: &str,
+) -> Result<Column, Error> {
+    let cpu = Cpu::detect()?;
+    let scheme = match scheme {
+        "classic" => Scheme::Classic,
+        "fss" => Scheme::Fss,
+        _ => return Err(Error::Scheme(scheme.to_owned())),
+    };
+    let params = Params {
+        scheme,
+        ngram: 1,
+        bands: slots,
+        rows: 1,
+        seed,
+    };
+    let rows = hashes.offsets().len() - 1;
+    let sets = similarity::Sets::unchecked(hashes.offsets(), hashes.values());
+    let out = py.detach(|| {
+        let (mut sketch, mut row_slots) = (minhash::Sketch::new(params)?, Vec::new());
+        let mut out = Vec::with_capacity(rows * slots);
+        for row in 0..rows {
+            sketch.fill(cpu, sets.checked(row)?, &mut row_slots);
+            out.extend_from_slice(&row_slots[..slots]);
+        }
+        Ok::<_, curate_dedup::Error>(out)
+    })?;
+    Ok(Column::fixed_lists::<UInt32Type>(
+        slots,
+        out,
+        vec![true; rows],
+    )?)
+}
+
+/// The slots of the datasketch and datatrove formula over lists of hashes.
+#[pyfunction]
+fn mersenne_slots(
+    py: Python<'_>,
+    hashes: Lists<UInt64Type>,
+    a: Primitive<UInt64Type>,
+    b: Primitive<UInt64Type>,
+    mask: u64,
+) -> Result<Column, Error> {
+    let cpu = Cpu::detect()?;
+    if a.len() != b.len() {
+        return Err(curate_dedup::Error::LengthsDiffer {
+            name: "b",
+            rows: b.len(),
+            other: "a",
+            expected: a.len(),
+        }
+        .into());
+    }
+    let rows = hashes.offsets().len() - 1;
+    let sets = similarity::Sets::unchecked(hashes.offsets(), hashes.values());
+    let out = py.detach(|| {
+        let mut out = vec![0; rows * a.len()];
+        for (row, slots) in out.chunks_mut(a.len().max(1)).enumerate() {
+            mersenne::slots(cpu, &a, &b, sets.checked(row)?, mask, slots);
+        }
+        Ok::<_, curate_dedup::Error>(out)
+    })?;
+    Ok(Column::fixed_lists::<UInt64Type>(
+        a.len(),
+        out,
+        vec![true; rows],
+    )?)
+}
+
+/// Members of the buckets of band keys: (first, key, member).
+#[pyfunction]
+fn lsh_buckets(
+    py: Python<'_>,
     key: Primitive<UInt64Type>,
     doc_id: Ids,
-) -> Result<(Column, Column), Error> {
-    let pairs = py.detach(|| lsh::lsh_pairs(&band, &key, &doc_id))?;
-    let (a, b) = pairs.into_iter().unzip();
-    Ok((Column::fixed::<16>(a)?, Column::fixed::<16>(b)?))
+) -> Result<(Column, Column, Column), Error> {
+    let out = py.detach(|| lsh::lsh_buckets(&key, &doc_id))?;
+    Ok((
+        Column::fixed(out.first)?,
+        Column::primitive::<UInt64Type>(out.key),
+        Column::fixed(out.member)?,
+    ))
+}
+
+/// Pairs of the members of buckets, compared by the shingles of `documents` where these are given.
+#[pyfunction]
+#[pyo3(signature = (first, key, member, documents, *, min_jaccard, all))]
+fn bucket_pairs(
+    py: Python<'_>,
+    first: Ids,
+    key: Primitive<UInt64Type>,
+    member: Ids,
+    documents: Option<Vec<(Ids, Lists<UInt64Type>)>>,
+    min_jaccard: f64,
+    all: bool,
+) -> Result<(Column, Column, Column), Error> {
+    let out = py.detach(|| {
+        let parts: Option<Vec<_>> = documents.as_ref().map(|parts| {
+            let parts = parts.iter();
+            parts
+                .map(|(ids, lists)| {
+                    (
+                        &**ids,
+                        similarity::Sets::unchecked(lists.offsets(), lists.values()),
+                    )
+                })
+                .collect()
+        });
+        let rule = pairs::Rule { min_jaccard, all };
+        pairs::bucket_pairs(&first, &key, &member, parts.as_deref(), rule)
+    })?;
+    Ok((
+        Column::fixed(out.a)?,
+        Column::fixed(out.b)?,
+        Column::primitive::<Float64Type>(out.jaccard),
+    ))
 }
 
 /// Exact Jaccard similarity of rows a[i] and b[i]: float64.
@@ -84,7 +207,10 @@ fn clusters(py: Python<'_>, a: Ids, b: Ids) -> Result<(Column, Column), Error> {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sha256, module)?)?;
     module.add_function(wrap_pyfunction!(minhash_sign, module)?)?;
-    module.add_function(wrap_pyfunction!(lsh_pairs, module)?)?;
+    module.add_function(wrap_pyfunction!(minhash_slots, module)?)?;
+    module.add_function(wrap_pyfunction!(mersenne_slots, module)?)?;
+    module.add_function(wrap_pyfunction!(lsh_buckets, module)?)?;
+    module.add_function(wrap_pyfunction!(bucket_pairs, module)?)?;
     module.add_function(wrap_pyfunction!(jaccard, module)?)?;
     module.add_function(wrap_pyfunction!(clusters, module)?)
 }

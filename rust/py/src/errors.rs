@@ -29,6 +29,11 @@ pub enum Error {
         /// What is wrong with it.
         error: curate_bpe::Error,
     },
+    /// A MinHash scheme that there is not, or parameters that it does not have.
+    #[error(
+        "scheme {0:?}: use classic or fss without parameters, or datasketch with parameters (a, b)"
+    )]
+    Scheme(String),
     /// A result that Arrow refuses, or a failure of Python itself.
     #[error(transparent)]
     Python(#[from] PyErr),

@@ -1,0 +1,381 @@
+//! From buckets to pairs that are alike: exact Jaccard where it can still join two groups, and nowhere else.
+//!
+//! ```text
+//! bucket      f a b c d e        ids in order; f, the smallest, is tried with all, over all its buckets
+//! groups      f a b | c          a and b are alike with f (Jaccard similarity >= min_jaccard), c is not
+//! d tries     f a b, c           those it is not connected with, one of each group in turn, at most 64
+//! ```
+//!
+//! What is connected already is not tried, so a page copied 100,000 times costs 100,000 comparisons, and a bucket
+//! of a million that have nothing in common costs 64 a member, never the square. In buckets of up to 65 every pair
+//! is decided: the clusters are then exactly the components of the verified pairs.
+
+use std::collections::BTreeSet;
+
+use crate::clusters::{Index, root};
+use crate::jaccard::{Sets, at_least};
+use crate::{Error, Id};
+
+/// Comparisons that a member of a bucket may cost, beside the one with the bucket's first.
+const TRIES: usize = 64;
+
+/// What counts as a pair.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Least exact similarity of a pair, 0 to 1.
+    pub min_jaccard: f64,
+    /// Report also pairs that connect nothing new, each member with the 64 before it in its bucket.
+    pub all: bool,
+}
+
+/// Pairs a < b, sorted and distinct.
+#[derive(Debug, Default, PartialEq)]
+pub struct Pairs {
+    /// The smaller id.
+    pub a: Vec<Id>,
+    /// The larger id.
+    pub b: Vec<Id>,
+    /// Exact similarity; 1 where nothing was compared.
+    pub jaccard: Vec<f64>,
+}
+
+/// The pairs of bucket rows (`lsh::Members`, of any partitions, in any order). Without `shingles` every member is
+/// taken to be alike with the first of its bucket (and, with `all`, with the 64 before it).
+///
+/// `shingles` are (ids, sets) in parts; every member must be in one of them.
+pub fn bucket_pairs(
+    first: &[Id],
+    key: &[u64],
+    member: &[Id],
+    shingles: Option<&[(&[Id], Sets<'_>)]>,
+    rule: Rule,
+) -> Result<Pairs, Error> {
+    for (name, rows) in [("key", key.len()), ("member", member.len())] {
+        if rows != first.len() {
+            return Err(Error::LengthsDiffer {
+                name,
+                rows,
+                other: "first",
+                expected: first.len(),
+            });
+        }
+    }
+    let mut ids: Vec<Id> = first.chunk_by(|a, b| a == b).map(|run| run[0]).collect();
+    ids.extend_from_slice(member);
+    ids.sort(); // it finds the sorted runs that the partitions left
+    ids.dedup();
+    let index = Index::new(&ids);
+    let mut rows: Vec<(u32, u64, u32)> = (0..first.len())
+        .map(|i| (index.find(&first[i]), key[i], index.find(&member[i])))
+        .collect();
+    rows.sort();
+    rows.dedup();
+    let sets = shingles
+        .map(|parts| Library::new(parts, &ids))
+        .transpose()?;
+    let mut search = Search {
+        ids: &ids,
+        sets,
+        rule,
+        parents: (0..ids.len() as u32).collect(),
+        tried: BTreeSet::new(),
+        found: Vec::new(),
+    };
+    for group in rows.chunk_by(|a, b| a.0 == b.0) {
+        search.group(group)?;
+    }
+    search.found.sort_by_key(|&(a, b, _)| (a, b));
+    search.found.dedup_by_key(|&mut (a, b, _)| (a, b));
+    let mut out = Pairs::default();
+    for (a, b, jaccard) in search.found {
+        out.a.push(ids[a as usize]);
+        out.b.push(ids[b as usize]);
+        out.jaccard.push(jaccard);
+    }
+    Ok(out)
+}
+
+struct Search<'a> {
+    ids: &'a [Id],
+    sets: Option<Library<'a>>,
+    rule: Rule,
+    parents: Vec<u32>,
+    tried: BTreeSet<(u32, u32)>,
+    found: Vec<(u32, u32, f64)>,
+}
+
+impl Search<'_> {
+    /// All buckets of one smallest id: rows (first, key, member).
+    fn group(&mut self, rows: &[(u32, u64, u32)]) -> Result<(), Error> {
+        let first = rows[0].0;
+        let mut buckets: Vec<Vec<u32>> = Vec::new();
+        for bucket in rows.chunk_by(|a, b| a.1 == b.1) {
+            let members: Vec<u32> = bucket.iter().map(|row| row.2).collect();
+            if !buckets.contains(&members) {
+                buckets.push(members);
+            }
+        }
+        let mut members = buckets.concat();
+        members.sort_unstable();
+        members.dedup();
+        self.tried.clear();
+        for member in members {
+            if self.rule.all || !self.joined(first, member) {
+                self.pair_once(first, member)?;
+            }
+        }
+        for bucket in &buckets {
+            if self.rule.all {
+                self.neighbors(bucket)?;
+            }
+            if self.sets.is_some() {
+                self.rest(first, bucket)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn joined(&mut self, a: u32, b: u32) -> bool {
+        root(&mut self.parents, a) == root(&mut self.parents, b)
+    }
+
+    /// Compares two members, and joins and records them where they are alike.
+    fn pair(&mut self, a: u32, b: u32) -> Result<(), Error> {
+        let (a, b) = (a.min(b), a.max(b));
+        let similar = match &self.sets {
+            None => Some(1.0),
+            Some(sets) => at_least(
+                sets.get(self.ids, a)?,
+                sets.get(self.ids, b)?,
+                self.rule.min_jaccard,
+            ),
+        };
+        if let Some(jaccard) = similar {
+            let (x, y) = (root(&mut self.parents, a), root(&mut self.parents, b));
+            self.parents[x.max(y) as usize] = x.min(y);
+            self.found.push((a, b, jaccard));
+        }
+        Ok(())
+    }
+
+    /// `pair`, where this group has not tried the two before.
+    fn pair_once(&mut self, a: u32, b: u32) -> Result<(), Error> {
+        if self.tried.insert((a.min(b), a.max(b))) {
+            self.pair(a, b)?;
+        }
+        Ok(())
+    }
+
+    /// Every member with the 64 before it, whether they are connected or not.
+    fn neighbors(&mut self, bucket: &[u32]) -> Result<(), Error> {
+        for (place, &b) in bucket.iter().enumerate() {
+            for &a in &bucket[place.saturating_sub(TRIES)..place] {
+                self.pair_once(a, b)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The members of a bucket among each other. `groups` are those that hang together, the first's before all, in
+    /// the order of their first members; a member tries one of each group, then a second of each, and so on.
+    fn rest(&mut self, first: u32, bucket: &[u32]) -> Result<(), Error> {
+        let mut groups: Vec<Vec<u32>> = vec![vec![first]];
+        for &b in bucket {
+            let mut home = None;
+            for (place, group) in groups.iter().enumerate() {
+                if root(&mut self.parents, group[0]) == root(&mut self.parents, b) {
+                    home = Some(place);
+                    break;
+                }
+            }
+            // In a large bucket a member that has its group does not look for a second.
+            if home.is_none() || bucket.len() <= TRIES {
+                self.try_groups(&groups, b)?;
+                let mut joined =
+                    (0..groups.len()).filter(|&place| self.joined(groups[place][0], b));
+                home = joined.next();
+            }
+            match home {
+                Some(place) if groups[place].len() <= TRIES => groups[place].push(b),
+                None if groups.len() <= TRIES => groups.push(vec![b]),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn try_groups(&mut self, groups: &[Vec<u32>], b: u32) -> Result<(), Error> {
+        let deepest = groups.iter().map(Vec::len).max().unwrap_or(0);
+        let mut tries = 0;
+        for depth in 0..deepest {
+            for group in groups {
+                let Some(&a) = group.get(depth) else { continue };
+                if tries == TRIES {
+                    return Ok(());
+                }
+                if !self.joined(a, b) {
+                    tries += 1;
+                    self.pair_once(a, b)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the shingles of each id are: parts stay where they lie, in mapped files as a rule.
+struct Library<'a> {
+    parts: &'a [(&'a [Id], Sets<'a>)],
+    places: Vec<(u32, u32)>,
+}
+
+const NOWHERE: (u32, u32) = (u32::MAX, u32::MAX);
+
+impl<'a> Library<'a> {
+    fn new(parts: &'a [(&'a [Id], Sets<'a>)], ids: &[Id]) -> Result<Self, Error> {
+        let mut places = vec![NOWHERE; ids.len()];
+        let index = Index::new(ids);
+        for (part, (listed, sets)) in parts.iter().enumerate() {
+            if listed.len() != sets.len() {
+                return Err(Error::LengthsDiffer {
+                    name: "shingles",
+                    rows: sets.len(),
+                    other: "doc_id",
+                    expected: listed.len(),
+                });
+            }
+            for (row, id) in listed.iter().enumerate() {
+                let place = index.find(id) as usize;
+                if ids.get(place) == Some(id) {
+                    places[place] = (part as u32, row as u32);
+                }
+            }
+        }
+        Ok(Self { parts, places })
+    }
+
+    fn get(&self, ids: &[Id], number: u32) -> Result<&'a [u64], Error> {
+        let (part, row) = self.places[number as usize];
+        if (part, row) == NOWHERE {
+            return Err(Error::NoSuchId {
+                id: ids[number as usize]
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
+            });
+        }
+        self.parts[part as usize].1.checked(row as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(number: u8) -> Id {
+        [number; 16]
+    }
+
+    fn flat(sets: &[BTreeSet<u64>]) -> (Vec<Id>, Vec<i64>, Vec<u64>) {
+        let mut offsets = vec![0];
+        for set in sets {
+            offsets.push(offsets[offsets.len() - 1] + set.len() as i64);
+        }
+        let ids = (0..sets.len() as u8).map(id).collect();
+        (ids, offsets, sets.iter().flatten().copied().collect())
+    }
+
+    fn run(buckets: &[BTreeSet<u8>], sets: &[BTreeSet<u64>], all: bool) -> Pairs {
+        let (mut first, mut key, mut member) = (vec![], vec![], vec![]);
+        for (number, bucket) in buckets.iter().enumerate() {
+            for &other in bucket.iter().skip(1) {
+                first.push(id(*bucket.first().unwrap()));
+                key.push(number as u64);
+                member.push(id(other));
+            }
+        }
+        let (ids, offsets, values) = flat(sets);
+        let parts = [(ids.as_slice(), Sets::unchecked(&offsets, &values))];
+        let rule = Rule {
+            min_jaccard: 0.5,
+            all,
+        };
+        bucket_pairs(&first, &key, &member, Some(&parts), rule).unwrap()
+    }
+
+    fn similarity(a: &BTreeSet<u64>, b: &BTreeSet<u64>) -> f64 {
+        a.intersection(b).count() as f64 / a.union(b).count().max(1) as f64
+    }
+
+    proptest! {
+        /// In small buckets: the components are those of all pairs of a bucket that are alike, and `all` lists these.
+        #[test]
+        fn small_buckets_are_decided_in_full(
+            sets in proptest::collection::vec(proptest::collection::btree_set(0_u64..8, 0..6), 20),
+            buckets in proptest::collection::vec(proptest::collection::btree_set(0_u8..20, 2..12), 1..6),
+        ) {
+            let mut expected = BTreeSet::new();
+            for bucket in &buckets {
+                for &a in bucket {
+                    for &b in bucket.iter().filter(|&&b| b > a) {
+                        if similarity(&sets[a as usize], &sets[b as usize]) >= 0.5 {
+                            expected.insert((id(a), id(b)));
+                        }
+                    }
+                }
+            }
+            let listed = run(&buckets, &sets, true);
+            let seen: BTreeSet<_> = listed.a.iter().copied().zip(listed.b.iter().copied()).collect();
+            prop_assert_eq!(&seen, &expected);
+            for ((a, b), jaccard) in listed.a.iter().zip(&listed.b).zip(&listed.jaccard) {
+                prop_assert_eq!(*jaccard, similarity(&sets[a[0] as usize], &sets[b[0] as usize]));
+            }
+            let few = run(&buckets, &sets, false);
+            prop_assert!(few.a.len() <= listed.a.len());
+            let components = |a: &[Id], b: &[Id]| crate::clusters::clusters(a, b).unwrap();
+            let (a, b): (Vec<_>, Vec<_>) = expected.into_iter().unzip();
+            prop_assert_eq!(components(&few.a, &few.b), components(&a, &b));
+        }
+    }
+
+    #[test]
+    fn a_large_bucket_costs_no_square() {
+        let ids: Vec<Id> = (0..200_000_u32)
+            .map(|n| {
+                let mut id = [0; 16];
+                id[..4].copy_from_slice(&n.to_be_bytes());
+                id
+            })
+            .collect();
+        let rows = ids.len() - 1;
+        let rule = Rule {
+            min_jaccard: 0.7,
+            all: false,
+        };
+        let (first, key) = (vec![ids[0]; rows], vec![1; rows]);
+        let search = |values: &[u64]| {
+            let offsets: Vec<i64> = (0..=ids.len() as i64).collect();
+            let parts = [(ids.as_slice(), Sets::unchecked(&offsets, values))];
+            bucket_pairs(&first, &key, &ids[1..], Some(&parts), rule).unwrap()
+        };
+        assert_eq!(search(&vec![7; ids.len()]).a.len(), rows);
+        let different: Vec<u64> = (0..ids.len() as u64).collect();
+        assert_eq!(search(&different).a.len(), 0);
+        // Half of them one text, half another: two clusters, though the first belongs to only one of them.
+        let halves: Vec<u64> = (0..ids.len() as u64).map(|n| n % 2).collect();
+        assert_eq!(search(&halves).a.len(), rows - 1);
+    }
+
+    #[test]
+    fn an_id_without_shingles_is_named() {
+        let rule = Rule {
+            min_jaccard: 0.7,
+            all: false,
+        };
+        let error = bucket_pairs(&[id(1)], &[1], &[id(2)], Some(&[]), rule).unwrap_err();
+        assert!(error.to_string().contains("01010101"), "{error}");
+        let free = bucket_pairs(&[id(1)], &[1], &[id(2)], None, rule).unwrap();
+        assert_eq!((free.a, free.b), (vec![id(1)], vec![id(2)]));
+    }
+}
