@@ -1,9 +1,9 @@
 """Which copy stays: the keep list that a deduplication stage writes once and looks up for every document.
 
-Rows of a keep list are the members of groups of two or more: `head` (the first 8 bytes of doc_id as a
-big-endian number, the sort order), doc_id, cluster_id (the representative's doc_id), n_copies (the sum over the
-group) and similarity (of a copy, to what it was matched with). A lookup is a binary search in memory-mapped
-columns: 48 bytes a listed document on disk, none of them copied into a worker.
+Rows of a keep list are the members of groups of two or more, sorted by doc_id: doc_id, cluster_id (the
+representative's doc_id), n_copies (the sum over the group) and similarity (of a copy, to what it was matched with).
+A lookup is a binary search in memory-mapped columns: 44 bytes a listed document on disk, none of them copied into a
+worker.
 """
 
 from typing import Literal
@@ -74,56 +74,41 @@ def keep_list(table: pa.Table, group: str) -> pa.Table:
     )
     rows = pa.table(
         {
-            "head": _heads(table.column("doc_id")),
             "doc_id": table.column("doc_id"),
             "cluster_id": table.column("doc_id").take(pa.array(np.repeat(starts, sizes))),
             "n_copies": pa.array(np.repeat(np.minimum(total, 2**32 - 1), sizes).astype(np.uint32)),
             "similarity": similarity,
         }
     ).filter(pa.array(listed))
-    return rows.take(pc.sort_indices(rows, sort_keys=[("head", "ascending"), ("doc_id", "ascending")]))
-
-
-def _heads(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    parts = [
-        np.frombuffer(c.buffers()[1], ">u8", len(c) * 2, c.offset * 16)[::2].astype(np.uint64) for c in chunks if len(c)
-    ]
-    return pa.array(np.concatenate(parts) if parts else np.zeros(0, np.uint64), pa.uint64())
+    return rows.sort_by("doc_id").combine_chunks()
 
 
 class KeepList:
-    """Keep lists opened for looking documents up; each table is sorted by head."""
+    """Keep lists opened for looking documents up; each batch is sorted by doc_id."""
 
     def __init__(self, table: pa.Table) -> None:
         self.parts = [batch for batch in table.to_batches() if batch.num_rows]
 
-    def find(self, ids: pa.Array) -> tuple[np.ndarray, np.ndarray, list[pa.RecordBatch]]:
-        """(part, row) of every id, part -1 where it is not listed; two ids with one head are told apart."""
-        part_of, row_of = np.full(len(ids), -1), np.zeros(len(ids), np.int64)
-        heads, names = _heads(ids).to_numpy(), _names(ids)
+    def find(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(part, row) of every id, part -1 where it is not listed."""
+        part_of, row_of = np.full(len(names), -1), np.zeros(len(names), np.int64)
         for number, part in enumerate(self.parts):
-            listed, listed_names = part.column("head").to_numpy(), _names(part.column("doc_id"))
-            at, end = np.searchsorted(listed, heads, "left"), np.searchsorted(listed, heads, "right")
-            open_ = np.flatnonzero(at < end)
-            while len(open_):
-                found = open_[listed_names[at[open_]] == names[open_]]
-                part_of[found], row_of[found] = number, at[found]
-                at[open_] += 1
-                open_ = open_[at[open_] < end[open_]]
-        return part_of, row_of, self.parts
+            listed = _names(part.column("doc_id"))
+            at = np.minimum(np.searchsorted(listed, names), len(listed) - 1)
+            found = listed[at] == names
+            part_of[found], row_of[found] = number, at[found]
+        return part_of, row_of
 
     def apply(self, batch: pa.RecordBatch, rule: str, limit: float | None) -> pa.RecordBatch:
         """`batch` with cluster_id and n_copies set, and a verdict on every row that is a copy."""
-        ids = batch.column("doc_id")
-        part_of, row_of, parts = self.find(ids)
-        clusters = _names(ids).copy()
+        clusters = _names(batch.column("doc_id")).copy()
+        part_of, row_of = self.find(clusters)
         copies = pc.fill_null(batch.column("n_copies"), 1).to_numpy(zero_copy_only=False).astype(np.uint32)
         n = batch.num_rows
         rules: list[str | None] = [None] * n
         values: list[float | None] = [None] * n
         details: list[str | None] = [None] * n
-        for number, part in enumerate(parts):
+        for number, part in enumerate(self.parts):
             rows = np.flatnonzero(part_of == number)
             if not len(rows):
                 continue
@@ -135,7 +120,7 @@ class KeepList:
             for i in np.flatnonzero(~stays):
                 row = int(rows[i])
                 rules[row], values[row] = rule, similarity[i]
-                details[row] = f"copy of {heads_of[i].tobytes().hex()}"
+                details[row] = f"copy of {_bytes(heads_of[i]).hex()}"
             clusters[rows] = heads_of
         ids_back = pa.FixedSizeBinaryArray.from_buffers(schema.DOC_ID, n, [None, pa.py_buffer(clusters.tobytes())])
         batch = with_column(batch, "cluster_id", ids_back)
@@ -144,5 +129,10 @@ class KeepList:
 
 
 def _names(column: pa.Array) -> np.ndarray:
-    """Ids as 16-byte values that numpy compares whole."""
-    return np.frombuffer(column.buffers()[1], "V16", len(column), column.offset * 16)
+    """Ids as numpy sees 16 bytes: they sort and compare as bytes do."""
+    return np.frombuffer(column.buffers()[1], "S16", len(column), column.offset * 16)
+
+
+def _bytes(name: bytes) -> bytes:
+    """All 16 bytes of an id: numpy takes zeros at the end of a value away."""
+    return bytes(name).ljust(16, b"\0")
