@@ -106,3 +106,28 @@ def test_limit_is_shared_out(tmp_path: Path) -> None:
     files = list_files([InputSettings(path=str(tmp_path / f"{n}.jsonl"), source=n) for n in "abc"])
     found = Counter(text[0] for _, text in documents(cut(files, 8)))
     assert found == {"a": 3, "b": 3, "c": 2}
+
+
+def test_chunked_bodies_whether_decoded_already_or_not() -> None:
+    from curate.io.warc import dechunk
+
+    assert dechunk(b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n") == b"hello world"
+    assert dechunk(b"<html>decoded before it was archived</html>") == b"<html>decoded before it was archived</html>"
+    assert dechunk(b"5\r\nhello\r\nnot a size") == b"hellonot a size"
+
+
+def test_a_plain_warc_loses_nothing_around_damage_and_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "WARC_SLICE", 2000)
+    parts = []
+    for n in range(3):
+        pages = [
+            (f"https://example.test/{n}/{i}", corpus.page(text)) for i, text in enumerate(corpus.articles(5, seed=n))
+        ]
+        parts.append(corpus.write_warc(tmp_path / f"{n}.warc", pages, gz=False).read_bytes())
+    path = tmp_path / "in" / "plain_named.warc.gz"
+    path.parent.mkdir()
+    path.write_bytes((b"garbage " * 20 + b"\r\n").join(parts))
+    found = documents(cut(list_files([InputSettings(path=str(path))])))
+    assert len(found) == len({identity for identity, _ in found}) == 15

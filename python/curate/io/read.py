@@ -171,7 +171,7 @@ def _json_row(piece: Slice, offset: int, line: bytes, ignored: set[str]) -> tupl
         try:
             value = json.loads(line.decode("utf-8", "replace"))
             base["invalid_utf8"] = True
-        except ValueError:
+        except (ValueError, RecursionError):
             return {**base, **bad, "reject_rule": "read.not_json", "reject_detail": str(error)[:200]}, len(line)
     except (ValueError, RecursionError) as error:
         return {**base, **bad, "reject_rule": "read.not_json", "reject_detail": str(error)[:200]}, len(line)
@@ -215,8 +215,8 @@ def _convert(key: str, value: Any) -> Any:
             return parse_time(value)
         if key in ("lang_score", "quality_score"):
             return float(value)
-        return bool(value) if key == "synthetic" else str(value)
-    except (ValueError, TypeError):
+        return value is True if key == "synthetic" else valid_text(str(value))[0]
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -304,7 +304,11 @@ def split_by_bytes(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 def _as_rows(batch: pa.RecordBatch, piece: Slice, row: int, counts: ReadCounts) -> pa.RecordBatch:
     renamed = {source: name for name, source in piece.columns.items()}
-    names = [renamed.get(name) or ("payload" if name == "html" else name) for name in batch.schema.names]
+    known = {renamed.get(name, name) for name in batch.schema.names}
+    names = [
+        renamed.get(name) or ("payload" if name == "html" and "text" not in known else name)
+        for name in batch.schema.names
+    ]
     batch = batch.rename_columns(names)
     raw = "text" not in names and "payload" in names
     if not raw and "text" not in names:

@@ -189,6 +189,8 @@ def _gzip_records(handle: BinaryIO, piece: Slice, counts: ReadCounts) -> Iterato
 
 def _plain_records(handle: BinaryIO, piece: Slice, counts: ReadCounts) -> Iterator[Found]:
     """Records of an uncompressed or zstd file; after an error it goes on at the next version line."""
+    if piece.start:  # a plain file cannot be cut: the slice that begins it reads it all
+        return
     size = handle.seek(0, io.SEEK_END)
     base = 0
     while base < size:
@@ -196,7 +198,7 @@ def _plain_records(handle: BinaryIO, piece: Slice, counts: ReadCounts) -> Iterat
         last = base
         try:
             for record in ArchiveIterator(handle, parse_http=False):
-                last = base + record.stream_pos
+                last = record.stream_pos  # of the file, wherever reading began
                 yield last, 0, record, lambda: ""
             return
         except (OSError, KeyError, ValueError) as error:
@@ -257,9 +259,11 @@ def _http_row(record: WarcRecord) -> dict[str, Any]:
         kind = (record.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
         return {"content_type": kind or None, "payload": body, "size": len(body)}
     try:
-        record.parse_http(auto_decode="transfer")
-        body = record.reader.read()
+        record.parse_http(auto_decode="none")
         headers = record.http_headers
+        body = record.reader.read()
+        if "chunked" in (headers.get("Transfer-Encoding") or "").lower():
+            body = dechunk(body)
         status = headers.status_code
     except (OSError, ValueError, KeyError, AttributeError) as error:
         return _verdict("read.bad_http", 0, None, str(error)[:200])
@@ -273,6 +277,25 @@ def _http_row(record: WarcRecord) -> dict[str, Any]:
     except OverflowError:
         return row | _verdict("read.too_large", len(body), MAX_RECORD, "decoded body over the limit")
     return row | {"payload": body, "size": len(body)}
+
+
+def dechunk(body: bytes) -> bytes:
+    """Undo chunked transfer coding. A body whose first line is no chunk size was decoded before it was archived and
+    stays as it is; after a later line that is none, the rest is taken as it stands."""
+    parts, at = [], 0
+    while at < len(body):
+        end = body.find(b"\n", at)
+        size = body[at:end].partition(b";")[0].strip() if end >= 0 else b""
+        if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", size):
+            parts.append(body[at:])
+            break
+        length = int(size, 16)
+        if length == 0:
+            break
+        parts.append(body[end + 1 : end + 1 + length])
+        at = end + 1 + length
+        at += 2 if body[at : at + 2] == b"\r\n" else 1
+    return b"".join(parts)
 
 
 def decode_content(body: bytes, encoding: str) -> bytes:

@@ -116,7 +116,7 @@ def check_resume(folder: RunFolder, recipe: Recipe, files: Iterable[InputFile], 
     gone = [
         f"  {rel}: {'changed' if rel in now else 'gone'}"
         for rel, stamp in old["inputs"].items()
-        if now.get(rel) != stamp
+        if now.get(rel) != stamp and stamp != "unreadable"
     ]
     if gone:
         more = f"\n  and {len(gone) - 10} more" if len(gone) > 10 else ""
@@ -401,7 +401,7 @@ class Driver:
                 if path.is_dir():
                     if not any(path.iterdir()):
                         path.rmdir()
-                elif path not in named and not path.name.startswith(TEMPORARY):
+                elif path not in named:
                     path.unlink()
         for name in ROOT_PRODUCTS:
             if root / name not in named:

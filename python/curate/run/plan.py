@@ -160,8 +160,8 @@ def _check_order(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
         raise ConfigError("the inputs are WARC files, whose pages must be extracted: make `extract` the first step")
     if "extract" in names and names.index("extract") > 0:
         raise ConfigError("extract must be the first step: the steps before it would see no text")
-    for step in recipe.steps:
-        if step.only.lang and "langid" in names and names.index(step.stage.name) <= names.index("langid"):
+    for index, step in enumerate(recipe.steps):
+        if step.only.lang and "langid" in names and index <= names.index("langid"):
             raise ConfigError(f"{step.name}.only.lang: languages are known after `langid`; put that step before")
 
 

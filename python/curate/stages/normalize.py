@@ -22,8 +22,7 @@ class Normalize(Settings):
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _REMOVED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff\ufdd0-\ufdef\ufffe\uffff]")
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-_TRAILING = re.compile("[ \t]+$", re.MULTILINE)
-_EDGES = re.compile(r"\A(?:[ \t]*\n)+|\n+\Z")
+_TRAILING = re.compile("(?<![ \t])[ \t]+$", re.MULTILINE)  # tried once a run of blanks: linear
 
 
 class State:
@@ -44,7 +43,7 @@ def normalize(text: str, state: State) -> str:
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
     text = _TRAILING.sub("", text)
-    text = _EDGES.sub("", text)
+    text = text.strip("\n")
     return state.blank.sub(state.lines, text)
 
 

@@ -9,7 +9,7 @@
 
 use crate::piece::prefetch;
 
-/// Two entries each: 8 MB. Larger tables help text in dozens of languages (19 bits: a third faster when warm) and
+/// Two entries each: 8 MB. Larger tables help text in dozens of languages (19 bits: a quarter faster when warm) and
 /// cost every cold start, which must touch them all.
 const SHORT_BITS: u32 = 17;
 /// One entry each: 4 MB, a quarter faster on Russian than 1 MB.
