@@ -1,5 +1,6 @@
 """The cut into tasks is a pure function of names and sizes; a slice owns what starts in it."""
 
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -131,3 +132,27 @@ def test_a_plain_warc_loses_nothing_around_damage_and_is_read_once(
     path.write_bytes((b"garbage " * 20 + b"\r\n").join(parts))
     found = documents(cut(list_files([InputSettings(path=str(path))])))
     assert len(found) == len({identity for identity, _ in found}) == 15
+
+
+def test_zstd_lines_come_out_up_to_the_damage_and_the_damage_is_told(tmp_path: Path) -> None:
+    import zstandard
+
+    rng = random.Random(1)
+    lines = [f'{{"text": "{i} {rng.randbytes(60).hex()}"}}\n' for i in range(4000)]
+    half = len(lines) // 2
+    long_window = zstandard.ZstdCompressionParameters(window_log=28, enable_ldm=True)
+    frames = [
+        zstandard.ZstdCompressor(compression_params=long_window).compress("".join(part).encode())
+        for part in (lines[:half], lines[half:])
+    ]
+    for name, data, least, warned in (
+        ("whole", b"".join(frames), 4000, False),
+        ("cut", b"".join(frames)[:-100_000], 2000, True),
+        ("trailing", b"".join(frames) + b"garbage", 4000, True),
+    ):
+        path = tmp_path / f"{name}.jsonl.zst"
+        path.write_bytes(data)
+        counts = read.ReadCounts()
+        (task,) = cut(list_files([InputSettings(path=str(path))]))
+        found = sum(batch.num_rows for batch in read.read(task, counts))
+        assert found >= least and bool(counts.warnings) == warned, name

@@ -109,11 +109,44 @@ def open_decompressed(path: str) -> BinaryIO:
     if lower.endswith(".gz"):
         return gzip.GzipFile(fileobj=handle)  # type: ignore[return-value]
     if lower.endswith(".zst"):
-        reader = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(
-            handle, read_across_frames=True, closefd=True
-        )
-        return io.BufferedReader(reader, 1 << 20)
+        return io.BufferedReader(_ZstdFrames(handle), 1 << 20)
     return handle
+
+
+class _ZstdFrames(io.RawIOBase):
+    """The frames of a zstd file one after the other: what was decoded comes out before damage is told, and a file
+    that ends inside a frame is an EOFError."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self.handle = handle
+        self.decoder: Any = None
+        self.data = self.out = b""
+        self.ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.out and not self.ended:
+            self._decode()
+        size = min(len(buffer), len(self.out))
+        buffer[:size] = self.out[:size]
+        self.out = self.out[size:]
+        return size
+
+    def _decode(self) -> None:
+        self.data = self.data or self.handle.read(1 << 16)
+        if not self.data:
+            if self.decoder is not None:
+                raise EOFError("the file ends inside a zstd frame")
+            self.ended = True
+            return
+        if self.decoder is None:
+            self.decoder = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj()
+        data, self.data = self.data, b""
+        self.out = self.decoder.decompress(data)
+        if self.decoder.eof:
+            self.data, self.decoder = self.decoder.unused_data, None
 
 
 def _lines(piece: Slice, counts: ReadCounts) -> Iterator[tuple[int, bytes]]:
