@@ -112,6 +112,12 @@ class Regrouper:
         return table
 
 
+def _abandon(stack: contextlib.ExitStack) -> None:
+    """Close a half-written file's writer and `committed` as a failure does, so that the temporary file goes."""
+    with contextlib.suppress(RuntimeError, OSError, pa.ArrowException):
+        stack.__exit__(RuntimeError, RuntimeError("aborted"), None)
+
+
 class TableFile:
     """A Parquet (zstd 3) or Arrow IPC (uncompressed, mappable) file in the making; `close` commits it.
 
@@ -160,9 +166,7 @@ class TableFile:
 
     def abort(self) -> None:
         """Remove what was written so far."""
-        failed = RuntimeError("aborted")
-        with contextlib.suppress(RuntimeError, OSError, pa.ArrowException):
-            self._stack.__exit__(RuntimeError, failed, None)
+        _abandon(self._stack)
 
 
 def _plain(field: pa.Field) -> pa.Field:
@@ -222,9 +226,8 @@ class ShuffleFile:
         return describe(self.path, self.root, self.rows)
 
     def abort(self) -> None:
-        failed = RuntimeError("aborted")
-        with contextlib.suppress(RuntimeError, OSError, pa.ArrowException):
-            self._stack.__exit__(RuntimeError, failed, None)
+        """Remove what was written so far."""
+        _abandon(self._stack)
 
 
 def partition_table(table: pa.Table, by: str | None, partitions: int) -> Iterable[tuple[int, pa.Table]]:

@@ -11,7 +11,6 @@ Task names and lists depend on the recipe and the inputs alone, never on workers
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from curate.errors import ConfigError
 from curate.io.inputs import TaskInput, reads_raw
@@ -163,11 +162,3 @@ def _check_order(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
     for index, step in enumerate(recipe.steps):
         if step.only.lang and "langid" in names and index <= names.index("langid"):
             raise ConfigError(f"{step.name}.only.lang: languages are known after `langid`; put that step before")
-
-
-def describe(plan: Plan) -> list[dict[str, Any]]:
-    """The plan as rows for people and for --json."""
-    return [
-        {"pass": p.name, "shape": p.shape, "tasks": len(plan.task_ids(p.index)), "documents_kept": p.kept}
-        for p in plan.passes
-    ]
