@@ -48,8 +48,8 @@ class Page:
 def pages(folder: Path) -> Iterator[Page]:
     """Every page of the folder's WARC files in their order, re-crawls (`dup_of`) left out.
 
-    Raises ValueError where a response of the WARC files stands in neither table, and where one with a truth was not
-    read: an evaluation must not shrink unnoticed.
+    Raises ValueError where a response of the WARC files does not stand in the tables exactly once, and where one with
+    a truth was not read: an evaluation must not shrink unnoticed.
     """
     truths = {row["record_id"]: row for path in sorted(folder.glob("*ground_truth.jsonl.zst")) for row in _rows(path)}
     manifest = folder / "manifest.jsonl.zst"
@@ -59,9 +59,12 @@ def pages(folder: Path) -> Iterator[Page]:
         by_url.setdefault(row["url"].strip(), []).append(row)
     missing = set(truths)
     for found in _responses(folder):
-        row = next((r for r in by_url.get(found["url"], ()) if _is(r, found)), None)
-        if row is None:
-            raise ValueError(f"{found['origin_file']}: the response for {found['url']} is in no table of {folder}")
+        rows = [row for row in by_url.get(found["url"], []) if _is(row, found)]
+        if len(rows) != 1:
+            raise ValueError(
+                f"{found['origin_file']}: {len(rows)} rows of the tables are the response for {found['url']}"
+            )
+        row = rows[0]
         if row.get("dup_of"):
             continue
         missing.discard(row["record_id"])
