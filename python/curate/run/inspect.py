@@ -10,8 +10,13 @@ import pyarrow.parquet as pq
 
 from curate.errors import ConfigError, CurateError, DataError
 from curate.io.inputs import WARC_SLICE, InputFile
+from curate.io.read import ReadCounts, read
+from curate.run import memory
 from curate.run.manifest import RunFolder
-from curate.run.plan import Plan
+from curate.run.memory import Budget
+from curate.run.plan import Plan, partitions
+from curate.run.task import text_bytes
+from curate.stages.protocol import Amounts
 
 # Text is about a tenth of a crawl's HTML and HTML about five times its gzip: measured on 2,442 mixed pages.
 TEXT_OF_WARC_GZ = 0.5
@@ -56,7 +61,10 @@ def progress_of(out: Path) -> dict[str, Any]:
     return {"passes": passes, "failures": failures, "summary": summary}
 
 
-def estimate(plan: Plan, files: Iterable[InputFile]) -> dict[str, Any]:
+SCALES = (1_000_000, 10_000_000, 100_000_000)  # documents that a plan looks ahead to
+
+
+def estimate(plan: Plan, files: Iterable[InputFile], budget: Budget) -> dict[str, Any]:
     """What a plan will take; the byte figures are estimates from measured ratios."""
     text = total = 0.0
     count = 0
@@ -68,18 +76,42 @@ def estimate(plan: Plan, files: Iterable[InputFile]) -> dict[str, Any]:
     names = [step.stage.name for step in plan.recipe.steps]
     stored = 0.4 * text * sum(p.shape == "each" for p in plan.passes)
     shuffled = text * (1.6 * ("near_dedup" in names) + 0.05 * ("exact_dedup" in names) + 0.5 * ("tokenize" in names))
+    documents = text / max(1.0, _document_bytes(plan))
+    amounts = []
+    for wanted in [documents, *(scale for scale in SCALES if scale > documents > 0)]:
+        times = wanted / documents if documents else 1.0
+        idle = (1 + budget.workers) * memory.IDLE
+        amounts.append(Amounts(wanted, times * text, partitions(times * total), budget.workers, idle,
+                               memory.LEAST_TASK, budget.task, budget.lone_task))  # fmt: skip
     return {
         "files": count,
         "input_bytes": int(total),
+        "documents": int(documents),
         "partitions": plan.partitions,
         "passes": [
             {"pass": p.name, "shape": p.shape, "tasks": len(plan.task_ids(p.index)), "documents_kept": p.kept}
             for p in plan.passes
         ],
         "disk_bytes": int(stored + shuffled),
-        "forecast": [line for step in plan.recipe.steps for line in step.stage.forecast(step.config, text)],
+        "forecast": [line for step in plan.recipe.steps for line in step.stage.forecast(step.config, amounts)],
+        "workers": budget.workers,
+        "memory_bytes": budget.memory,
         "memory_bytes_a_worker": 400 << 20 if total < WARC_SLICE else 700 << 20,
     }
+
+
+def _document_bytes(plan: Plan) -> float:
+    """The mean bytes of text of a document, by the first batch of a few inputs; of a page a tenth is text."""
+    rows, size = 0, 0.0
+    for task in plan.inputs[:: max(1, len(plan.inputs) // 4)][:4]:
+        try:
+            batch = next(iter(read(task, ReadCounts())), None)
+        except CurateError:
+            continue  # the run will say so
+        if batch is not None:
+            rows += batch.num_rows
+            size += text_bytes(batch) * (1.0 if "text" in batch.schema.names else 0.1)
+    return size / rows if rows else 0.0
 
 
 # -- why -----------------------------------------------------------------------------------------------------
