@@ -14,10 +14,10 @@ from pathlib import Path
 
 from curate.errors import ConfigError
 
-# Measured: private memory of a process that has imported what it needs and done nothing, and of one that signs web
-# text, with the batches that it reads and the row groups that it writes.
-IDLE = 100_000_000
-LEAST_TASK = 300_000_000
+# Measured: private memory of a process that has imported what it needs and done nothing; and what a task takes that
+# signs web text, most of it the row groups of Parquet that it reads and writes.
+IDLE = 60_000_000
+LEAST_TASK = 400_000_000
 SHARE_OF_MACHINE = 0.75
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)

@@ -132,8 +132,10 @@ class MappedFiles:
         self, own: pa.Table, others: Sequence[pa.Table], by: str, row_bytes: int, held: int = 0
     ) -> Iterator[list[pa.Table]]:
         expected = own.num_rows + sum(table.num_rows for table in others) / self.partitions
-        # Where what is held leaves little, an eighth is taken all the same: so that the rounds have an end.
-        rounds = max(1, math.ceil(expected * row_bytes / max(self.memory - held, self.memory / 8)))
+        # A quarter is for what does not grow with the rows: buffers of files, and blocks that are half used. Where
+        # what is held leaves little, an eighth is taken all the same, so that the rounds have an end.
+        free = max(0.75 * self.memory - held, self.memory / 8)
+        rounds = max(1, math.ceil(expected * row_bytes / free))
         for number in range(rounds):
             mine = own if rounds == 1 else _chosen(own, by, lambda c: round_of(c, rounds) == number)  # noqa: B023
             yield [mine, *(_chosen(table, by, lambda c: self._belongs(c, rounds, number)) for table in others)]  # noqa: B023

@@ -58,10 +58,11 @@ PARAMETERS = "parameters.json"
 
 KEY_DISK = 24  # bytes of a key and its doc_id
 SHINGLE_DISK = 1.15  # bytes of hashes for a byte of text: 8 for each distinct word 5-gram, of some seven bytes
-# Bytes of private memory that a row takes at the peak of a phase, as measured by `python -m benchmarks.dedup memory`.
-MATCH_BYTES = 200  # a key
-VERIFY_BYTES = 200  # a member of a bucket
-CLUSTER_BYTES = 40  # a document that has a pair, while components are found; it must fit
+# Bytes of private memory that a row takes at the peak of a phase: `python -m benchmarks.dedup_memory` measures them,
+# and fails where it is more. Rows that are picked for a round are copied once besides, which is counted here.
+MATCH_BYTES = 100  # a key: 59 and its copy
+VERIFY_BYTES = 200  # a member of a bucket: 139 and its copy, where each is the only one of its bucket
+CLUSTER_BYTES = 40  # a document that has a pair, while components are found: 29; it must fit
 LISTED_BYTES = 28  # the same afterwards
 FOUND_BYTES = 300  # a pair that is written to pairs/
 ID_BYTES = 100  # an id that is looked for in an index
@@ -203,6 +204,13 @@ def cluster(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table | b
     if pairs.num_rows == 0:
         return
     _check_memory(pairs, reads)
+    yield from _chosen(config, reads, pairs)
+    if config.pairs:
+        yield from _found(config, reads, pairs)
+
+
+def _chosen(config: NearDedup, reads: Reads, pairs: pa.Table) -> Iterator[tuple[str, pa.Table | bytes]]:
+    """The keep list, some clusters at a time, and what there is to tell of giants."""
     doc_id, root, nearest = kernels.clusters(pairs)
     # Where nothing was verified, nothing is known of the similarity.
     nearest = nearest if config.verify else pa.nulls(len(nearest), pa.float64())
@@ -214,8 +222,6 @@ def cluster(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table | b
             yield "keep", keep
             giants += _giants(config, reads, keep)
     yield from _told(giants)
-    if config.pairs:
-        yield from _found(config, reads, pairs)
 
 
 def _tell_apart(reads: Reads) -> None:
@@ -283,7 +289,7 @@ def _found(config: NearDedup, reads: Reads, pairs: pa.Table) -> Iterator[tuple[s
     """The distinct pairs in order. Partitions found them, each its own in order: they are merged range by range."""
     parts = [batch for batch in pairs.to_batches() if batch.num_rows]
     firsts = [names_of(batch.column("doc_a")) for batch in parts]
-    rounds = math.ceil(pairs.num_rows * FOUND_BYTES / reads.memory)
+    rounds = math.ceil(pairs.num_rows * FOUND_BYTES / (reads.memory / 2))
     # Some values of each part in its order show where ranges of about one size end.
     samples = np.sort(np.concatenate([names[:: max(1, len(names) // (8 * rounds))] for names in firsts]))
     edges = samples[np.arange(1, rounds) * len(samples) // rounds]
