@@ -219,9 +219,9 @@ def keys_of(documents: int, bands: int = 14) -> tuple[pa.Array, pa.Array]:
 
 def connect(key: pa.Array, doc_id: pa.Array) -> int:
     """Buckets, pairs and clusters; the number of documents with a copy."""
-    members = kernels.lsh_buckets(key, doc_id)
-    a, b, _ = kernels.bucket_pairs(*members, None, min_jaccard=0.7, all=False)
-    return len(kernels.clusters(a, b)[0])
+    members = pa.table(kernels.lsh_buckets(key, doc_id), ["first", "key", "member"])
+    pairs = pa.table(kernels.bucket_pairs(members, None, min_jaccard=0.7, all=False), ["doc_a", "doc_b", "jaccard"])
+    return len(kernels.clusters(pairs)[0])
 
 
 def connect_rows(rows: int) -> float:

@@ -389,22 +389,23 @@ def forecast(config: NearDedup, amounts: Sequence[Amounts]) -> list[str]:
     bands, rows = config.shape()
     curve = ", ".join(f"{100 * found_share(s, bands, rows):.4g} % at {s}" for s in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95))
     missed = 100 * (1 - found_share(0.8, bands, rows))
-    table = [f"{'documents':>13}  {'keys':>8}  {'shingles':>8}  {'match, a task':>17}  {'clusters':>8}  {'peak':>8}"]
+    heads = ("keys", "shingles", "match", "clusters", "least", "peak")
+    table = ["    documents" + "".join(f"{head:>10}" for head in heads)]
     for a in amounts:
         keys, shingles = a.documents * bands * KEY_DISK, a.text_bytes * SHINGLE_DISK if config.verify else 0.0
         match = a.documents * bands / a.partitions * MATCH_BYTES
-        rounds = max(1, math.ceil(match / a.task_memory))
         clusters = a.documents * CLUSTER_BYTES
         tasks = a.workers * min(max(match, a.least_task), a.task_memory)
-        peak = a.idle + max(tasks, min(clusters + KEEP_LIST_BYTES * a.documents, max(a.lone_task_memory, clusters)))
-        held = f"{_size(match / rounds)} x {rounds} round{'s' if rounds > 1 else ''}"
-        table.append(f"{a.documents:13,.0f}  {_size(keys):>8}  {_size(shingles):>8}  {held:>17}  {_size(clusters):>8}"
-                     f"  {_size(peak):>8}")  # fmt: skip
+        lone = min(clusters + a.documents * KEEP_LIST_BYTES, max(clusters, a.lone_task_memory))
+        least = 2 * a.idle / (1 + a.workers) + max(a.least_task, clusters)
+        figures = (keys, shingles, match, clusters, least, max(least, a.idle + max(tasks, lone)))
+        table.append(f"{a.documents:13,.0f}" + "".join(f"{_size(figure):>10}" for figure in figures))
     return [
         f"near_dedup: {bands} bands of {rows} rows find, of the pairs of a Jaccard similarity, {curve}; of 100 pairs"
         f" at 0.8 it misses {missed:.3g}.",
-        "near_dedup, for this input and for more of the same: keys and shingles on disk; in memory, a task that"
-        " matches keys, the clusters if every document has a copy, and at the peak all processes together:",
+        "near_dedup, for this input and for more of the same. On disk: keys and shingles. In memory: the keys that a"
+        " task matches at once; the clusters, if every document has a copy; the least --memory that will do; and all"
+        " processes at the peak with the memory of this run:",
         "\n".join(table),
     ]
 
