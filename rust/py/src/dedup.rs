@@ -21,7 +21,7 @@ fn sha256(py: Python<'_>, text: TextColumn) -> Result<Column, Error> {
 
 /// Band keys and shingle hashes of every row.
 #[pyfunction]
-#[pyo3(signature = (text, *, ngram = 5, bands = 14, rows = 8, seed = 1, scheme = "classic", parameters = None))]
+#[pyo3(signature = (text, *, ngram = 5, bands = 14, rows = 8, seed = 1, scheme = "classic", parameters = None, shingles = true))]
 #[expect(clippy::too_many_arguments)] // they are Python's keywords
 fn minhash_sign(
     py: Python<'_>,
@@ -32,6 +32,7 @@ fn minhash_sign(
     seed: u64,
     scheme: &str,
     parameters: Option<Pair<UInt64Type>>,
+    shingles: bool,
 ) -> Result<(Column, Column), Error> {
     let cpu = Cpu::detect()?;
     let scheme = match (scheme, &parameters) {
@@ -47,7 +48,12 @@ fn minhash_sign(
         rows,
         seed,
     };
-    let out = py.detach(|| minhash::sign(text.texts(), params, cpu))?;
+    let wanted = if shingles {
+        minhash::Shingles::Sorted
+    } else {
+        minhash::Shingles::None
+    };
+    let out = py.detach(|| minhash::sign(text.texts(), params, wanted, cpu))?;
     let keys = Column::fixed_lists::<UInt64Type>(bands, out.keys, out.valid)?;
     Ok((
         keys,
