@@ -38,6 +38,7 @@ def minhash_sign(
     seed: int = 1,
     scheme: str = "classic",
     parameters: tuple[Arrow, Arrow] | None = None,
+    shingles: bool = True,
 ) -> tuple[Column, Column]:
     """Band keys and shingle hashes of every row.
 
@@ -46,6 +47,7 @@ def minhash_sign(
     Words are maximal runs of `\\w` in the lower-cased text; unspaced scripts count each character.
     scheme is "classic" (independent permutations), "fss" (fast similarity sketch) or "datasketch", which takes
     its permutations (a, b: uint64, bands * rows of each) as `parameters` and not from the seed.
+    Without `shingles` their lists are empty, and the keys, which are the same, take half of the time.
     """
 
 def minhash_slots(hashes: Arrow, slots: int, seed: int, scheme: str) -> Column:

@@ -38,12 +38,20 @@ def minhash_sign(
     seed: int,
     scheme: str = "classic",
     parameters: tuple[pa.Array, pa.Array] | None = None,
+    shingles: bool = True,
 ) -> tuple[pa.Array, pa.Array]:
     """(keys: fixed_size_list<uint64>[bands], null for too short rows; shingles: large_list<uint64>)."""
-    keys, shingles = _rust.minhash_sign(
-        _whole(text), ngram=ngram, bands=bands, rows=rows, seed=seed, scheme=scheme, parameters=parameters
+    keys, sets = _rust.minhash_sign(
+        _whole(text),
+        ngram=ngram,
+        bands=bands,
+        rows=rows,
+        seed=seed,
+        scheme=scheme,
+        parameters=parameters,
+        shingles=shingles,
     )
-    return pa.array(keys), pa.array(shingles)
+    return pa.array(keys), pa.array(sets)
 
 
 def minhash_slots(hashes: Texts, *, slots: int, seed: int, scheme: str = "classic") -> pa.Array:

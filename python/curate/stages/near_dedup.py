@@ -125,14 +125,13 @@ def sign(batch: pa.RecordBatch, config: NearDedup) -> Applied:
         seed=config.seed,
         scheme=config.scheme,
         parameters=datasketch_parameters(bands * rows, config.seed) if config.scheme == "datasketch" else None,
+        shingles=config.verify,
     )
     ids = batch.column("doc_id")
     signed = np.flatnonzero(keys.is_valid().to_numpy(zero_copy_only=False))
     names = np.frombuffer(ids.buffers()[1], "V16", len(ids), ids.offset * 16)[signed].repeat(bands)
     owners = pa.FixedSizeBinaryArray.from_buffers(schema.DOC_ID, len(names), [None, pa.py_buffer(names.tobytes())])
     emitted = pa.RecordBatch.from_pydict({"key": keys.drop_null().flatten(), "doc_id": owners})
-    if not config.verify:
-        shingles = pa.array([[]] * batch.num_rows, pa.large_list(pa.uint64()))
     ranks = rank_columns(batch, config.keep, config.sources)
     documents = pa.RecordBatch.from_pydict({**ranks, "shingles": shingles})
     emits = {"keys": emitted, "documents": documents}

@@ -5,10 +5,9 @@ const CROWD: u32 = 12;
 
 /// Sorts hashes and drops repeats; `scratch` is memory to reuse.
 ///
-/// They are dealt into two to four times as many buckets as there are hashes, in order of buckets, so that hardly
-/// one in eight has a neighbor to change places with, and no branch goes another way than it usually does. A hash
-/// that a text repeats crowds its bucket, which is then sorted by itself: input that is not uniform takes
-/// O(n log n).
+/// They are dealt into up to twice as many buckets as there are hashes, in order of buckets, so that few have a
+/// neighbor to change places with, and no branch goes another way than it usually does. A hash that a text repeats
+/// crowds its bucket, which is then sorted by itself: input that is not uniform takes O(n log n).
 pub fn sort_distinct(hashes: &mut Vec<u64>, scratch: &mut Scratch) {
     if hashes.len() < 48 {
         hashes.sort_unstable();
@@ -30,7 +29,7 @@ pub struct Scratch {
 
 /// Puts the hashes into `scratch.dealt` by bucket, crowded buckets sorted.
 fn deal(hashes: &[u64], scratch: &mut Scratch) {
-    let bits = (hashes.len() * 2).next_power_of_two().ilog2().min(16);
+    let bits = hashes.len().next_power_of_two().ilog2().min(16);
     let bucket = |hash: u64| (hash >> (64 - bits)) as usize;
     let Scratch {
         dealt,
