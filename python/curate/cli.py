@@ -73,8 +73,8 @@ def cli() -> None:
 
 
 MEMORY_HELP = (
-    "What all processes together may hold, as 800MB or 8GB: fewer workers run and large tables are worked on in"
-    " rounds where more would be needed.  [default: three quarters of the machine's]"
+    "What all processes together may hold, as 800MB or 8GB: where more would be needed, fewer workers run and"
+    " deduplication works in rounds.  [default: three quarters of the machine's]"
 )
 
 

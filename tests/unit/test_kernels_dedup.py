@@ -76,6 +76,8 @@ def test_signatures_follow_the_definition(values: list[str], shape: tuple[int, i
     expected = [signature(value, ngram, bands, rows, seed) for value in values]
     assert keys.type.list_size == bands
     assert list(zip(keys.to_pylist(), shingles.to_pylist(), strict=True)) == expected
+    alone, none = kernels.minhash_sign(text(values), ngram=ngram, bands=bands, rows=rows, seed=seed, shingles=False)
+    assert alone.equals(keys) and none.to_pylist() == [[]] * len(values)
 
 
 @pytest.mark.realdata

@@ -1,9 +1,9 @@
-//! SHA-256 of many texts at once: sixteen of them side by side in AVX-512 registers, 3 GB/s a core.
+//! SHA-256 of many texts at once: sixteen of them side by side in AVX-512 registers, 2.8 GB/s a core.
 //!
 //! One text at a time, the dedicated instructions give 1.7 GB/s, which is their limit. Sixteen lanes of 32 bits
-//! give 1.8 times that, and no text costs a call: lane i of every register belongs to text i, each step takes one 64-byte block of
-//! every text, and a lane whose text has ended takes the next one. Texts go longest first, so that lanes end
-//! together; the last few are finished by the dedicated instructions.
+//! give more, and no text costs a call: lane i of every register belongs to text i, each step takes one 64-byte
+//! block of every text, and a lane whose text has ended takes the next one. Texts go longest first, so that lanes
+//! end together; the last few are finished by the dedicated instructions.
 //! Source: FIPS 180-4; lanes after Gueron, Krasnov, "Simultaneous hashing of multiple messages", 2012.
 
 use curate_text::cpu::Path;

@@ -1,0 +1,1 @@
+"""Peers that cannot live beside our pins: scripts that run in environments of their own."""
