@@ -113,8 +113,8 @@ def _python(peer: str) -> Path:
     return home / "bin" / "python"
 
 
-def _private(process: int) -> int:
-    """Private memory of a process and all below it."""
+def _watch(process: int, cpu: dict[int, float]) -> int:
+    """Private memory of a process and all below it; `cpu` gets what each has used, which wait() tells of few."""
     below: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -126,8 +126,10 @@ def _private(process: int) -> int:
         found += below.get(one, [])
         try:
             rollup = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            ticks = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]
         except OSError:
             continue
+        cpu[one] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
         total += sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss_Anon"))
     return total
 
@@ -136,19 +138,19 @@ def _command(command: list[str], folder: Path) -> tuple[float, float, float]:
     """(wall, CPU seconds, MB) of a command with its children; its words are shown where it fails."""
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub"), "TOKENIZERS_PARALLELISM": "false"}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    peak = 0
+    peak, seen = 0, dict[int, float]()
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env)
         while process.poll() is None:
-            peak = max(peak, _private(process.pid))
+            peak = max(peak, _watch(process.pid, seen))
             time.sleep(0.05)
         if process.returncode:
             raise RuntimeError(
                 f"{command[:3]} ended with {process.returncode}:\n{(folder / 'log').read_text()[-3000:]}"
             )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - began, cpu, peak / 1e6
+    waited = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - began, max(waited, sum(seen.values())), peak / 1e6
 
 
 def ours(data: Data, folder: Path, *options: str) -> Used:

@@ -117,11 +117,17 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Blocks that a text of this length fills with its mark and its length, less one; at most 2^32 - 1.
+#[cfg(target_arch = "x86_64")]
+fn blocks(length: usize) -> u64 {
+    ((length as u64 + 8) / 64).min(u64::from(u32::MAX))
+}
+
 #[cfg(target_arch = "x86_64")]
 fn lanes(texts: Texts<'_>, cpu: Cpu, out: &mut [Digest]) {
     // Longest first, in steps of a block, so that lanes end together and what is left at the end is short.
     let mut order: Vec<u64> = (0..texts.len() as u64)
-        .map(|row| !(texts.bytes(row as usize).len() as u64 + 8 >> 6) << 32 | row)
+        .map(|row| (u64::from(u32::MAX) - blocks(texts.bytes(row as usize).len())) << 32 | row)
         .collect();
     order.sort_unstable();
     let bytes_at = |place: usize| {

@@ -157,32 +157,34 @@ fn compress(before: &mut [__m512i; 8], mut words: [__m512i; 16]) {
     let mut state = *before;
     // Every place is written out, so that words and state stay in registers.
     macro_rules! sixteen {
-        ($constants:ident, $more:literal, $($i:literal)*) => {
+        (scheduling, $constants:ident: $($i:literal)*) => {
             $(
                 round!(state, words, $constants, $i);
-                if $more {
-                    words[$i] = next_word(words[$i], words[($i + 1) % 16], words[($i + 9) % 16], words[($i + 14) % 16]);
-                }
+                words[$i] = next_word(&words, $i);
             )*
         };
+        (last, $constants:ident: $($i:literal)*) => {
+            $(round!(state, words, $constants, $i);)*
+        };
     }
-    let [schedule @ .., last] = ROUNDS.as_chunks::<16>().0 else {
+    let [first @ .., last] = ROUNDS.as_chunks::<16>().0 else {
         unreachable!("there are 64 rounds")
     };
-    for constants in schedule {
-        sixteen!(constants, true, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    for constants in first {
+        sixteen!(scheduling, constants: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
     }
-    // For the last sixteen rounds nobody will ask again.
-    sixteen!(last, false, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    // After the last sixteen rounds nobody will ask for words again.
+    sixteen!(last, last: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
     for (before, after) in before.iter_mut().zip(state) {
         *before = _mm512_add_epi32(*before, after);
     }
 }
 
-/// The word sixteen rounds after w0, whose place it takes.
+/// The word sixteen rounds after word i, whose place it takes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn next_word(w0: __m512i, w1: __m512i, w9: __m512i, w14: __m512i) -> __m512i {
+fn next_word(words: &[__m512i; 16], i: usize) -> __m512i {
+    let (w1, w14) = (words[(i + 1) % 16], words[(i + 14) % 16]);
     let s0 = _mm512_ternarylogic_epi32::<XOR>(
         _mm512_ror_epi32::<7>(w1),
         _mm512_ror_epi32::<18>(w1),
@@ -193,5 +195,6 @@ fn next_word(w0: __m512i, w1: __m512i, w9: __m512i, w14: __m512i) -> __m512i {
         _mm512_ror_epi32::<19>(w14),
         _mm512_srli_epi32::<10>(w14),
     );
-    _mm512_add_epi32(_mm512_add_epi32(w0, w9), _mm512_add_epi32(s0, s1))
+    let sum = _mm512_add_epi32(words[i], words[(i + 9) % 16]);
+    _mm512_add_epi32(sum, _mm512_add_epi32(s0, s1))
 }

@@ -105,7 +105,7 @@ impl Words {
                         resized.push(place as u32);
                     }
                     let word = u64::from(pair.classes & WORD);
-                    member |= word * 3 << bit;
+                    member |= (word * 3) << bit;
                     over |= word & u64::from(bit == 63);
                     continue;
                 }
