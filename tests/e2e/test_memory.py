@@ -168,3 +168,11 @@ def test_a_plan_says_what_documents_take(curate: Any, many: Path, tmp_path: Path
         "4.18",
         "GB",
     ]
+
+
+def test_what_a_run_takes_and_misses_is_told_before_it_begins(curate: Any, many: Path, tmp_path: Path) -> None:
+    done = curate("near-dedup", many, "--out", tmp_path / "out", "--limit", 100, "--bands", 20, "--rows", 5)
+    assert done.code == 0 and not done.err
+    log = (tmp_path / "out" / "run.log").read_text()
+    before = log[: log.index("tasks to run")]
+    assert "20 bands of 5 rows find" in before and "100,000,000" in before

@@ -17,6 +17,7 @@ from curate import schema
 from curate.errors import ConfigError, CurateError, DataError, ResumeError, SchemaError
 from curate.io.inputs import InputFile, cut, list_files
 from curate.io.write import TEMPORARY, sha256_file, write_bytes
+from curate.run.inspect import forecast
 from curate.run.local import LocalPool
 from curate.run.manifest import PRODUCTS, ROOT_PRODUCTS, Receipt, RunFolder, differences, fingerprint, version
 from curate.run.memory import Budget
@@ -35,6 +36,7 @@ class Executor(Protocol):
 class Watcher(Protocol):
     """What a run tells while it goes; report/progress.py shows it."""
 
+    def expect(self, lines: Sequence[str]) -> None: ...
     def begin(self, name: str, tasks: int, done: int) -> None: ...
     def task(self, receipt: Receipt) -> None: ...
     def end(self) -> None: ...
@@ -84,6 +86,8 @@ def run(
     libraries = sorted({library for step in recipe.steps for library in step.stage.libraries})
     stamps = {file.rel: file.stamp for file in files}
     folder.write_run_yaml(recipe.resolved(), stamps, {name: version(name) for name in libraries})
+    if watcher:
+        watcher.expect(forecast(plan, files, budget))
     with _executor(executor, budget.workers) as pool:
         driver = Driver(plan, folder, pool, watcher, budget)
         return driver.run()

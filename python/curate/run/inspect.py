@@ -74,12 +74,6 @@ def estimate(plan: Plan, files: Iterable[InputFile], budget: Budget) -> dict[str
     names = [step.stage.name for step in plan.recipe.steps]
     stored = 0.4 * text * sum(p.shape == "each" for p in plan.passes)
     shuffled = text * (1.6 * ("near_dedup" in names) + 0.05 * ("exact_dedup" in names) + 0.5 * ("tokenize" in names))
-    amounts = []
-    for wanted in [documents, *(scale for scale in SCALES if scale > documents > 0)]:
-        times = wanted / documents if documents else 1.0
-        idle = (1 + budget.workers) * memory.IDLE
-        amounts.append(Amounts(wanted, times * text, partitions(times * total), budget.workers, idle,
-                               memory.LEAST_TASK, budget.task, budget.lone_task))  # fmt: skip
     return {
         "files": len(files),
         "input_bytes": total,
@@ -90,11 +84,28 @@ def estimate(plan: Plan, files: Iterable[InputFile], budget: Budget) -> dict[str
             for p in plan.passes
         ],
         "disk_bytes": int(stored + shuffled),
-        "forecast": [line for step in plan.recipe.steps for line in step.stage.forecast(step.config, amounts)],
+        "forecast": forecast(plan, files, budget),
         "workers": budget.workers,
         "memory_bytes": budget.memory,
         "memory_bytes_a_worker": 400 << 20 if total < WARC_SLICE else 700 << 20,
     }
+
+
+def forecast(plan: Plan, files: Iterable[InputFile], budget: Budget) -> list[str]:
+    """What the plan's stages say of this input and of more like it; text with line ends is a table."""
+    told = [(step.config, step.stage.forecast) for step in plan.recipe.steps if step.stage.forecast]
+    if not told:
+        return []
+    files = list(files)
+    total = sum(file.size for file in files)
+    text, documents = _text(plan, files)
+    idle = (1 + budget.workers) * memory.IDLE
+    amounts = []
+    for wanted in [documents, *(scale for scale in SCALES if scale > documents > 0)]:
+        times = wanted / documents if documents else 1.0
+        amounts.append(Amounts(wanted, times * text, partitions(times * total), budget.workers, idle,
+                               memory.LEAST_TASK, budget.task, budget.lone_task))  # fmt: skip
+    return [line for config, tell in told for line in tell(config, amounts)]
 
 
 def _text(plan: Plan, files: Sequence[InputFile]) -> tuple[float, float]:

@@ -110,7 +110,7 @@ class Stage:
     libraries: tuple[str, ...] = ()  # distributions whose versions decide its output
     files: Callable[[Any], Mapping[str, Sequence[str]]] = field(default=lambda config: {})  # paths in settings
     presets: Callable[[Any], str | None] = field(default=lambda config: None)
-    forecast: Callable[[Any, Sequence["Amounts"]], list[str]] = field(default=lambda config, amounts: [])  # for a plan
+    forecast: Callable[[Any, Sequence["Amounts"]], list[str]] | None = None  # what a plan says of it
 
     def seen_by(self, phase: Phase, config: Settings) -> dict[str, Any]:
         """The settings as plain data that a phase depends on, which are all that it is given."""

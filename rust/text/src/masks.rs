@@ -13,7 +13,8 @@ pub(crate) struct Masks {
     pub cut: Vec<u64>,
     /// First bytes of the characters that are to be looked at one by one: not ASCII, not in `han`.
     pub lead: Vec<u64>,
-    /// First bytes of U+5000 to U+9FFF, all of them Han letters of three bytes: one bit says all about them.
+    /// First bytes of U+4E00 to U+9FFF, all of them Han letters of three bytes: one bit says all about them. (Of those
+    /// below U+5000, not where the first byte is the last of its block.)
     pub han: Vec<u64>,
     /// The text with ASCII letters lower-cased, and zeros up to 80 bytes beyond its end.
     pub lower: Vec<u8>,
@@ -24,9 +25,14 @@ pub(crate) struct Masks {
 const MEMBER: u8 = 1;
 const LEAD: u8 = 2;
 const HAN: u8 = 4;
+const FOUR: u8 = 8;
+const LATE: u8 = 16;
 /// First bytes of U+5000..=U+9FFF.
 const HAN_FIRST: u8 = 0xE5;
 const HAN_LAST: u8 = 0xE9;
+/// First byte of U+4000..=U+4FFF, and the least second byte of those from U+4E00 on.
+const HAN_FOUR: u8 = 0xE4;
+const HAN_LATE: u8 = 0xB8;
 
 /// Class bits and lower-case form of every byte.
 static BYTES: [(u8, u8); 256] = {
@@ -36,7 +42,9 @@ static BYTES: [(u8, u8); 256] = {
         let byte = value as u8;
         let member = byte.is_ascii_alphanumeric() || byte == b'_';
         let class = match byte {
-            HAN_FIRST..=HAN_LAST => HAN,
+            HAN_FIRST..=HAN_LAST => HAN | LEAD,
+            HAN_FOUR => FOUR | LEAD,
+            HAN_LATE..=0xBF => LATE,
             0xC0.. => LEAD,
             _ if member => MEMBER,
             _ => 0,
@@ -138,7 +146,7 @@ fn fill_portable(lower: &mut [[u8; 64]], members: &mut [u64], leads: &mut [u64],
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{HAN_FIRST, HAN_LAST, for_edges};
+    use super::{HAN_FIRST, HAN_FOUR, HAN_LAST, HAN_LATE, for_edges};
 
     #[target_feature(
         enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -161,7 +169,8 @@ mod x86 {
             let upper = between(bytes, b'A', b'Z');
             let rest = between(bytes, b'0', b'9') | _mm512_cmpeq_epi8_mask(bytes, all(b'_'));
             *member = letters | rest;
-            *han = between(bytes, HAN_FIRST, HAN_LAST);
+            let four = _mm512_cmpeq_epi8_mask(bytes, all(HAN_FOUR));
+            *han = between(bytes, HAN_FIRST, HAN_LAST) | four & between(bytes, HAN_LATE, 0xBF) >> 1;
             *lead = _mm512_cmpge_epu8_mask(bytes, all(0xC0)) & !*han;
             let lowered = _mm512_mask_add_epi8(bytes, upper, bytes, all(0x20));
             // SAFETY: as for the load.
@@ -185,6 +194,7 @@ mod x86 {
         let masks = members.iter_mut().zip(leads).zip(hans);
         for (block, ((member, lead), han)) in lower.iter_mut().zip(masks) {
             let (mut in_word, mut first, mut in_han) = (0, 0, 0);
+            let (mut four, mut late) = (0, 0);
             for (half, chunk) in block.as_chunks_mut::<32>().0.iter_mut().enumerate() {
                 // SAFETY: the chunk is 32 bytes, and the load needs no alignment.
                 let bytes = unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) };
@@ -197,11 +207,14 @@ mod x86 {
                 in_word |= bits(_mm256_or_si256(letters, rest)) << (32 * half);
                 first |= bits(between(bytes, 0xC0, 0xFF)) << (32 * half);
                 in_han |= bits(between(bytes, HAN_FIRST, HAN_LAST)) << (32 * half);
+                four |= bits(_mm256_cmpeq_epi8(bytes, all(HAN_FOUR))) << (32 * half);
+                late |= bits(between(bytes, HAN_LATE, 0xBF)) << (32 * half);
                 let lowered = _mm256_add_epi8(bytes, _mm256_and_si256(upper, all(0x20)));
                 // SAFETY: as for the load.
                 unsafe { _mm256_storeu_si256(chunk.as_mut_ptr().cast(), lowered) };
             }
-            (*member, *lead, *han) = (in_word, first & !in_han, in_han);
+            *han = in_han | four & late >> 1;
+            (*member, *lead) = (in_word, first & !*han);
         }
     }
 
