@@ -1,10 +1,10 @@
 """near_dedup beside the pipelines people use: datatrove's four steps and text-dedup, on the same Parquet files.
 
-    python -m benchmarks.near_dedup_pipelines              # the documents whose pairs are known: 3,451, 160 MB
-    python -m benchmarks.near_dedup_pipelines all          # and all 25,750, of which the peers get a tenth
+    python -m benchmarks.near_dedup_pipelines known        # the documents whose pairs are known: 3,451, 160 MB
+    python -m benchmarks.near_dedup_pipelines              # and all 25,750, of which the peers get a tenth
 
 The peers cannot be installed beside our pins: text-dedup wants rich < 14 and urllib3 <= 2.0, datatrove's words want
-spaCy with its own. Each gets an environment below target/peers, made once by uv with the versions named here. All
+spaCy and its company. Each gets an environment below target/peers, made once by uv with the versions named here. All
 get the same files, 14 bands of 8 rows, word 5-grams and two processes; time is CPU and wall of the whole command
 with its children, start included, and memory the private memory of all of them at the peak.
 
@@ -174,7 +174,7 @@ def ours(data: Data, folder: Path, *options: str) -> Used:
 
 
 def datatrove(data: Data, folder: Path) -> Used:
-    script = Path(__file__).parent / "peers" / "datatrove_minhash.py"
+    script = Path(__file__).with_name("datatrove_minhash.py")
     used = _command(
         [str(_python("datatrove")), str(script), str(data.folder), str(folder / "out"), str(WORKERS)], folder
     )

@@ -1,1 +1,0 @@
-"""Peers that cannot live beside our pins: scripts that run in environments of their own."""
