@@ -77,6 +77,7 @@ def minhash_sign(
     seed: int = 1,
     scheme: str = "classic",
     parameters: tuple[Arrow, Arrow] | None = None,
+    shingles: bool = True,
 ) -> tuple[Column, Column]:
     """Band keys and shingle hashes of every row.
 
@@ -85,6 +86,7 @@ def minhash_sign(
     Words are maximal runs of `\\w` in the lower-cased text; unspaced scripts count each character.
     scheme is "classic" (independent permutations), "fss" (fast similarity sketch) or "datasketch", which takes
     its permutations (a, b: uint64, bands * rows of each) as `parameters` and not from the seed.
+    Without `shingles` their lists are empty, and the keys, which are the same, take half of the time.
     """
 
 def minhash_slots(hashes: Arrow, slots: int, seed: int, scheme: str) -> Column:
@@ -108,15 +110,13 @@ def lsh_buckets(key: Arrow, doc_id: Arrow) -> tuple[Column, Column, Column]:
     """
 
 def bucket_pairs(
-    first: Arrow,
-    key: Arrow,
-    member: Arrow,
+    members: list[tuple[Arrow, Arrow, Arrow]],
     documents: list[tuple[Arrow, Arrow]] | None,
     *,
     min_jaccard: float,
     all: bool,
 ) -> tuple[Column, Column, Column]:
-    """Pairs of bucket members (rows of lsh_buckets, in any order) with exact Jaccard >= min_jaccard.
+    """Pairs of bucket members (rows of lsh_buckets, in parts, in any order) with exact Jaccard >= min_jaccard.
 
     documents are parts (doc_id, shingles: large_list<uint64>, each row sorted and distinct) that hold every
     member; with None nothing is compared, and each member pairs with its bucket's first. A bucket of m costs
@@ -131,10 +131,11 @@ def jaccard(shingles: Arrow, a: Arrow, b: Arrow) -> Column:
     `shingles` is large_list<uint64>, each row sorted and distinct.
     """
 
-def clusters(a: Arrow, b: Arrow) -> tuple[Column, Column]:
-    """Connected components of the edges (a[i], b[i]), fixed_size_binary(16) ids.
+def clusters(pairs: list[tuple[Arrow, Arrow, Arrow]]) -> tuple[Column, Column, Column]:
+    """Connected components of edges in parts (a, b: fixed_size_binary(16), jaccard: float64).
 
-    Returns (doc_id, cluster): every id once, sorted; cluster is the smallest id of its component.
+    Returns (doc_id: every id once, sorted; root: uint32, the row of the smallest id of its component; nearest:
+    float64, the greatest jaccard of its edges).
     """
 
 # -- decontam ----------------------------------------------------------------------------------------------

@@ -72,6 +72,12 @@ def cli() -> None:
     """
 
 
+MEMORY_HELP = (
+    "What all processes together may hold, as 800MB or 8GB: where more would be needed, fewer workers run and"
+    " deduplication works in rounds.  [default: three quarters of the machine's]"
+)
+
+
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that runs something."""
     options = [
@@ -84,6 +90,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--workers", type=click.IntRange(1), default=None, help="Worker processes.  [default: one a core]"
         ),
+        click.option("--memory", metavar="SIZE", default=None, help=MEMORY_HELP),
         click.option(
             "--limit",
             type=click.IntRange(1),
@@ -131,25 +138,40 @@ def run(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], **optio
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--input", "inputs", multiple=True, metavar="[SOURCE=]PATH", help="As for run.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="As for run.")
+@click.option("--workers", type=click.IntRange(1), default=None, help="As for run.")
+@click.option("--memory", metavar="SIZE", default=None, help="As for run.")
 @click.option("--limit", type=click.IntRange(1), default=None, help="As for run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plan(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], limit: int | None, as_json: bool) -> None:
+def plan(
+    recipe: Path,
+    inputs: Sequence[str],
+    assignments: Sequence[str],
+    workers: int | None,
+    memory: str | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
     """Show what a recipe would do.
 
-    Prints its passes, tasks and estimates of disk and memory; runs nothing.
+    Prints its passes, tasks and estimates of disk and memory, for this input
+    and for up to 100,000,000 documents like it; runs nothing.
     """
     from curate.report import terminal
     from curate.run.driver import prepare
     from curate.run.inspect import estimate
+    from curate.run.memory import Budget, parse_size
     from curate.run.recipe import load_recipe
 
+    budget = Budget(parse_size(memory) if memory else None, workers or os.cpu_count() or 1)
+
     made, files = prepare(load_recipe(recipe, inputs=inputs, assignments=assignments, limit=limit))
-    facts = estimate(made, files)
+    facts = estimate(made, files, budget)
     if as_json:
         click.echo(json.dumps(facts, indent=1))
         return
     click.echo(
-        f"{facts['files']:,} input files, {terminal.size(facts['input_bytes'])}, {facts['partitions']} partitions\n"
+        f"{facts['files']:,} input files, {terminal.size(facts['input_bytes'])},"
+        f" about {facts['documents']:,} documents, {facts['partitions']} partitions\n"
     )
     rows = [[p["pass"], p["shape"], p["tasks"], "yes" if p["documents_kept"] else ""] for p in facts["passes"]]
     click.echo(terminal.table(["pass", "shape", "tasks", "documents stay"], rows, left=2))
@@ -160,7 +182,8 @@ def plan(recipe: Path, inputs: Sequence[str], assignments: Sequence[str], limit:
         )
     )  # fmt: skip
     for line in facts["forecast"]:
-        click.echo("\n" + terminal.wrap(line))
+        # A table stands as it is.
+        click.echo("\n" + (line if "\n" in line else terminal.wrap(line)))
 
 
 @cli.command()
@@ -320,6 +343,7 @@ def execute(
     *,
     out: Path,
     workers: int | None,
+    memory: str | None,
     limit: int | None,
     update: bool,
     executor: str,
@@ -329,6 +353,7 @@ def execute(
     from curate.report import terminal
     from curate.report.progress import Progress
     from curate.run import driver
+    from curate.run.memory import parse_size
 
     with Progress(out) as watcher:
         outcome = driver.run(
@@ -336,6 +361,7 @@ def execute(
             out,
             workers=workers or os.cpu_count() or 1,
             executor=executor,
+            memory=parse_size(memory) if memory else None,
             update=update,
             watcher=watcher,
         )

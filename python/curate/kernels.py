@@ -38,12 +38,20 @@ def minhash_sign(
     seed: int,
     scheme: str = "classic",
     parameters: tuple[pa.Array, pa.Array] | None = None,
+    shingles: bool = True,
 ) -> tuple[pa.Array, pa.Array]:
     """(keys: fixed_size_list<uint64>[bands], null for too short rows; shingles: large_list<uint64>)."""
-    keys, shingles = _rust.minhash_sign(
-        _whole(text), ngram=ngram, bands=bands, rows=rows, seed=seed, scheme=scheme, parameters=parameters
+    keys, sets = _rust.minhash_sign(
+        _whole(text),
+        ngram=ngram,
+        bands=bands,
+        rows=rows,
+        seed=seed,
+        scheme=scheme,
+        parameters=parameters,
+        shingles=shingles,
     )
-    return pa.array(keys), pa.array(shingles)
+    return pa.array(keys), pa.array(sets)
 
 
 def minhash_slots(hashes: Texts, *, slots: int, seed: int, scheme: str = "classic") -> pa.Array:
@@ -63,17 +71,15 @@ def lsh_buckets(key: Texts, doc_id: Texts) -> tuple[pa.Array, pa.Array, pa.Array
 
 
 def bucket_pairs(
-    first: Texts,
-    key: Texts,
-    member: Texts,
+    members: pa.Table,
     documents: list[tuple[pa.Array, pa.Array]] | None,
     *,
     min_jaccard: float,
     all: bool,
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(a, b, jaccard: float64), a < b, of the members of buckets that are alike."""
+    """(a, b, jaccard: float64), a < b, of the members of buckets (first, key, member) that are alike."""
     a, b, jaccard = _rust.bucket_pairs(
-        _whole(first), _whole(key), _whole(member), documents, min_jaccard=min_jaccard, all=all
+        _parts(members, "first", "key", "member"), documents, min_jaccard=min_jaccard, all=all
     )
     return pa.array(a), pa.array(b), pa.array(jaccard)
 
@@ -83,10 +89,15 @@ def jaccard(shingles: Texts, a: Texts, b: Texts) -> pa.Array:
     return pa.array(_rust.jaccard(_whole(shingles), _whole(a), _whole(b)))
 
 
-def clusters(a: Texts, b: Texts) -> tuple[pa.Array, pa.Array]:
-    """(doc_id sorted, its component's smallest id)."""
-    doc_id, cluster = _rust.clusters(_whole(a), _whole(b))
-    return pa.array(doc_id), pa.array(cluster)
+def clusters(pairs: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(doc_id sorted, uint32 row of its component's smallest id, its greatest jaccard) of (doc_a, doc_b, jaccard)."""
+    doc_id, root, nearest = _rust.clusters(_parts(pairs, "doc_a", "doc_b", "jaccard"))
+    return pa.array(doc_id), pa.array(root), pa.array(nearest)
+
+
+def _parts(table: pa.Table, *names: str) -> list[tuple[pa.Array, ...]]:
+    """The batches of a table as they lie, which is in mapped files as a rule: nothing is put together."""
+    return [tuple(batch.column(name) for name in names) for batch in table.select(list(names)).to_batches()]
 
 
 def ngram_hashes(text: Texts, *, n: int) -> pa.Array:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import corpus
+from curate.stages import STAGES, load
 
 PRODUCTS = ("documents", "rejects", "signals", "tokens", "heldout", "tokenizer")
 
@@ -215,6 +216,29 @@ def test_another_configuration_is_refused_and_update_runs_what_depends_on_it(
     fresh = tmp_path / "fresh"
     assert curate("run", changed, "--out", fresh).code == 0
     assert digest(out) == digest(fresh)
+
+
+def test_a_phase_runs_again_only_for_a_setting_that_it_reads(crawl: Path, tmp_path: Path, curate: Any) -> None:
+    """Another `min_jaccard` verifies again, and signs and matches nothing again."""
+    out = tmp_path / "out"
+    assert curate("run", recipe(tmp_path, crawl, keep="all"), "--out", out).code == 0
+    before = receipts(out)
+    changed = recipe(tmp_path, crawl, keep="all", near_dedup="near_dedup: {min_jaccard: 0.9}")
+    assert curate("run", changed, "--out", out, "--update").code == 0
+    again = {name.partition("/")[0] for name in written_again(before, receipts(out))}
+    assert any(name.endswith("near_dedup.verify") for name in again)
+    assert not [name for name in again if name.endswith(("near_dedup.sign", "near_dedup.match"))]
+    fresh = tmp_path / "fresh"
+    assert curate("run", changed, "--out", fresh).code == 0
+    assert digest(out) == digest(fresh)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in STAGES])
+def test_a_phase_names_settings_that_there_are(name: str) -> None:
+    """What a phase is given are those at their values and all others at their defaults."""
+    stage = load(name)
+    for phase in stage.phases:
+        assert set(phase.settings or ()) <= set(stage.config.model_fields)
 
 
 def test_changed_input_is_refused_and_update_follows_it(crawl: Path, tmp_path: Path, curate: Any) -> None:

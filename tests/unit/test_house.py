@@ -10,6 +10,7 @@ import pytest
 
 from conftest import ROOT
 from curate import stages
+from curate.cli import stage_command
 from curate.config import Settings
 
 TRACKED = [
@@ -59,6 +60,9 @@ def test_every_stage_is_complete(entry: stages.Entry) -> None:
     assert issubclass(stage.config, Settings)
     for name, field in stage.config.model_fields.items():
         assert field.description, f"{entry.name}.{name} is not described"
+    # Settings become options of the stage's command, beside those of every run.
+    options = [name for option in stage_command(entry.name).params for name in option.opts]
+    assert len(options) == len(set(options))
     for phase in stage.phases:
         assert (phase.apply is not None) == (phase.shape == "each")
         assert (phase.run is not None) == (phase.shape != "each")

@@ -76,6 +76,8 @@ def test_signatures_follow_the_definition(values: list[str], shape: tuple[int, i
     expected = [signature(value, ngram, bands, rows, seed) for value in values]
     assert keys.type.list_size == bands
     assert list(zip(keys.to_pylist(), shingles.to_pylist(), strict=True)) == expected
+    alone, none = kernels.minhash_sign(text(values), ngram=ngram, bands=bands, rows=rows, seed=seed, shingles=False)
+    assert alone.equals(keys) and none.to_pylist() == [[]] * len(values)
 
 
 @pytest.mark.realdata
@@ -188,27 +190,38 @@ def test_pairs_of_buckets_are_those_alike(documents: list[Any], buckets: list[An
             if either and len(both) / len(either) >= 0.5:
                 alike[name[a], name[b]] = len(both) / len(either)
     first, key, member = zip(*rows, strict=True) if rows else ([], [], [])
-    columns = pa.array(first, ID), pa.array(key, pa.uint64()), pa.array(member, ID)
+    members = bucket_rows(first, key, member)
     shingles = sets(*(sorted(d) for d in documents))
     parts = [(pa.array(name[:cut], ID), shingles[:cut]), (pa.array(name[cut:], ID), shingles[cut:])]
-    a, b, jaccard = (c.to_pylist() for c in kernels.bucket_pairs(*columns, parts, min_jaccard=0.5, all=True))
+    a, b, jaccard = (c.to_pylist() for c in kernels.bucket_pairs(members, parts, min_jaccard=0.5, all=True))
     assert dict(zip(zip(a, b, strict=True), jaccard, strict=True)) == alike
-    few = kernels.bucket_pairs(*columns, parts, min_jaccard=0.5, all=False)
-    pairs = list(alike)
-    ends = [pa.array([pair[i] for pair in pairs], ID) for i in (0, 1)]
-    assert list(map(str, kernels.clusters(*few[:2]))) == list(map(str, kernels.clusters(*ends)))
+    few = [c.to_pylist() for c in kernels.bucket_pairs(members, parts, min_jaccard=0.5, all=False)]
+    seen, expected = kernels.clusters(edges(*few)), kernels.clusters(edges(*zip(*alike, strict=True), alike.values()))
+    assert [c.to_pylist() for c in seen[:2]] == [c.to_pylist() for c in expected[:2]]
 
 
-@given(st.lists(st.tuples(ids, ids), max_size=60))
-def test_clusters_are_the_components(edges: list[tuple[bytes, bytes]]) -> None:
-    component = {doc: {doc} for edge in edges for doc in edge}
-    for a, b in edges:
+def bucket_rows(first: Any, key: Any, member: Any) -> pa.Table:
+    return pa.table({"first": pa.array(first, ID), "key": pa.array(key, pa.uint64()), "member": pa.array(member, ID)})
+
+
+def edges(a: Any = (), b: Any = (), jaccard: Any = ()) -> pa.Table:
+    jaccard = pa.array(list(jaccard), pa.float64())
+    return pa.table({"doc_a": pa.array(a, ID), "doc_b": pa.array(b, ID), "jaccard": jaccard})
+
+
+@given(st.lists(st.tuples(ids, ids, st.sampled_from([0.7, 0.8, 1.0])), max_size=60), st.integers(0, 60))
+def test_clusters_are_the_components(pairs: list[tuple[bytes, bytes, float]], cut: int) -> None:
+    """Of pairs in two parts: each document once, with its component's smallest and its own greatest similarity."""
+    component = {doc: {doc} for pair in pairs for doc in pair[:2]}
+    for a, b, _ in pairs:
         union = component[a] | component[b]
         component.update((doc, union) for doc in union)
-    a, b = zip(*edges, strict=True) if edges else ([], [])
-    doc_id, cluster = kernels.clusters(pa.array(a, ID), pa.array(b, ID))
-    assert doc_id.to_pylist() == sorted(component)
-    assert cluster.to_pylist() == [min(component[doc]) for doc in sorted(component)]
+    table = edges(*zip(*pairs, strict=True)) if pairs else edges()
+    found = kernels.clusters(pa.concat_tables([table[:cut], table[cut:]]))
+    doc_id, root, nearest = (column.to_pylist() for column in found)
+    assert doc_id == sorted(component)
+    assert [doc_id[place] for place in root] == [min(component[doc]) for doc in doc_id]
+    assert nearest == [max(j for a, b, j in pairs if doc in (a, b)) for doc in doc_id]
 
 
 def u32(*values: int) -> pa.Array:
@@ -235,13 +248,14 @@ SIGN = {"ngram": 5, "bands": 14, "rows": 8, "seed": 1}
         (lambda: kernels.jaccard(sets([1]), u32(0), u32(7)), "pair 0 names row 7 of shingles, which has 1 rows"),
         (lambda: kernels.jaccard(sets([1]), u32(0), u32()), "b has 0 rows where a has 1"),
         (
-            lambda: kernels.bucket_pairs(ONE, pa.array([1], pa.uint64()), TWO, [], **RULE),
+            lambda: kernels.bucket_pairs(bucket_rows(ONE, [1], TWO), [], **RULE),
             "document 3131.* shares a band",
         ),
         (lambda: kernels.lsh_buckets(pa.array([1], pa.uint64()), ONE[:0]), "doc_id has 0 rows where key has 1"),
         (lambda: kernels.minhash_sign(text(["a"]), scheme="rho", **SIGN), 'scheme "rho": use classic or fss'),
         (lambda: kernels.jaccard(sets([1], None), u32(), u32()), "row 1 of a list column is null"),
-        (lambda: kernels.clusters(pa.array([b"0" * 16], ID), pa.array([], ID)), "b has 0 rows where a has 1"),
+        (lambda: _rust.clusters([(ONE, ONE[:0], pa.array([0.7]))]), "b has 0 rows where a has 1"),
+        (lambda: _rust.clusters([(ONE, TWO, pa.array([0.7, 0.8]))]), "jaccard has 2 rows where a has 1"),
     ],
 )
 def test_mistakes_are_named(call: Any, message: str) -> None:
@@ -255,4 +269,4 @@ def test_other_types_are_refused() -> None:
     with pytest.raises(TypeError, match="expected an Arrow array, got list"):
         _rust.sha256(["a"])
     with pytest.raises(TypeError, match=r"expected a column of fixed_size_binary\(16\)"):
-        _rust.clusters(pa.array([b"a"], pa.binary(1)), pa.array([b"b"], pa.binary(1)))
+        _rust.clusters([(pa.array([b"a"], pa.binary(1)), pa.array([b"b"], pa.binary(1)), pa.array([0.7]))])

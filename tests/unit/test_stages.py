@@ -54,9 +54,10 @@ class Files:
         return self.tables[name]
 
     rows = table
+    memory = 10**9
 
-    def belonging(self, table: pa.Table, by: str) -> pa.Table:
-        return table
+    def parts(self, own: pa.Table, others: list[pa.Table], by: str, row_bytes: int, held: int = 0) -> Any:
+        yield [own, *others]
 
     def path(self, name: str) -> Path:
         return self._paths[name][0]
@@ -249,8 +250,8 @@ def test_near_dedup_verifies_by_exact_jaccard() -> None:
     assert applied.marks is not None and [m["rule"] for m in applied.marks.to_pylist()] == ["near_dedup.too_short"]
     keys, documents = (pa.Table.from_batches([applied.emits[name]]) for name in ("keys", "documents"))
     config = near_dedup.NearDedup()
-    members = near_dedup.match(config, Files({"sign.keys": keys}))["members"]
-    verified = near_dedup.verify(config, Files({"match.members": members, "sign.documents": documents}))["pairs"]
+    members = dict(near_dedup.match(config, Files({"sign.keys": keys})))["members"]
+    verified = dict(near_dedup.verify(config, Files({"match.members": members, "sign.documents": documents})))["pairs"]
 
     def shingles(value: str) -> set[tuple[str, ...]]:
         w = "".join(c if c.isalnum() else " " for c in value.lower()).split()
@@ -258,7 +259,7 @@ def test_near_dedup_verifies_by_exact_jaccard() -> None:
 
     a, b = shingles(text), shingles(near)
     assert [round(x, 12) for x in verified.column("jaccard").to_pylist()] == [round(len(a & b) / len(a | b), 12)]
-    listed = near_dedup.cluster(config, Files({"verify.pairs": verified, "sign.documents": documents}))["keep"]
+    listed = dict(near_dedup.cluster(config, Files({"verify.pairs": verified, "sign.documents": documents})))["keep"]
     dropped = near_dedup.apply(batch(text, near, other, "too short"), (KeepList(listed), 0.7))
     assert [rule for rule, *_ in verdicts(dropped)] == [None, "near_dedup.copy", None, None]
 
@@ -267,7 +268,7 @@ def lines_left(config: line_dedup.LineDedup, *texts: str) -> tuple[list[str], li
     """(texts that stay, (row, what was cut, documents)) after count, pick and apply."""
     docs = batch(*texts)
     emitted = pa.Table.from_batches([line_dedup.count(docs, config).emits["units"]])
-    picked = line_dedup.pick(config, Files({"count.units": line_dedup.combine(emitted)}))
+    picked = dict(line_dedup.pick(config, Files({"count.units": line_dedup.combine(emitted)})))
     repeated = picked.get("repeated", pa.table({}))
     applied = line_dedup.apply(docs, line_dedup.open_repeated(config, Files({"pick.repeated": repeated})))
     stays = [rule is None for rule, *_ in verdicts(applied)]

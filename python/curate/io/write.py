@@ -176,12 +176,21 @@ def _plain(field: pa.Field) -> pa.Field:
 class ShuffleFile:
     """One Arrow IPC file a task, its rows grouped by partition; `places[p]` lists the batches of partition p.
 
-    Rows are held until SPILL_BYTES are there, then written as one batch a partition: the file grows with the
+    Rows are held until `spill` bytes are there, then written as one batch a partition: the file grows with the
     task, and memory does not.
     """
 
-    def __init__(self, path: Path, root: Path, partitions: int, by: str | None, combine: Any = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        root: Path,
+        partitions: int,
+        by: str | None,
+        combine: Any = None,
+        spill: int = SPILL_BYTES,
+    ) -> None:
         self.path, self.root, self.partitions, self.by, self.combine = path, root, partitions, by, combine
+        self.spill = spill
         self.pending: list[pa.RecordBatch] = []
         self.size = self.rows = self.batches = 0
         self.places: list[list[int]] = [[] for _ in range(partitions if by else 1)]
@@ -193,7 +202,7 @@ class ShuffleFile:
             return
         self.pending.append(batch)
         self.size += batch.nbytes
-        if self.size >= SPILL_BYTES:
+        if self.size >= self.spill:
             self._spill()
 
     def _spill(self) -> None:
@@ -245,19 +254,27 @@ def partition_table(table: pa.Table, by: str | None, partitions: int) -> Iterabl
 
 
 def partition_of(column: pa.ChunkedArray, partitions: int) -> Any:
-    """The partition of every row: the key's high 32 bits modulo the number of partitions.
-
-    Numbers are hashes already. Bytes may be ids that someone else numbered 0, 1, 2: they are hashed here.
-    """
+    """The partition of every row: the high 32 bits of its hash modulo the number of partitions."""
     import numpy as np
 
-    parts = []
-    for chunk in column.chunks:
-        if pa.types.is_fixed_size_binary(chunk.type):
-            halves = np.frombuffer(chunk.buffers()[1], "<u8", 2 * len(chunk), chunk.offset * 16).reshape(-1, 2)
-            key = halves[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ halves[:, 1] * np.uint64(0xD1B54A32D192ED03)
-            key = (key ^ key >> np.uint64(32)) * np.uint64(0xABC98388FB8FAC03)
-        else:
-            key = chunk.to_numpy(zero_copy_only=False).astype(np.uint64)
-        parts.append((key >> np.uint64(32)).astype(np.uint32) % np.uint32(partitions))
+    parts = [(_hashes(chunk) >> np.uint64(32)).astype(np.uint32) % np.uint32(partitions) for chunk in column.chunks]
     return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
+
+
+def round_of(chunk: pa.Array, rounds: int) -> Any:
+    """The round of every row: equal values share one, and the rows of a partition spread evenly over the rounds."""
+    import numpy as np
+
+    mixed = _hashes(chunk) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
+    return (mixed * np.uint64(rounds) >> np.uint64(32)).astype(np.int64)
+
+
+def _hashes(chunk: pa.Array) -> Any:
+    """Numbers are hashes already. Bytes may be ids that someone else numbered 0, 1, 2: they are hashed here."""
+    import numpy as np
+
+    if not pa.types.is_fixed_size_binary(chunk.type):
+        return chunk.to_numpy(zero_copy_only=False).astype(np.uint64)
+    halves = np.frombuffer(chunk.buffers()[1], "<u8", 2 * len(chunk), chunk.offset * 16).reshape(-1, 2)
+    key = halves[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ halves[:, 1] * np.uint64(0xD1B54A32D192ED03)
+    return (key ^ key >> np.uint64(32)) * np.uint64(0xABC98388FB8FAC03)

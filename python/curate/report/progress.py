@@ -1,10 +1,13 @@
-"""A run while it goes: a bar a pass on a terminal, nothing on a pipe, and a line an event in <out>/run.log."""
+"""A run while it goes: a bar a pass on a terminal, nothing on a pipe, and a line an event in <out>/run.log,
+what the run will take before all others."""
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from curate.report.terminal import wrap
 from curate.run.manifest import Receipt
 
 
@@ -38,6 +41,13 @@ class Progress:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as handle:
             handle.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}\n")
+
+    def expect(self, lines: Sequence[str]) -> None:
+        """What the run will take and find, told before it begins: on a terminal, and in the log."""
+        for line in lines:
+            self.log(line)
+            if self.bar:
+                self.bar.console.print(line if "\n" in line else wrap(line), markup=False, highlight=False)
 
     def begin(self, name: str, tasks: int, done: int) -> None:
         self.log(f"{name}: {tasks} tasks to run, {done} done before")

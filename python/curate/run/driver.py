@@ -17,8 +17,10 @@ from curate import schema
 from curate.errors import ConfigError, CurateError, DataError, ResumeError, SchemaError
 from curate.io.inputs import InputFile, cut, list_files
 from curate.io.write import TEMPORARY, sha256_file, write_bytes
+from curate.run.inspect import forecast
 from curate.run.local import LocalPool
 from curate.run.manifest import PRODUCTS, ROOT_PRODUCTS, Receipt, RunFolder, differences, fingerprint, version
+from curate.run.memory import Budget
 from curate.run.plan import Op, Pass, Plan, make_plan
 from curate.run.recipe import Recipe
 from curate.run.task import Call, OpCall
@@ -34,6 +36,7 @@ class Executor(Protocol):
 class Watcher(Protocol):
     """What a run tells while it goes; report/progress.py shows it."""
 
+    def expect(self, lines: Sequence[str]) -> None: ...
     def begin(self, name: str, tasks: int, done: int) -> None: ...
     def task(self, receipt: Receipt) -> None: ...
     def end(self) -> None: ...
@@ -62,14 +65,17 @@ def run(
     *,
     workers: int = 1,
     executor: str = "local",
+    memory: int | None = None,
     update: bool = False,
     watcher: Watcher | None = None,
 ) -> Outcome:
-    """Run or continue a recipe in `out`. Workers and executor decide how fast, never what comes out.
+    """Run or continue a recipe in `out`. Workers, executor and memory decide how fast, never what comes out.
 
-    Raises ConfigError, ResumeError (a folder of another recipe, without `update`), or CurateError where nothing
-    can go on (a full disk). Tasks that fail leave the others running and are listed in the outcome.
+    `memory` is in bytes, for all processes together; None is three quarters of the machine's. Raises ConfigError,
+    ResumeError (a folder of another recipe, without `update`), or CurateError where nothing can go on (a full
+    disk). Tasks that fail leave the others running and are listed in the outcome.
     """
+    budget = Budget(memory, workers)
     plan, files = prepare(recipe)
     folder = RunFolder(out)
     for step in recipe.steps:  # a file that is not there is told before any work
@@ -80,8 +86,10 @@ def run(
     libraries = sorted({library for step in recipe.steps for library in step.stage.libraries})
     stamps = {file.rel: file.stamp for file in files}
     folder.write_run_yaml(recipe.resolved(), stamps, {name: version(name) for name in libraries})
-    with _executor(executor, workers) as pool:
-        driver = Driver(plan, folder, pool, watcher)
+    if watcher:
+        watcher.expect(forecast(plan, files, budget))
+    with _executor(executor, budget.workers) as pool:
+        driver = Driver(plan, folder, pool, watcher, budget)
         return driver.run()
 
 
@@ -134,8 +142,10 @@ def _short(value: Any) -> str:
 class Driver:
     """One invocation. `receipts[i]` holds the valid receipts of pass i, by task."""
 
-    def __init__(self, plan: Plan, folder: RunFolder, executor: Executor, watcher: Watcher | None) -> None:
-        self.plan, self.folder, self.executor, self.watcher = plan, folder, executor, watcher
+    def __init__(
+        self, plan: Plan, folder: RunFolder, executor: Executor, watcher: Watcher | None, budget: Budget
+    ) -> None:
+        self.plan, self.folder, self.executor, self.watcher, self.budget = plan, folder, executor, watcher, budget
         self.receipts: list[dict[str, Receipt]] = [{} for _ in plan.passes]
         self.fresh: list[set[str]] = [set() for _ in plan.passes]  # ran now, without a valid receipt before
         self.outcome = Outcome()
@@ -300,7 +310,7 @@ class Driver:
             stage = op.step.stage
             sides = {name: [f.sha256 for f in self.sides[p.index, op.name, name]] for name in op.phase.side}
             libraries = {library: version(library) for library in stage.libraries}
-            config, only = op.step.config.model_dump(mode="json"), op.step.only.model_dump(mode="json")
+            config, only = stage.seen_by(op.phase, op.step.config), op.step.only.model_dump(mode="json")
             ops.append([stage.name, stage.version, op.phase.name, config, only, libraries, sides])
         shuffles = any(c.by for op in p.ops for c in op.phase.emits) or p.shape == "part"
         return fingerprint(schema.VERSION, ops, self.plan.partitions if shuffles else 0, self.plan.recipe.keep_text)
@@ -352,6 +362,7 @@ class Driver:
             ops=tuple(self._op_call(p, op, task) for op in p.ops),
             fingerprint=wanted,
             partitions=self.plan.partitions,
+            memory=self.budget.lone_task if p.shape == "all" else self.budget.task,
             keep_text=self.plan.recipe.keep_text,
             input=self.input_of[task] if p.shape == "each" and p.documents_from is None else None,
             documents=documents,
@@ -376,7 +387,7 @@ class Driver:
             step=op.step.name,
             stage=op.step.stage.name,
             phase=op.phase.name,
-            config=op.step.config.model_dump(mode="json"),
+            config=op.step.stage.seen_by(op.phase, op.step.config),
             only=op.step.only.model_dump(mode="json"),
             sides={name: self.sides[p.index, op.name, name] for name in op.phase.side},
             reads=reads,

@@ -1,21 +1,28 @@
 """Questions about a run's folder: how far it is, what became of a document, what a plan will cost."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import ConfigError, CurateError, DataError
 from curate.io.inputs import WARC_SLICE, InputFile
+from curate.io.read import ReadCounts, read
+from curate.run import memory
 from curate.run.manifest import RunFolder
-from curate.run.plan import Plan
+from curate.run.memory import Budget
+from curate.run.plan import Plan, partitions
+from curate.run.task import text_bytes
+from curate.stages.protocol import Amounts
 
 # Text is about a tenth of a crawl's HTML and HTML about five times its gzip: measured on 2,442 mixed pages.
 TEXT_OF_WARC_GZ = 0.5
-TEXT_OF_OTHER = {".gz": 3.5, ".zst": 4.0, "parquet": 1.0}
+TEXT_OF_OTHER = {".gz": 3.5, ".zst": 4.0}
+FOOTERS = 32  # Parquet files that a plan looks into
 
 
 def _folder(out: Path) -> RunFolder:
@@ -56,30 +63,95 @@ def progress_of(out: Path) -> dict[str, Any]:
     return {"passes": passes, "failures": failures, "summary": summary}
 
 
-def estimate(plan: Plan, files: Iterable[InputFile]) -> dict[str, Any]:
+SCALES = (1_000_000, 10_000_000, 100_000_000)  # documents that a plan looks ahead to
+
+
+def estimate(plan: Plan, files: Iterable[InputFile], budget: Budget) -> dict[str, Any]:
     """What a plan will take; the byte figures are estimates from measured ratios."""
-    text = total = 0.0
-    count = 0
-    for file in files:
-        count += 1
-        total += file.size
-        suffix = "parquet" if file.format == "parquet" else "." + file.path.rpartition(".")[2].lower()
-        text += file.size * (TEXT_OF_WARC_GZ if file.format == "warc" else TEXT_OF_OTHER.get(suffix, 1.0))
+    files = list(files)
+    total = sum(file.size for file in files)
+    text, documents = _text(plan, files)
     names = [step.stage.name for step in plan.recipe.steps]
     stored = 0.4 * text * sum(p.shape == "each" for p in plan.passes)
     shuffled = text * (1.6 * ("near_dedup" in names) + 0.05 * ("exact_dedup" in names) + 0.5 * ("tokenize" in names))
     return {
-        "files": count,
-        "input_bytes": int(total),
+        "files": len(files),
+        "input_bytes": total,
+        "documents": int(documents),
         "partitions": plan.partitions,
         "passes": [
             {"pass": p.name, "shape": p.shape, "tasks": len(plan.task_ids(p.index)), "documents_kept": p.kept}
             for p in plan.passes
         ],
         "disk_bytes": int(stored + shuffled),
-        "forecast": [line for step in plan.recipe.steps for line in step.stage.forecast(step.config, text)],
+        "forecast": forecast(plan, files, budget),
+        "workers": budget.workers,
+        "memory_bytes": budget.memory,
         "memory_bytes_a_worker": 400 << 20 if total < WARC_SLICE else 700 << 20,
     }
+
+
+def forecast(plan: Plan, files: Iterable[InputFile], budget: Budget) -> list[str]:
+    """What the plan's stages say of this input and of more like it; text with line ends is a table."""
+    told = [(step.config, step.stage.forecast) for step in plan.recipe.steps if step.stage.forecast]
+    if not told:
+        return []
+    files = list(files)
+    total = sum(file.size for file in files)
+    text, documents = _text(plan, files)
+    idle = (1 + budget.workers) * memory.IDLE
+    amounts = []
+    for wanted in [documents, *(scale for scale in SCALES if scale > documents > 0)]:
+        times = wanted / documents if documents else 1.0
+        amounts.append(Amounts(wanted, times * text, partitions(times * total), budget.workers, idle,
+                               memory.LEAST_TASK, budget.task, budget.lone_task))  # fmt: skip
+    return [line for config, tell in told for line in tell(config, amounts)]
+
+
+def _text(plan: Plan, files: Sequence[InputFile]) -> tuple[float, float]:
+    """(bytes of text, documents): of Parquet by the footers of some files, of others by ratios and a first batch."""
+    text = documents = 0.0
+    tables = [file for file in files if file.format == "parquet"]
+    some = tables[:: max(1, len(tables) // FOOTERS)][:FOOTERS]
+    footers = [(file.size, *_footer(file)) for file in some]
+    sampled = sum(size for size, _, _ in footers)
+    if sampled:
+        times = sum(file.size for file in tables) / sampled
+        text += times * sum(of_text for _, of_text, _ in footers)
+        documents += times * sum(rows for _, _, rows in footers)
+    others = 0.0
+    for file in files:
+        if file.format != "parquet":
+            ratio = TEXT_OF_OTHER.get("." + file.path.rpartition(".")[2].lower(), 1.0)
+            others += file.size * (TEXT_OF_WARC_GZ if file.format == "warc" else ratio)
+    return text + others, documents + (others / max(1.0, _document_bytes(plan)) if others else 0.0)
+
+
+def _footer(file: InputFile) -> tuple[int, int]:
+    """(bytes of the text column as it is in memory, rows) of a Parquet file; zeros where it cannot be read."""
+    try:
+        with fsspec.open(file.path, "rb") as handle:
+            data = pq.ParquetFile(handle).metadata
+            groups = [data.row_group(i) for i in range(data.num_row_groups)]
+            columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    except (OSError, pa.ArrowInvalid):
+        return 0, 0
+    texts = [c for c in columns if c.path_in_schema in ("text", "html")] or columns
+    return sum(column.total_uncompressed_size for column in texts), data.num_rows
+
+
+def _document_bytes(plan: Plan) -> float:
+    """The mean bytes of text of a document, by the first batch of a few inputs; of a page a tenth is text."""
+    rows, size = 0, 0.0
+    for task in plan.inputs[:: max(1, len(plan.inputs) // 4)][:4]:
+        try:
+            batch = next(iter(read(task, ReadCounts())), None)
+        except CurateError:
+            continue  # the run will say so
+        if batch is not None:
+            rows += batch.num_rows
+            size += text_bytes(batch) * (1.0 if "text" in batch.schema.names else 0.1)
+    return size / rows if rows else 0.0
 
 
 # -- why -----------------------------------------------------------------------------------------------------

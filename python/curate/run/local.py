@@ -26,6 +26,8 @@ class _Worker:
     """A process, the pipe for calls and receipts, and the pipe whose closing ends it."""
 
     def __init__(self) -> None:
+        # Arrow's allocator is to give freed pages back at once, and not when it thinks that it may.
+        os.environ.setdefault("MIMALLOC_PURGE_DELAY", "0")
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         reader, self.life = context.Pipe(duplex=False)

@@ -85,11 +85,10 @@ class Plan:
         return [f"p{p:04d}" for p in range(self.partitions)] if shape == "part" else ["all"]
 
 
-def partitions(inputs: tuple[TaskInput, ...]) -> int:
+def partitions(input_bytes: float) -> int:
     """The next power of two of input bytes / 64 MiB, so that a new file rarely changes it; at least 4."""
-    wanted = -(-sum(task.size for task in inputs) // PARTITION_BYTES)
     count = MIN_PARTITIONS
-    while count < min(wanted, MAX_PARTITIONS):
+    while count < min(-(-input_bytes // PARTITION_BYTES), MAX_PARTITIONS):
         count *= 2
     return count
 
@@ -121,7 +120,7 @@ def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> Plan:
     keep = recipe.keep
     for p in passes:
         p.kept = p.last_documents or keep == "all" or (keep == "extract" and p.kept)
-    return Plan(recipe, inputs, tuple(passes), partitions(inputs))
+    return Plan(recipe, inputs, tuple(passes), partitions(sum(task.size for task in inputs)))
 
 
 def _connect(target: Pass, op: Op, passes: list[Pass], recipe: Recipe) -> None:

@@ -5,10 +5,11 @@ the rows with a verdict are split off and written as rejects, and the counts mus
 committed: rows in = rows out + dropped + set aside.
 """
 
+import math
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,17 @@ from curate import schema, stages
 from curate.errors import CurateError, TaskError
 from curate.io.inputs import TaskInput
 from curate.io.read import ReadCounts, read, split_by_bytes
-from curate.io.write import ShuffleFile, TableFile, Written, describe, partition_of, told, write_bytes
+from curate.io.write import (
+    SPILL_BYTES,
+    ShuffleFile,
+    TableFile,
+    Written,
+    describe,
+    partition_of,
+    round_of,
+    told,
+    write_bytes,
+)
 from curate.run.manifest import Receipt, StepCounts
 from curate.stages.protocol import Applied, Channel, Phase, SideFile, Stage
 
@@ -52,6 +63,7 @@ class Call:
     ops: tuple[OpCall, ...]
     fingerprint: str
     partitions: int
+    memory: int  # bytes that the task may hold; how it is shared out changes no result
     keep_text: bool = False
     input: TaskInput | None = None
     documents: dict[str, str] = field(default_factory=dict)  # lane -> file, of the pass before
@@ -94,8 +106,10 @@ def run_task(call: Call) -> Receipt:
 class MappedFiles:
     """Side and Reads (stages/protocol.py) over memory-mapped files."""
 
-    def __init__(self, op: OpCall, root: Path, partition: int = 0, partitions: int = 1) -> None:
-        self.op, self.root, self.partition, self.partitions = op, root, partition, partitions
+    def __init__(self, op: OpCall, call: Call) -> None:
+        self.op, self.root, self.memory = op, Path(call.root), call.memory
+        by_part = call.shape == "part"
+        self.partition, self.partitions = (int(call.task[1:]), call.partitions) if by_part else (0, 1)
 
     def files(self, name: str) -> list[SideFile]:
         return list(self.op.sides.get(name, ()))
@@ -114,8 +128,27 @@ class MappedFiles:
             tables.extend(pa.Table.from_batches([reader.get_batch(i)]) for i in places)
         return _concat(tables)
 
-    def belonging(self, table: pa.Table, by: str) -> pa.Table:
-        return table.filter(pa.array(partition_of(table.column(by), self.partitions) == self.partition))
+    def parts(
+        self, own: pa.Table, others: Sequence[pa.Table], by: str, row_bytes: int, held: int = 0
+    ) -> Iterator[list[pa.Table]]:
+        expected = own.num_rows + sum(table.num_rows for table in others) / self.partitions
+        # A quarter is for what does not grow with the rows: buffers of files, and blocks that are half used. Where
+        # what is held leaves little, an eighth is taken all the same, so that the rounds have an end.
+        free = max(0.75 * self.memory - held, self.memory / 8)
+        rounds = max(1, math.ceil(expected * row_bytes / free))
+        for number in range(rounds):
+            mine = own if rounds == 1 else _chosen(own, by, lambda c: round_of(c, rounds) == number)  # noqa: B023
+            yield [mine, *(_chosen(table, by, lambda c: self._belongs(c, rounds, number)) for table in others)]  # noqa: B023
+
+    def _belongs(self, column: pa.Array, rounds: int, number: int) -> Any:
+        here = partition_of(pa.chunked_array([column]), self.partitions) == self.partition
+        return here & (round_of(column, rounds) == number)
+
+
+def _chosen(table: pa.Table, by: str, keep: Callable[[pa.Array], Any]) -> pa.Table:
+    """The rows whose `by` is wanted, batch by batch: only they are copied out of a mapped file."""
+    kept = [batch.filter(pa.array(keep(batch.column(by)))) for batch in table.to_batches()]
+    return pa.Table.from_batches([batch for batch in kept if batch.num_rows], table.schema)
 
 
 def _open_ipc(path: Path) -> Any:
@@ -160,7 +193,7 @@ def _open(call: Call, op: OpCall) -> _Op:
     if cached is None or cached[0] != op:
         for other in [k for k in _opened if k[:2] != key[:2]]:
             del _opened[other]
-        state = phase.open(config, MappedFiles(op, Path(call.root))) if phase.open else config
+        state = phase.open(config, MappedFiles(op, call)) if phase.open else config
         _opened[key] = cached = (op, state)
     return _Op(op, cached[1], stage, phase, config)
 
@@ -412,7 +445,8 @@ def _one_batch(table: pa.Table) -> pa.RecordBatch:
 def _shuffle_file(call: Call, op: str, channel: Channel) -> ShuffleFile:
     root = Path(call.root)
     path = root / "passes" / call.pass_name / f"{call.task}.{op}.{channel.name}.arrow"
-    return ShuffleFile(path, root, call.partitions, channel.by, channel.combine)
+    spill = min(SPILL_BYTES, max(1 << 20, call.memory // 16))  # it is held some four times while it is written
+    return ShuffleFile(path, root, call.partitions, channel.by, channel.combine, spill)
 
 
 # -- part and all --------------------------------------------------------------------------------------------
@@ -423,45 +457,36 @@ def _run_single(call: Call) -> Receipt:
     stage = stages.load(op.stage)
     phase = next(p for p in stage.phases if p.name == op.phase)
     config = stage.config.model_validate(op.config)
-    root = Path(call.root)
     assert phase.run is not None
-    place = (int(call.task[1:]), call.partitions) if call.shape == "part" else (0, 1)
-    outputs = phase.run(config, MappedFiles(op, root, *place))
+    root = Path(call.root)
+    outputs = phase.run(config, MappedFiles(op, call))
     receipt = Receipt(call.task, call.fingerprint)
-    notes = outputs.get("notes", b"")
-    receipt.notes = notes.decode().splitlines() if isinstance(notes, bytes) else []
-    for channel in phase.emits:
-        value = outputs.get(channel.name)
-        if value is None:
-            continue
-        role = f"{op.name}/{channel.name}"
-        if channel.path is not None:
-            path = root / channel.path.format(task=call.task, step=op.step, source="")
+    channels = {channel.name: channel for channel in phase.emits}
+    writers: dict[str, TableFile | ShuffleFile] = {}
+    try:
+        for name, value in outputs.items() if isinstance(outputs, Mapping) else outputs:
+            if name == "notes":
+                receipt.notes = value.decode().splitlines()
+                continue
+            channel, role = channels[name], f"{op.name}/{name}"
+            path = root / channel.path.format(task=call.task, step=op.step, source="") if channel.path else None
             if isinstance(value, bytes):
+                assert path is not None, f"{role} has no path"
                 write_bytes(path, value)
                 receipt.files[role] = describe(path, root, 0)
-            else:
-                _write_product(receipt, role, path, root, value)
-            continue
-        assert not isinstance(value, bytes), f"{role} has no path"
-        writer = _shuffle_file(call, op.name, channel)
-        for batch in value.to_batches():
-            writer.write(batch)
-        written = writer.close()
-        if written:
-            receipt.files[role] = written
-            receipt.places[role] = writer.places
-    return receipt
-
-
-def _write_product(receipt: Receipt, role: str, path: Path, root: Path, table: pa.Table) -> None:
-    writer = TableFile(path, root)
-    try:
-        for batch in table.to_batches():
-            writer.write(batch)
+                continue
+            if role not in writers:
+                writers[role] = TableFile(path, root) if path else _shuffle_file(call, op.name, channel)
+            for batch in value.to_batches():
+                writers[role].write(batch)
+        for role, writer in writers.items():
+            written = writer.close()
+            if written:
+                receipt.files[role] = written
+                if isinstance(writer, ShuffleFile):
+                    receipt.places[role] = writer.places
     except BaseException:
-        writer.abort()
+        for writer in writers.values():
+            writer.abort()
         raise
-    written = writer.close()
-    if written:
-        receipt.files[role] = written
+    return receipt

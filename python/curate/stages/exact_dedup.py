@@ -19,7 +19,7 @@ only track (utm_*, gclid, fbclid, msclkid, phpsessid, jsessionid). For example
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -29,7 +29,16 @@ from pydantic import model_validator
 
 from curate import kernels
 from curate.config import Settings, setting
-from curate.stages.keep import KEEP_MEANING, SOURCES_MEANING, Keep, KeepList, check_keep, keep_list, rank_columns
+from curate.stages.keep import (
+    KEEP_LIST_BYTES,
+    KEEP_MEANING,
+    SOURCES_MEANING,
+    Keep,
+    KeepList,
+    check_keep,
+    keep_list,
+    rank_columns,
+)
 from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, Stage
 
 _TRACKING = re.compile(r"utm_\w+|gclid|fbclid|msclkid|phpsessid|jsessionid", re.ASCII)
@@ -93,9 +102,10 @@ def hash_texts(batch: pa.RecordBatch, config: ExactDedup) -> Applied:
     return Applied(batch, emits={"hashes": pa.RecordBatch.from_pydict({"hash": digest, **ranks})})
 
 
-def pick(config: ExactDedup, reads: Reads) -> Mapping[str, pa.Table]:
+def pick(config: ExactDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     rows = reads.rows("hash.hashes")
-    return {"keep": keep_list(rows, "hash")} if rows.num_rows else {}
+    for (part,) in reads.parts(rows, [], "hash", KEEP_LIST_BYTES) if rows.num_rows else []:
+        yield "keep", keep_list(part, "hash")
 
 
 def open_keep_list(config: ExactDedup, side: Side) -> KeepList:
@@ -113,7 +123,7 @@ STAGE = Stage(
     config=ExactDedup,
     phases=(
         Phase("hash", "each", apply=hash_texts, emits=(Channel("hashes", by="hash"),)),
-        Phase("pick", "part", run=pick, reads=("hash.hashes",), emits=(Channel("keep"),)),
-        Phase("apply", "each", open=open_keep_list, apply=apply, side=("pick.keep",)),
+        Phase("pick", "part", run=pick, reads=("hash.hashes",), emits=(Channel("keep"),), settings=()),
+        Phase("apply", "each", open=open_keep_list, apply=apply, side=("pick.keep",), settings=()),
     ),
 )

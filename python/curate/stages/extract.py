@@ -44,7 +44,9 @@ class Extract(Settings):
     max_bytes: int = setting(10 << 20, "larger pages are rejected as extract.too_large", unit="bytes", ge=1)
     min_chars: int = setting(1, "shorter texts are rejected as extract.empty", unit="characters", ge=0)
     timeout: float = setting(5.0, "CPU time a page may take before it is rejected (not blocks)", unit="seconds", gt=0)
-    memory: int = setting(4 << 30, "address space of the process that parses (not blocks)", unit="bytes", ge=1 << 28)
+    parser_memory: int = setting(
+        4 << 30, "address space of the process that parses (not blocks)", unit="bytes", ge=1 << 28
+    )
 
     @field_validator("extractor")
     @classmethod
@@ -84,7 +86,7 @@ class State:
         self.sandbox: Sandbox | None = None
         if config.extractor != BLOCKS:
             target = "curate.extract.extractors:extract"
-            self.sandbox = Sandbox(target, timeout=config.timeout, memory_bytes=config.memory)
+            self.sandbox = Sandbox(target, timeout=config.timeout, memory_bytes=config.parser_memory)
         if ":" in config.extractor:
             self._probe(self.sandbox)
 

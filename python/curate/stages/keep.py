@@ -22,6 +22,7 @@ KEEP_MEANING = (
 )
 SOURCES_MEANING = "sources from most to least wanted, for keep: source; others come after these"
 
+KEEP_LIST_BYTES = 320  # that a member of a group takes while the keep list is made: 265 with names of files of 46
 # What a stage emits about each document so that the representative can be chosen.
 RANK_COLUMNS = ("doc_id", "origin_file", "origin_offset", "n_copies", "rank")
 
@@ -93,7 +94,7 @@ class KeepList:
         """(part, row) of every id, part -1 where it is not listed."""
         part_of, row_of = np.full(len(names), -1), np.zeros(len(names), np.int64)
         for number, part in enumerate(self.parts):
-            listed = _names(part.column("doc_id"))
+            listed = names_of(part.column("doc_id"))
             at = np.minimum(np.searchsorted(listed, names), len(listed) - 1)
             found = listed[at] == names
             part_of[found], row_of[found] = number, at[found]
@@ -101,7 +102,7 @@ class KeepList:
 
     def apply(self, batch: pa.RecordBatch, rule: str, limit: float | None) -> pa.RecordBatch:
         """`batch` with cluster_id and n_copies set, and a verdict on every row that is a copy."""
-        clusters = _names(batch.column("doc_id")).copy()
+        clusters = names_of(batch.column("doc_id")).copy()
         part_of, row_of = self.find(clusters)
         copies = pc.fill_null(batch.column("n_copies"), 1).to_numpy(zero_copy_only=False).astype(np.uint32)
         n = batch.num_rows
@@ -113,7 +114,7 @@ class KeepList:
             if not len(rows):
                 continue
             listed = part.take(pa.array(row_of[rows]))
-            heads_of = _names(listed.column("cluster_id"))
+            heads_of = names_of(listed.column("cluster_id"))
             stays = heads_of == clusters[rows]
             copies[rows[stays]] = listed.column("n_copies").to_numpy()[stays]
             similarity = listed.column("similarity").to_pylist()
@@ -128,7 +129,7 @@ class KeepList:
         return with_verdict(batch, rules, values, [limit if rule else None for rule in rules], details)
 
 
-def _names(column: pa.Array) -> np.ndarray:
+def names_of(column: pa.Array) -> np.ndarray:
     """Ids as numpy sees 16 bytes: they sort and compare as bytes do."""
     return np.frombuffer(column.buffers()[1], "S16", len(column), column.offset * 16)
 

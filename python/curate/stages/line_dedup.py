@@ -16,7 +16,7 @@ nothing is left is dropped. The list of repeated units is in memory: 20 bytes ea
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from curate.config import Settings, setting
 from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, Stage, with_column, with_verdict
 
 WINDOW = 3
+UNIT_BYTES = 200  # that a row of counts takes while they are added up
 _UNITS = {
     "line": re.compile(r"[^\n]*\n|[^\n]+"),
     "paragraph": re.compile(r".+?(?:\n[^\S\n]*\n\s*|\Z)", re.DOTALL),
@@ -113,12 +114,11 @@ def combine(rows: pa.Table) -> pa.Table:
     return made.rename_columns(["hash", "documents", "first"]).sort_by("hash")
 
 
-def pick(config: LineDedup, reads: Reads) -> Mapping[str, pa.Table]:
+def pick(config: LineDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     rows = reads.rows("count.units")
-    if rows.num_rows == 0:
-        return {}
-    rows = combine(rows)
-    return {"repeated": rows.filter(pc.greater_equal(rows.column("documents"), config.min_count))}
+    for (part,) in reads.parts(rows, [], "hash", UNIT_BYTES) if rows.num_rows else []:
+        counted = combine(part)
+        yield "repeated", counted.filter(pc.greater_equal(counted.column("documents"), config.min_count))
 
 
 class Repeated(NamedTuple):
@@ -190,8 +190,14 @@ STAGE = Stage(
     summary="Cut lines that many documents share.",
     config=LineDedup,
     phases=(
-        Phase("count", "each", apply=count, emits=(Channel("units", by="hash", combine=combine),)),
-        Phase("pick", "part", run=pick, reads=("count.units",), emits=(Channel("repeated"),)),
+        Phase(
+            "count",
+            "each",
+            apply=count,
+            emits=(Channel("units", by="hash", combine=combine),),
+            settings=("unit", "min_length"),
+        ),
+        Phase("pick", "part", run=pick, reads=("count.units",), emits=(Channel("repeated"),), settings=("min_count",)),
         Phase("apply", "each", open=open_repeated, apply=apply, side=("pick.repeated",)),
     ),
 )

@@ -9,11 +9,12 @@
 A channel is a named stream of rows that a phase emits. With `by` it is partitioned by that column (a strong
 hash: uint64, or bytes that start with one); without, it is read whole by a later phase as a side file. With
 `path` it is a product of the run, written below the run's folder, where {task} and {source} are filled in.
-What `run` returns under "notes" (bytes, a line each) is no channel: the run shows it as warnings.
+What `run` returns under "notes" (bytes, a line each) is no channel: the run shows it as warnings. Where all of
+what it makes would not fit memory, `run` is a generator of (channel, table) pairs, each written as it comes.
 `apply`, `open` and `run` are pure: no clock, no global, no rank, no I/O but the side files they are given.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -59,11 +60,19 @@ class Side(Protocol):
 class Reads(Side, Protocol):
     """What a part or all phase reads beside its side files."""
 
+    memory: int  # bytes that the phase may hold beside mapped files
+
     def rows(self, name: str) -> pa.Table:
         """The rows of a channel that belong to this partition (of `all`: every row), in task order."""
 
-    def belonging(self, table: pa.Table, by: str) -> pa.Table:
-        """The rows of any table that would be in this partition, were it a channel partitioned by that column."""
+    def parts(
+        self, own: pa.Table, others: Sequence[pa.Table], by: str, row_bytes: int, held: int = 0
+    ) -> Iterator[list[pa.Table]]:
+        """[own, *others] in so many rounds that one, at row_bytes a row and beside `held` bytes, fits `memory`.
+
+        Rows with the same value of the column `by` come in one round. `own` are rows of this partition; of
+        `others` come those that would be in this partition, were they a channel partitioned by that column.
+        """
 
 
 @dataclass(frozen=True)
@@ -80,11 +89,12 @@ class Phase:
     shape: Shape
     open: Callable[[Any, Side], Any] | None = None
     apply: Callable[[pa.RecordBatch, Any], Applied | pa.RecordBatch] | None = None
-    run: Callable[[Any, Reads], Mapping[str, pa.Table | bytes]] | None = None
+    run: Callable[[Any, Reads], Mapping[str, Any] | Iterable[tuple[str, Any]]] | None = None
     reads: tuple[str, ...] = ()  # channels read by partition: "phase.channel"
     side: tuple[str, ...] = ()  # whole channels, products of other stages, files of the settings
     emits: tuple[Channel, ...] = ()
     lanes: tuple[str, ...] = ("main",)  # the heldout lane is what the holdout stage set aside
+    settings: tuple[str, ...] | None = None  # those it reads, None for all: it sees the others at their defaults
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,25 @@ class Stage:
     libraries: tuple[str, ...] = ()  # distributions whose versions decide its output
     files: Callable[[Any], Mapping[str, Sequence[str]]] = field(default=lambda config: {})  # paths in settings
     presets: Callable[[Any], str | None] = field(default=lambda config: None)
-    forecast: Callable[[Any, float], list[str]] = field(default=lambda config, text_bytes: [])  # what a plan says of it
+    forecast: Callable[[Any, Sequence["Amounts"]], list[str]] | None = None  # what a plan says of it
+
+    def seen_by(self, phase: Phase, config: Settings) -> dict[str, Any]:
+        """The settings as plain data that a phase depends on, which are all that it is given."""
+        data = config.model_dump(mode="json")
+        return data if phase.settings is None else {name: data[name] for name in phase.settings}
+
+
+class Amounts(NamedTuple):
+    """What a plan expects a stage to meet, and the memory in bytes that a run gives it."""
+
+    documents: float
+    text_bytes: float
+    partitions: int
+    workers: int
+    idle: int  # all processes before any task
+    least_task: int  # a task that reads, changes and writes documents
+    task_memory: int  # what a task may hold
+    lone_task_memory: int  # what the only task of a pass may hold
 
 
 def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:

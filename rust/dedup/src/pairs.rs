@@ -9,10 +9,13 @@
 //! What is connected already is not tried, so a page copied 100,000 times costs 100,000 comparisons, and a bucket
 //! of a million that have nothing in common costs 64 a member, never the square. In buckets of up to 65 every pair
 //! is decided: the clusters are then exactly the components of the verified pairs.
+//!
+//! What is found of the buckets of one smallest id depends on these alone, so that it is the same in whatever
+//! partitions and rounds they are worked on. A row takes 16 bytes beside the columns, which stay where they lie.
 
 use std::collections::BTreeSet;
 
-use crate::clusters::{Index, root};
+use crate::clusters::{Index, distinct, root};
 use crate::jaccard::{Sets, at_least};
 use crate::{Error, Id};
 
@@ -39,36 +42,40 @@ pub struct Pairs {
     pub jaccard: Vec<f64>,
 }
 
-/// The pairs of bucket rows (`lsh::Members`, of any partitions, in any order). Without `shingles` every member is
-/// taken to be alike with the first of its bucket (and, with `all`, with the 64 before it).
+/// One part of the bucket rows (see `lsh::Members`): first, key and member, of one length.
+pub type Rows<'a> = (&'a [Id], &'a [u64], &'a [Id]);
+
+/// The pairs of bucket rows, of any partitions, in any order. Without `shingles` every member is taken to be alike
+/// with the first of its bucket (and, with `all`, with the 64 before it).
 ///
 /// `shingles` are (ids, sets) in parts; every member must be in one of them.
 pub fn bucket_pairs(
-    first: &[Id],
-    key: &[u64],
-    member: &[Id],
+    parts: &[Rows<'_>],
     shingles: Option<&[(&[Id], Sets<'_>)]>,
     rule: Rule,
 ) -> Result<Pairs, Error> {
-    for (name, rows) in [("key", key.len()), ("member", member.len())] {
-        if rows != first.len() {
-            return Err(Error::LengthsDiffer {
-                name,
-                rows,
-                other: "first",
-                expected: first.len(),
-            });
+    for (first, key, member) in parts {
+        for (name, rows) in [("key", key.len()), ("member", member.len())] {
+            if rows != first.len() {
+                return Err(Error::LengthsDiffer {
+                    name,
+                    rows,
+                    other: "first",
+                    expected: first.len(),
+                });
+            }
         }
     }
-    let mut ids: Vec<Id> = first.chunk_by(|a, b| a == b).map(|run| run[0]).collect();
-    ids.extend_from_slice(member);
-    ids.sort(); // it finds the sorted runs that the partitions left
-    ids.dedup();
+    let ids = distinct(parts.iter().flat_map(|part| [part.0, part.2]));
     let index = Index::new(&ids);
-    let mut rows: Vec<(u32, u64, u32)> = (0..first.len())
-        .map(|i| (index.find(&first[i]), key[i], index.find(&member[i])))
-        .collect();
-    rows.sort();
+    let mut rows: Vec<(u32, u64, u32)> =
+        Vec::with_capacity(parts.iter().map(|part| part.0.len()).sum());
+    for (first, key, member) in parts {
+        rows.extend(
+            (0..first.len()).map(|i| (index.find(&first[i]), key[i], index.find(&member[i]))),
+        );
+    }
+    rows.sort_unstable();
     rows.dedup();
     let sets = shingles
         .map(|parts| Library::new(parts, &ids))
@@ -105,7 +112,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// All buckets of one smallest id: rows (first, key, member).
+    /// All buckets of one smallest id: rows (first, key, member). It leaves every id by itself again.
     fn group(&mut self, rows: &[(u32, u64, u32)]) -> Result<(), Error> {
         let first = rows[0].0;
         let mut buckets: Vec<Vec<u32>> = Vec::new();
@@ -131,6 +138,9 @@ impl Search<'_> {
             if self.sets.is_some() {
                 self.rest(first, bucket)?;
             }
+        }
+        for id in rows.iter().map(|row| row.2).chain([first]) {
+            self.parents[id as usize] = id;
         }
         Ok(())
     }
@@ -301,7 +311,30 @@ mod tests {
             min_jaccard: 0.5,
             all,
         };
-        bucket_pairs(&first, &key, &member, Some(&parts), rule).unwrap()
+        let whole = bucket_pairs(&[(&first, &key, &member)], Some(&parts), rule).unwrap();
+        // The rows of one smallest id by themselves give their share of it.
+        let mut apart: Vec<_> = (0..sets.len() as u8)
+            .flat_map(|smallest| {
+                let keep = |i: &usize| first[*i] == id(smallest);
+                let of: Vec<usize> = (0..first.len()).filter(keep).collect();
+                let firsts: Vec<Id> = of.iter().map(|&i| first[i]).collect();
+                let keys: Vec<u64> = of.iter().map(|&i| key[i]).collect();
+                let members: Vec<Id> = of.iter().map(|&i| member[i]).collect();
+                let found = bucket_pairs(&[(&firsts, &keys, &members)], Some(&parts), rule);
+                let found = found.unwrap();
+                found.a.into_iter().zip(found.b).collect::<Vec<_>>()
+            })
+            .collect();
+        apart.sort_unstable();
+        apart.dedup();
+        let together: Vec<_> = whole
+            .a
+            .iter()
+            .copied()
+            .zip(whole.b.iter().copied())
+            .collect();
+        assert_eq!(together, apart);
+        whole
     }
 
     fn similarity(a: &BTreeSet<u64>, b: &BTreeSet<u64>) -> f64 {
@@ -333,7 +366,10 @@ mod tests {
             }
             let few = run(&buckets, &sets, false);
             prop_assert!(few.a.len() <= listed.a.len());
-            let components = |a: &[Id], b: &[Id]| crate::clusters::clusters(a, b).unwrap();
+            let components = |a: &[Id], b: &[Id]| {
+                let found = crate::clusters::clusters(&[(a, b, &vec![1.0; a.len()])]).unwrap();
+                (found.ids, found.roots)
+            };
             let (a, b): (Vec<_>, Vec<_>) = expected.into_iter().unzip();
             prop_assert_eq!(components(&few.a, &few.b), components(&a, &b));
         }
@@ -357,7 +393,7 @@ mod tests {
         let search = |values: &[u64]| {
             let offsets: Vec<i64> = (0..=ids.len() as i64).collect();
             let parts = [(ids.as_slice(), Sets::unchecked(&offsets, values))];
-            bucket_pairs(&first, &key, &ids[1..], Some(&parts), rule).unwrap()
+            bucket_pairs(&[(&first, &key, &ids[1..])], Some(&parts), rule).unwrap()
         };
         assert_eq!(search(&vec![7; ids.len()]).a.len(), rows);
         let different: Vec<u64> = (0..ids.len() as u64).collect();
@@ -373,9 +409,9 @@ mod tests {
             min_jaccard: 0.7,
             all: false,
         };
-        let error = bucket_pairs(&[id(1)], &[1], &[id(2)], Some(&[]), rule).unwrap_err();
+        let error = bucket_pairs(&[(&[id(1)], &[1], &[id(2)])], Some(&[]), rule).unwrap_err();
         assert!(error.to_string().contains("01010101"), "{error}");
-        let free = bucket_pairs(&[id(1)], &[1], &[id(2)], None, rule).unwrap();
+        let free = bucket_pairs(&[(&[id(1)], &[1], &[id(2)])], None, rule).unwrap();
         assert_eq!((free.a, free.b), (vec![id(1)], vec![id(2)]));
     }
 }

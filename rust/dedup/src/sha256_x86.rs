@@ -20,6 +20,9 @@ const ROUNDS: [u32; 64] = [
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 ];
 
+/// Bytes that a lane is fetched ahead of its use: sixteen texts at once are too many for the processor to follow.
+const AHEAD: usize = 512;
+
 /// Truth table of x ^ y ^ z.
 const XOR: i32 = 0x96;
 /// Truth table of "y where x, else z".
@@ -27,21 +30,35 @@ const CHOOSE: i32 = 0xCA;
 /// Truth table of "two of three".
 const MAJORITY: i32 = 0xE8;
 
-/// Takes `steps` blocks of every busy lane into its state. No lane may have fewer left; idle lanes take zeros.
+/// Asks for the lines at both ends of a text; what lies between is fetched as it is read on.
+pub fn prefetch(text: &[u8]) {
+    for place in [0, 64, text.len() & !63] {
+        // SAFETY: a prefetch reads nothing and faults nowhere, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(text.as_ptr().wrapping_add(place).cast()) };
+    }
+}
+
+/// Takes as many blocks as the shortest stretch of all busy lanes has into their states; returns how many. Idle lanes
+/// take zeros.
 pub fn advance(
     cpu: Cpu,
     states: &mut [[u32; LANES]; 8],
-    busy: &mut [Option<Message<'_>>],
-    steps: usize,
-) {
-    assert!(cpu.path() == Path::Avx512 && busy.len() == LANES);
+    busy: &[Option<Message<'_>>; LANES],
+) -> usize {
+    static IDLE: [[u8; 64]; 64] = [[0; 64]; 64];
+    assert!(cpu.path() == Path::Avx512);
+    let stretches: [&[[u8; 64]]; LANES] = std::array::from_fn(|lane| {
+        let message = busy[lane].as_ref();
+        message.map_or(&IDLE[..], Message::stretch)
+    });
+    let steps = stretches.iter().map(|s| s.len()).min().unwrap_or(0);
     // SAFETY: a `Cpu` of this path proves that the machine has its instructions.
-    unsafe { advance_avx512(states, busy, steps) }
+    unsafe { advance_avx512(states, stretches.map(|stretch| &stretch[..steps])) };
+    steps
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn advance_avx512(states: &mut [[u32; LANES]; 8], busy: &mut [Option<Message<'_>>], steps: usize) {
-    const IDLE: [u8; 64] = [0; 64];
+fn advance_avx512(states: &mut [[u32; LANES]; 8], stretches: [&[[u8; 64]]; LANES]) {
     let mut registers = [_mm512_setzero_si512(); 8];
     for (register, words) in registers.iter_mut().zip(states.iter()) {
         // SAFETY: a row of the state is 64 bytes, and the load needs no alignment.
@@ -50,12 +67,15 @@ fn advance_avx512(states: &mut [[u32; LANES]; 8], busy: &mut [Option<Message<'_>
     let swap = _mm512_broadcast_i32x4(_mm_set_epi8(
         12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3,
     ));
-    for _ in 0..steps {
+    for step in 0..stretches[0].len() {
         let mut blocks = [_mm512_setzero_si512(); LANES];
-        for (block, message) in blocks.iter_mut().zip(busy.iter_mut()) {
-            let bytes = message.as_mut().map_or(&IDLE, Message::next_block);
-            // SAFETY: a block is 64 bytes, and the load needs no alignment.
-            let raw = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+        for (block, stretch) in blocks.iter_mut().zip(&stretches) {
+            let place = stretch[step].as_ptr();
+            // SAFETY: a block is 64 bytes, and the load needs no alignment; a prefetch faults nowhere.
+            let raw = unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(AHEAD).cast());
+                _mm512_loadu_si512(place.cast())
+            };
             *block = _mm512_shuffle_epi8(raw, swap);
         }
         compress(&mut registers, transpose(blocks));
@@ -96,36 +116,66 @@ fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
     out
 }
 
+/// Round I of sixteen, with the word and the constant of that place. The eight registers of the state change their
+/// names from round to round, and nothing moves: a is register -I modulo 8, b the one after it, and so on.
+macro_rules! round {
+    ($state:ident, $words:ident, $constants:ident, $i:literal) => {
+        let [a, b, c, d, e, f, g, h] = const {
+            let mut names = [0; 8];
+            let mut name = 0;
+            while name < 8 {
+                names[name] = (16 + name - $i) % 8;
+                name += 1;
+            }
+            names
+        };
+        let keyed = _mm512_add_epi32($words[$i], _mm512_set1_epi32($constants[$i] as i32));
+        let sum1 = _mm512_ternarylogic_epi32::<XOR>(
+            _mm512_ror_epi32::<6>($state[e]),
+            _mm512_ror_epi32::<11>($state[e]),
+            _mm512_ror_epi32::<25>($state[e]),
+        );
+        let chosen = _mm512_ternarylogic_epi32::<CHOOSE>($state[e], $state[f], $state[g]);
+        let first = _mm512_add_epi32(
+            _mm512_add_epi32($state[h], keyed),
+            _mm512_add_epi32(sum1, chosen),
+        );
+        let sum0 = _mm512_ternarylogic_epi32::<XOR>(
+            _mm512_ror_epi32::<2>($state[a]),
+            _mm512_ror_epi32::<13>($state[a]),
+            _mm512_ror_epi32::<22>($state[a]),
+        );
+        let most = _mm512_ternarylogic_epi32::<MAJORITY>($state[a], $state[b], $state[c]);
+        $state[d] = _mm512_add_epi32($state[d], first);
+        $state[h] = _mm512_add_epi32(first, _mm512_add_epi32(sum0, most));
+    };
+}
+
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn compress(state: &mut [__m512i; 8], mut words: [__m512i; 16]) {
-    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    for (part, sixteen) in ROUNDS.as_chunks::<16>().0.iter().enumerate() {
-        for (i, &constant) in sixteen.iter().enumerate() {
-            let keyed = _mm512_add_epi32(words[i], _mm512_set1_epi32(constant as i32));
-            let sum1 = _mm512_ternarylogic_epi32::<XOR>(
-                _mm512_ror_epi32::<6>(e),
-                _mm512_ror_epi32::<11>(e),
-                _mm512_ror_epi32::<25>(e),
-            );
-            let chosen = _mm512_ternarylogic_epi32::<CHOOSE>(e, f, g);
-            let first =
-                _mm512_add_epi32(_mm512_add_epi32(h, keyed), _mm512_add_epi32(sum1, chosen));
-            let sum0 = _mm512_ternarylogic_epi32::<XOR>(
-                _mm512_ror_epi32::<2>(a),
-                _mm512_ror_epi32::<13>(a),
-                _mm512_ror_epi32::<22>(a),
-            );
-            let second = _mm512_add_epi32(sum0, _mm512_ternarylogic_epi32::<MAJORITY>(a, b, c));
-            (h, g, f, e) = (g, f, e, _mm512_add_epi32(d, first));
-            (d, c, b, a) = (c, b, a, _mm512_add_epi32(first, second));
-            // For the last sixteen rounds nobody will ask again.
-            if part < 3 {
-                words[i] = next_word(&words, i);
-            }
-        }
+fn compress(before: &mut [__m512i; 8], mut words: [__m512i; 16]) {
+    let mut state = *before;
+    // Every place is written out, so that words and state stay in registers.
+    macro_rules! sixteen {
+        (scheduling, $constants:ident: $($i:literal)*) => {
+            $(
+                round!(state, words, $constants, $i);
+                words[$i] = next_word(&words, $i);
+            )*
+        };
+        (last, $constants:ident: $($i:literal)*) => {
+            $(round!(state, words, $constants, $i);)*
+        };
     }
-    for (before, after) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
+    let [first @ .., last] = ROUNDS.as_chunks::<16>().0 else {
+        unreachable!("there are 64 rounds")
+    };
+    for constants in first {
+        sixteen!(scheduling, constants: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    }
+    // After the last sixteen rounds nobody will ask for words again.
+    sixteen!(last, last: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    for (before, after) in before.iter_mut().zip(state) {
         *before = _mm512_add_epi32(*before, after);
     }
 }

@@ -1,17 +1,18 @@
 //! Sorting 64-bit hashes, which are uniform: one pass by their top bits leaves almost nothing to do.
 
-/// Longest run in one bucket that insertion sort still takes.
-const CROWD: u32 = 16;
+/// A bucket of more is sorted by the library before insertion sort sees it.
+const CROWD: u32 = 12;
 
 /// Sorts hashes and drops repeats; `scratch` is memory to reuse.
 ///
-/// They are dealt into two to four times as many buckets as there are hashes, in order of buckets, so that hardly
-/// one in eight has a neighbour to change places with, and no branch goes another way than it usually does. Input
-/// that is not uniform is still sorted in O(n log n): a crowded bucket sends it to the library's sort.
+/// They are dealt into up to twice as many buckets as there are hashes, in order of buckets, so that few have a
+/// neighbor to change places with, and no branch goes another way than it usually does. A hash that a text repeats
+/// crowds its bucket, which is then sorted by itself: input that is not uniform takes O(n log n).
 pub fn sort_distinct(hashes: &mut Vec<u64>, scratch: &mut Scratch) {
-    if hashes.len() < 48 || !deal(hashes, scratch) {
+    if hashes.len() < 48 {
         hashes.sort_unstable();
     } else {
+        deal(hashes, scratch);
         std::mem::swap(hashes, &mut scratch.dealt);
         insertion_sort(hashes);
     }
@@ -23,26 +24,31 @@ pub fn sort_distinct(hashes: &mut Vec<u64>, scratch: &mut Scratch) {
 pub struct Scratch {
     dealt: Vec<u64>,
     places: Vec<u32>,
+    crowded: Vec<(u32, u32)>,
 }
 
-/// Puts the hashes into `scratch.dealt` by bucket; false, and nothing done, where a bucket is crowded.
-fn deal(hashes: &[u64], scratch: &mut Scratch) -> bool {
-    let bits = (hashes.len() * 2).next_power_of_two().ilog2().min(16);
+/// Puts the hashes into `scratch.dealt` by bucket, crowded buckets sorted.
+fn deal(hashes: &[u64], scratch: &mut Scratch) {
+    let bits = hashes.len().next_power_of_two().ilog2().min(16);
     let bucket = |hash: u64| (hash >> (64 - bits)) as usize;
-    let Scratch { dealt, places } = scratch;
+    let Scratch {
+        dealt,
+        places,
+        crowded,
+    } = scratch;
     places.clear();
     places.resize(1 << bits, 0);
     for &hash in hashes {
         places[bucket(hash)] += 1;
     }
-    let (mut sum, mut most) = (0, 0);
+    crowded.clear();
+    let mut sum = 0;
     for place in places.iter_mut() {
         let count = std::mem::replace(place, sum);
+        if count > CROWD {
+            crowded.push((sum, sum + count));
+        }
         sum += count;
-        most = most.max(count);
-    }
-    if most > CROWD {
-        return false;
     }
     dealt.resize(hashes.len(), 0);
     for &hash in hashes {
@@ -50,7 +56,9 @@ fn deal(hashes: &[u64], scratch: &mut Scratch) -> bool {
         dealt[*place as usize] = hash;
         *place += 1;
     }
-    true
+    for &(start, end) in crowded.iter() {
+        dealt[start as usize..end as usize].sort_unstable();
+    }
 }
 
 /// Linear where every value is close to its place.
@@ -86,6 +94,11 @@ mod tests {
             let mut stream = Stream::new(length);
             check((0..length).map(|_| stream.next_u64()).collect());
             check((0..length).map(|_| stream.next_u64() % 50).collect());
+            check(
+                (0..length)
+                    .map(|i| if i % 3 > 0 { stream.next_u64() } else { i % 2 })
+                    .collect(),
+            );
             check((0..length).rev().collect());
             check(vec![u64::MAX; length as usize]);
         }

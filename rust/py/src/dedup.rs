@@ -21,7 +21,7 @@ fn sha256(py: Python<'_>, text: TextColumn) -> Result<Column, Error> {
 
 /// Band keys and shingle hashes of every row.
 #[pyfunction]
-#[pyo3(signature = (text, *, ngram = 5, bands = 14, rows = 8, seed = 1, scheme = "classic", parameters = None))]
+#[pyo3(signature = (text, *, ngram = 5, bands = 14, rows = 8, seed = 1, scheme = "classic", parameters = None, shingles = true))]
 #[expect(clippy::too_many_arguments)] // they are Python's keywords
 fn minhash_sign(
     py: Python<'_>,
@@ -32,6 +32,7 @@ fn minhash_sign(
     seed: u64,
     scheme: &str,
     parameters: Option<Pair<UInt64Type>>,
+    shingles: bool,
 ) -> Result<(Column, Column), Error> {
     let cpu = Cpu::detect()?;
     let scheme = match (scheme, &parameters) {
@@ -47,7 +48,12 @@ fn minhash_sign(
         rows,
         seed,
     };
-    let out = py.detach(|| minhash::sign(text.texts(), params, cpu))?;
+    let wanted = if shingles {
+        minhash::Shingles::Sorted
+    } else {
+        minhash::Shingles::None
+    };
+    let out = py.detach(|| minhash::sign(text.texts(), params, wanted, cpu))?;
     let keys = Column::fixed_lists::<UInt64Type>(bands, out.keys, out.valid)?;
     Ok((
         keys,
@@ -147,14 +153,14 @@ fn lsh_buckets(
     ))
 }
 
+type BucketRows = (Ids, Primitive<UInt64Type>, Ids);
+
 /// Pairs of the members of buckets, compared by the shingles of `documents` where these are given.
 #[pyfunction]
-#[pyo3(signature = (first, key, member, documents, *, min_jaccard, all))]
+#[pyo3(signature = (members, documents, *, min_jaccard, all))]
 fn bucket_pairs(
     py: Python<'_>,
-    first: Ids,
-    key: Primitive<UInt64Type>,
-    member: Ids,
+    members: Vec<BucketRows>,
     documents: Option<Vec<(Ids, Lists<UInt64Type>)>>,
     min_jaccard: f64,
     all: bool,
@@ -172,7 +178,11 @@ fn bucket_pairs(
                 .collect()
         });
         let rule = pairs::Rule { min_jaccard, all };
-        pairs::bucket_pairs(&first, &key, &member, parts.as_deref(), rule)
+        let rows: Vec<pairs::Rows<'_>> = members
+            .iter()
+            .map(|(first, key, member)| (&**first, &**key, &**member))
+            .collect();
+        pairs::bucket_pairs(&rows, parts.as_deref(), rule)
     })?;
     Ok((
         Column::fixed(out.a)?,
@@ -196,11 +206,23 @@ fn jaccard(
     Ok(Column::primitive::<Float64Type>(out))
 }
 
-/// Connected components: every id once, sorted, with the smallest id of its component.
+type Edges = (Ids, Ids, Primitive<Float64Type>);
+
+/// Connected components: every id once, sorted, the row of its component's smallest id, and its nearest's similarity.
 #[pyfunction]
-fn clusters(py: Python<'_>, a: Ids, b: Ids) -> Result<(Column, Column), Error> {
-    let (ids, roots) = py.detach(|| components::clusters(&a, &b))?;
-    Ok((Column::fixed(ids)?, Column::fixed(roots)?))
+fn clusters(py: Python<'_>, pairs: Vec<Edges>) -> Result<(Column, Column, Column), Error> {
+    let out = py.detach(|| {
+        let parts: Vec<components::Pairs<'_>> = pairs
+            .iter()
+            .map(|(a, b, similarity)| (&**a, &**b, &**similarity))
+            .collect();
+        components::clusters(&parts)
+    })?;
+    Ok((
+        Column::fixed(out.ids)?,
+        Column::primitive::<UInt32Type>(out.roots),
+        Column::primitive::<Float64Type>(out.nearest),
+    ))
 }
 
 /// Adds the functions of this file to the module.

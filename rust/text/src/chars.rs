@@ -3,6 +3,8 @@
 //! A two-stage table: 8,704 block numbers (code point >> 7), then blocks of 128 class bytes. The file is
 //! written by `unicode/generate.py` and never changes, since word hashes are stored.
 
+use std::sync::LazyLock;
+
 /// A character of `\w`: `str.isalnum()` or an underscore.
 pub const WORD: u8 = 1;
 /// `str.isalpha()`.
@@ -85,6 +87,37 @@ pub fn decode(text: &[u8], place: usize) -> (u32, usize) {
     }
 }
 
+/// A character of two bytes: U+0080 to U+07FF.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pair {
+    /// Its classes.
+    pub classes: u8,
+    /// Whether it belongs to words and its lower-case form has another length.
+    pub resized: bool,
+    /// Its lower-case form, or itself where that has another length.
+    pub lower: [u8; 2],
+}
+
+/// All characters of two bytes, at their code points: one look-up in 8 KB. None of them is `UNSPACED`.
+pub fn pairs() -> &'static [Pair; 2048] {
+    static PAIRS: LazyLock<[Pair; 2048]> = LazyLock::new(|| {
+        std::array::from_fn(|code| {
+            let (first, second) = (0xC0 | (code >> 6) as u8, 0x80 | (code & 0x3F) as u8);
+            let classes = classes(code as u32);
+            let (mut pair, mut buffer) = (Pair::default(), [0; 4]);
+            (pair.classes, pair.lower) = (classes, [first, second]);
+            let lowered =
+                char::from_u32(lower(code as u32)).map(|c| c.encode_utf8(&mut buffer).len());
+            match lowered {
+                Some(2) => pair.lower.copy_from_slice(&buffer[..2]),
+                _ => pair.resized = classes & (WORD | CASED) == WORD | CASED,
+            }
+            pair
+        })
+    });
+    &PAIRS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +157,32 @@ mod tests {
                 char::from_u32(lower(upper as u32)),
                 Some(expected),
                 "{upper}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_bit_says_all_about_the_common_han() {
+        assert!((0x4E00..0xA000).all(|code| classes(code) == WORD | ALPHA | UNSPACED));
+    }
+
+    #[test]
+    fn pairs_are_the_classes_and_lower_case_of_two_bytes() {
+        for code in 0x80..0x800_u32 {
+            let pair = pairs()[code as usize];
+            assert_eq!(pair.classes, classes(code));
+            assert_eq!(pair.classes & UNSPACED, 0);
+            let lower = char::from_u32(lower(code)).unwrap().to_string();
+            let same_size = lower.len() == 2;
+            let itself = char::from_u32(code).unwrap().to_string();
+            assert_eq!(
+                pair.lower,
+                (if same_size { lower } else { itself }).as_bytes()
+            );
+            assert_eq!(
+                pair.resized,
+                !same_size && classes(code) & WORD != 0,
+                "{code:x}"
             );
         }
     }

@@ -66,7 +66,7 @@ impl<'a> Texts<'a> {
 
     /// The text of a row, or the byte at which it stops being UTF-8.
     pub fn text(&self, row: usize) -> Result<&'a str, Error> {
-        std::str::from_utf8(self.bytes(row)).map_err(|error| Error::NotUtf8 {
+        simdutf8::compat::from_utf8(self.bytes(row)).map_err(|error| Error::NotUtf8 {
             row,
             byte: error.valid_up_to(),
         })
