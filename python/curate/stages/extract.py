@@ -98,6 +98,6 @@ STAGE = Stage(
     config=Extract,
     needs=("payload",),
     own_pass=True,
-    libraries=("trafilatura", "resiliparse", "lxml"),
+    libraries=lambda config: ("trafilatura", "resiliparse", "lxml"),
     phases=(Phase("apply", "each", open=open_state, apply=apply),),
 )
