@@ -4,6 +4,7 @@
 //! their bytes aside. The pieces of a text come in batches of 32: the slots of all are prefetched before the
 //! first is counted. Both tables are at most half full.
 
+use crate::memory::table;
 use crate::piece::{INLINE, hash_bytes, hash_inline, inline_key, prefetch};
 use crate::pretokenize::BATCH;
 use crate::{Error, Pretokenizer};
@@ -76,9 +77,9 @@ impl PieceCounter {
         // does not depend on it.
         let seed = RandomState::new().build_hasher().finish();
         Self {
-            short: vec![ShortSlot::default(); 1 << 12],
+            short: table(1 << 12),
             n_short: 0,
-            long: vec![LongSlot::default(); 1 << 8],
+            long: table(1 << 8),
             n_long: 0,
             long_bytes: Vec::new(),
             seed,
@@ -152,7 +153,7 @@ impl PieceCounter {
         if (self.n_short + more) * 2 <= self.short.len() {
             return;
         }
-        let larger = vec![ShortSlot::default(); self.short.len() * 2];
+        let larger = table(self.short.len() * 2);
         let smaller = std::mem::replace(&mut self.short, larger);
         self.n_short = 0;
         for slot in smaller.iter().filter(|slot| slot.count > 0) {
@@ -193,7 +194,7 @@ impl PieceCounter {
     }
 
     fn grow_long(&mut self) {
-        let larger = vec![LongSlot::default(); self.long.len() * 2];
+        let larger = table(self.long.len() * 2);
         let smaller = std::mem::replace(&mut self.long, larger);
         let mask = self.long.len() - 1;
         for slot in smaller.into_iter().filter(|slot| slot.count > 0) {

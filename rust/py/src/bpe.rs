@@ -213,8 +213,12 @@ impl Patterns {
 #[pyclass(frozen, module = "curate._rust")]
 struct Encoder {
     encoder: curate_bpe::Encoder,
-    scratches: Mutex<Vec<EncodeScratch>>,
+    narrow: Pool<u16>,
+    wide: Pool<u32>,
 }
+
+/// Scratches that no call uses just now.
+type Pool<T> = Mutex<Vec<EncodeScratch<T>>>;
 
 #[pymethods]
 impl Encoder {
@@ -263,7 +267,8 @@ impl Encoder {
         });
         Ok(Self {
             encoder: encoder?,
-            scratches: Mutex::default(),
+            narrow: Mutex::default(),
+            wide: Mutex::default(),
         })
     }
 
@@ -288,11 +293,11 @@ impl Encoder {
         }
         if vocab_size <= 1 << 16 {
             let (offsets, ids) =
-                py.detach(|| self.encode_rows::<u16>(text.texts(), end_of_document))?;
+                py.detach(|| self.encode_rows(&self.narrow, text.texts(), end_of_document))?;
             Ok(Column::lists::<UInt16Type>(offsets, ids)?)
         } else {
             let (offsets, ids) =
-                py.detach(|| self.encode_rows::<u32>(text.texts(), end_of_document))?;
+                py.detach(|| self.encode_rows(&self.wide, text.texts(), end_of_document))?;
             Ok(Column::lists::<UInt32Type>(offsets, ids)?)
         }
     }
@@ -311,15 +316,12 @@ impl Encoder {
 impl Encoder {
     fn encode_rows<T: TokenId>(
         &self,
+        pool: &Pool<T>,
         texts: Texts<'_>,
         end_of_document: Option<u32>,
     ) -> Result<(Vec<i64>, Vec<T>), Error> {
         // A poisoned pool still holds whole scratches: they are put back only after a call that ended well.
-        let pool = || {
-            self.scratches
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let pool = || pool.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = pool().pop().unwrap_or_default();
         let mut offsets = Vec::with_capacity(texts.len() + 1);
         offsets.push(0);
