@@ -111,15 +111,27 @@ fn pieces_of<'a>(
 #[pyfunction]
 fn add_counts(
     py: Python<'_>,
-    pretokens: TextColumn,
-    counts: Primitive<Int64Type>,
+    pretokens: Vec<TextColumn>,
+    counts: Vec<Primitive<Int64Type>>,
 ) -> Result<(Column, Column), Error> {
+    if pretokens.len() != counts.len() {
+        let message = format!(
+            "{} columns of pretokens but {} of counts",
+            pretokens.len(),
+            counts.len()
+        );
+        return Err(Error::Python(PyValueError::new_err(message)));
+    }
     let counted = py.detach(|| {
+        curate_bpe::give_back();
         let mut counter = PieceCounter::new();
-        for (row, (piece, count)) in pieces_of(&pretokens, &counts)?.enumerate() {
-            let count =
-                u64::try_from(count).map_err(|_| curate_bpe::Error::Count { row, count })?;
-            counter.add(piece, count);
+        for (pretokens, counts) in pretokens.iter().zip(&counts) {
+            let pieces = pieces_of(pretokens, counts)?;
+            if let Some(row) = counts.iter().position(|&count| count < 0) {
+                let count = counts[row];
+                return Err(curate_bpe::Error::Count { row, count }.into());
+            }
+            counter.add(pieces.map(|(piece, count)| (piece, count as u64)));
         }
         Ok::<_, Error>(counter.finish())
     })?;
