@@ -22,6 +22,7 @@ mod merge;
 mod pack;
 mod pairs;
 mod piece;
+mod pieces;
 mod pretokenize;
 mod scan;
 mod train;

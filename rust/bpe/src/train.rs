@@ -18,16 +18,15 @@
 
 use crate::Error;
 use crate::alphabet::{Alphabet, byte_name, byte_order, characters, check_special_tokens};
-use crate::memory::{give_back, on_large_pages};
-use crate::pairs::{PairCounts, pair};
-use crate::piece::{TokenIndex, Vocab, prefetch};
+use crate::memory::give_back;
+use crate::pairs::{PairCounts, Side, pair};
+use crate::piece::{TokenIndex, Vocab};
+use crate::pieces::{NO_SYMBOL, Pieces};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Slots that hold no symbol: gaps between pieces, and slots inside a symbol.
+/// Nothing.
 const NONE: u32 = u32::MAX;
-/// Positions are 32 bits wide and `NONE` is not one.
-const MAX_SLOTS: u64 = NONE as u64 - 1;
 /// How many places ahead memory is asked for.
 const AHEAD: usize = 16;
 
@@ -93,27 +92,13 @@ type Candidate = (i64, Reverse<u64>, u32);
 /// Pairs are left out when there are twice as many candidates as are kept: twice the merges to come, and these.
 const CANDIDATES: usize = 1 << 14;
 
-/// One byte of a piece. Symbol and piece lie together, because whoever needs the one needs the other.
-#[derive(Clone, Copy)]
-struct Slot {
-    symbol: u32,
-    /// Index into `counts`.
-    piece: u32,
-}
-
-const GAP: Slot = Slot {
-    symbol: NONE,
-    piece: 0,
-};
-
 struct Trainer<'a> {
     options: TrainOptions<'a>,
     model: Model,
     index: TokenIndex,
     /// Bytes of special tokens, as far as text can spell them.
     forbidden: Vec<Vec<u8>>,
-    slots: Vec<Slot>,
-    counts: Vec<i64>,
+    pieces: Pieces,
     pairs: PairCounts,
     /// Whether a pair is a candidate or was merged, by its entry.
     states: Vec<State>,
@@ -133,44 +118,6 @@ enum State {
     LeftOut,
     Candidate,
     Merged,
-}
-
-/// The neighbors that a merge met on one side: how often each symbol stood there, and where the new pairs are.
-#[derive(Default)]
-struct Side {
-    /// Index into `met`, by symbol; NONE where it was not met.
-    slot_of: Vec<u32>,
-    met: Vec<Met>,
-    /// (index into `met`, place of the new pair), in the order of the places.
-    places: Vec<(u32, u32)>,
-}
-
-struct Met {
-    symbol: u32,
-    n_places: u32,
-    count: i64,
-    /// Entry of the new pair, or NONE where it would be too long; then its list, if it is a candidate.
-    new: u32,
-}
-
-impl Side {
-    #[inline(always)]
-    fn note(&mut self, symbol: u32, count: i64, place: u32) {
-        let slot = &mut self.slot_of[symbol as usize];
-        if *slot == NONE {
-            *slot = self.met.len() as u32;
-            self.met.push(Met {
-                symbol,
-                n_places: 0,
-                count: 0,
-                new: NONE,
-            });
-        }
-        let met = &mut self.met[*slot as usize];
-        met.count += count;
-        met.n_places += 1;
-        self.places.push((*slot, place));
-    }
 }
 
 impl<'a> Trainer<'a> {
@@ -211,8 +158,7 @@ impl<'a> Trainer<'a> {
             model,
             index,
             forbidden,
-            slots: vec![GAP],
-            counts: Vec::new(),
+            pieces: Pieces::new(),
             pairs: PairCounts::new(),
             states: Vec::new(),
             places: Vec::new(),
@@ -233,9 +179,8 @@ impl<'a> Trainer<'a> {
         for (id, byte) in (self.options.special_tokens.len() as u32..).zip(byte_order()) {
             id_of_byte[usize::from(byte)] = id;
         }
-        let n_slots: usize = pieces.clone().map(|(piece, _)| piece.len() + 1).sum();
-        self.slots.reserve_exact(n_slots.min(MAX_SLOTS as usize));
-        on_large_pages(&self.slots);
+        self.pieces
+            .reserve(pieces.clone().map(|(piece, _)| piece.len()));
         let of_bytes = matches!(self.options.alphabet, Alphabet::Bytes);
         // No pair can occur more often than all bytes together, so no later sum overflows either.
         let mut total = 0i64;
@@ -249,70 +194,35 @@ impl<'a> Trainer<'a> {
             if count == 0 || text.len() < 2 {
                 continue;
             }
-            let n_slots = self.slots.len() as u64 + text.len() as u64 + 1;
-            if n_slots > MAX_SLOTS {
-                return Err(Error::TooManyBytes {
-                    bytes: n_slots,
-                    limit: MAX_SLOTS,
-                });
-            }
-            let piece = self.counts.len() as u32;
-            self.counts.push(count);
+            self.pieces.check_room(text.len())?;
             if of_bytes {
                 let symbols = text.iter().map(|&byte| id_of_byte[usize::from(byte)]);
-                self.slots
-                    .extend(symbols.map(|symbol| Slot { symbol, piece }));
+                self.pieces.push(count, symbols.map(|symbol| (symbol, 1)));
             } else {
-                self.add_characters(text, piece);
+                let text = String::from_utf8_lossy(text);
+                let symbol_of = |character: char| {
+                    let mut buffer = [0; 4];
+                    let bytes = character.encode_utf8(&mut buffer).as_bytes();
+                    let known = self.index.find(&self.model.vocab, bytes);
+                    (known.unwrap_or(NO_SYMBOL), bytes.len())
+                };
+                self.pieces.push(count, text.chars().map(symbol_of));
             }
-            self.slots.push(GAP);
         }
         Ok(())
     }
 
-    /// One slot a byte; a character that is no symbol leaves a gap, over which nothing merges.
-    fn add_characters(&mut self, text: &[u8], piece: u32) {
-        for character in String::from_utf8_lossy(text).chars() {
-            let mut buffer = [0; 4];
-            let bytes = character.encode_utf8(&mut buffer).as_bytes();
-            let symbol = self.index.find(&self.model.vocab, bytes).unwrap_or(NONE);
-            let start = self.slots.len();
-            let inside = Slot {
-                symbol: NONE,
-                piece,
-            };
-            self.slots.resize(start + bytes.len(), inside);
-            self.slots[start].symbol = symbol;
-            self.slots[start + bytes.len() - 1].symbol = symbol;
-        }
-    }
-
     /// Calls `found(pair, place, piece)` for every two neighbors.
-    fn for_each_pair(&self, mut found: impl FnMut(u64, u32, u32)) {
-        let mut at = 1;
-        while at + 1 < self.slots.len() {
-            let Slot {
-                symbol: left,
-                piece,
-            } = self.slots[at];
-            if left == NONE {
-                at += 1;
-                continue;
-            }
-            let next = at + self.model.vocab.token(left).len();
-            let right = self.slots[next].symbol;
-            if right != NONE {
-                found(pair(left, right), at as u32, piece);
-            }
-            at = next;
-        }
+    fn for_each_pair(&self, found: impl FnMut(u64, u32, usize)) {
+        let length = |symbol: u32| self.model.vocab.token(symbol).len();
+        self.pieces.for_each_pair(length, found);
     }
 
     fn count_pairs(&mut self) {
         let mut pairs = std::mem::replace(&mut self.pairs, PairCounts::new());
         self.for_each_pair(|key, _, piece| {
             let (entry, _) = pairs.entry(key);
-            pairs.counts[entry] += self.counts[piece as usize];
+            pairs.counts[entry] += self.pieces.counts[piece];
         });
         self.states = vec![State::LeftOut; pairs.counts.len()];
         self.pairs = pairs;
@@ -454,32 +364,34 @@ impl<'a> Trainer<'a> {
         for side in &mut self.sides {
             side.slot_of.resize(self.model.vocab.len(), NONE);
         }
-        let slots = &mut self.slots[..];
+        let pieces = &mut self.pieces;
         for (nth, &place) in places.iter().enumerate() {
             // The places of a pair are all over memory, and known long before their turn.
             if let Some(&ahead) = places.get(nth + AHEAD) {
-                prefetch(slots, ahead as usize);
+                pieces.prefetch(ahead as usize);
             }
             let at = place as usize;
             let middle = at + left_length;
-            let Slot { symbol, piece } = slots[at];
             // A place that changed may lie so that the right half would begin beyond the array.
-            if symbol != left || slots.get(middle).map(|slot| slot.symbol) != Some(right) {
+            let slots = &pieces.slots;
+            if slots[at] != left || slots.get(middle) != Some(&right) {
                 continue;
             }
             let end = middle + right_length;
-            let count = self.counts[piece as usize];
-            let (before, after) = (slots[at - 1].symbol, slots[end].symbol);
-            if before != NONE {
+            // Before anything is written: what reads a whole line would wait for it.
+            let count = pieces.count_at(at);
+            let slots = &mut pieces.slots;
+            let (before, after) = (slots[at - 1], slots[end]);
+            slots[middle] = NO_SYMBOL;
+            slots[at] = new;
+            slots[end - 1] = new;
+            if before < NO_SYMBOL {
                 let start = at - self.model.vocab.token(before).len();
                 self.sides[0].note(before, count, start as u32);
             }
-            if after != NONE {
+            if after < NO_SYMBOL {
                 self.sides[1].note(after, count, place);
             }
-            slots[middle].symbol = NONE;
-            slots[at].symbol = new;
-            slots[end - 1].symbol = new;
         }
     }
 
@@ -580,128 +492,4 @@ impl<'a> Trainer<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    /// The rules written down naively: count all pairs anew before every merge.
-    fn naive_merges(words: &[(Vec<u8>, i64)], options: &TrainOptions<'_>) -> Vec<(u32, u32)> {
-        let order: Vec<u8> = byte_order().collect();
-        let id = |byte: &u8| {
-            order
-                .iter()
-                .position(|known| known == byte)
-                .expect("all are listed") as u32
-        };
-        let mut lengths = vec![1usize; 256];
-        let mut words: Vec<(Vec<u32>, i64)> = words
-            .iter()
-            .map(|(word, count)| (word.iter().map(id).collect(), *count))
-            .collect();
-        let mut merges = Vec::new();
-        while lengths.len() < options.vocab_size {
-            let mut counts: BTreeMap<(u32, u32), i64> = BTreeMap::new();
-            for (word, count) in &words {
-                for pair in word.windows(2) {
-                    let length = lengths[pair[0] as usize] + lengths[pair[1] as usize];
-                    if length == 2 || options.max_token_length.is_none_or(|limit| length < limit) {
-                        *counts.entry((pair[0], pair[1])).or_default() += count;
-                    }
-                }
-            }
-            let best = counts
-                .into_iter()
-                .max_by_key(|&(pair, count)| (count, Reverse(pair)));
-            let Some((pair, count)) = best else { break };
-            if count < 1 || (count as u64) < options.min_frequency {
-                break;
-            }
-            for (word, _) in &mut words {
-                let mut at = 0;
-                while at + 1 < word.len() {
-                    if (word[at], word[at + 1]) == pair {
-                        word.splice(at..at + 2, [lengths.len() as u32]);
-                    }
-                    at += 1;
-                }
-            }
-            lengths.push(lengths[pair.0 as usize] + lengths[pair.1 as usize]);
-            merges.push(pair);
-        }
-        merges
-    }
-
-    proptest! {
-        #[test]
-        fn merges_are_those_of_the_naive_rules(
-            words in proptest::collection::vec(("[ab]{1,12}|[abc ]{1,6}|a{1,20}", 0i64..9), 0..12),
-            vocab_size in 256usize..290,
-            min_frequency in 0u64..4,
-            max_token_length in proptest::option::of(1usize..8),
-        ) {
-            let words: Vec<(Vec<u8>, i64)> =
-                words.into_iter().map(|(word, count)| (word.into_bytes(), count)).collect();
-            let options = TrainOptions { vocab_size, special_tokens: &[], min_frequency, max_token_length, ..TrainOptions::default() };
-            let pieces = words.iter().map(|(word, count)| (word.as_slice(), *count));
-            let expected = naive_merges(&words, &options);
-            // With hardly any candidates to spare, most pairs are left out and come back when they are needed.
-            for spare in [0, 1, CANDIDATES] {
-                let model = train_sparing(pieces.clone(), &options, &[], spare).expect("trains");
-                let merges: Vec<(u32, u32)> = model.left.into_iter().zip(model.right).collect();
-                prop_assert_eq!(&merges, &expected);
-            }
-        }
-    }
-
-    fn error(vocab_size: usize, special_tokens: &[&str], count: i64) -> String {
-        let special_tokens: Vec<String> = special_tokens
-            .iter()
-            .map(|token| (*token).to_owned())
-            .collect();
-        let options = TrainOptions {
-            vocab_size,
-            special_tokens: &special_tokens,
-            ..TrainOptions::default()
-        };
-        train([(b"ab".as_slice(), count)], &options)
-            .expect_err("refused")
-            .to_string()
-    }
-
-    #[test]
-    fn what_cannot_be_trained_is_refused_with_the_limit() {
-        assert!(error(256, &["<|endoftext|>"], 1).contains("at least 257"));
-        assert!(error(300, &["a"], 1).contains("single byte"));
-        assert!(error(300, &["<x>", "<x>"], 1).contains("twice"));
-        assert!(error(300, &[""], 1).contains("empty"));
-        assert!(error(300, &[], -1).contains("-1"));
-        assert!(error(300, &[], i64::MAX).contains("2^63"));
-    }
-
-    #[test]
-    fn counts_may_be_larger_than_32_bits() {
-        let words: [(&[u8], i64); 2] = [(b"ab", 3 << 40), (b"cd", 1 << 41)];
-        let options = TrainOptions {
-            vocab_size: 257,
-            ..TrainOptions::default()
-        };
-        assert_eq!(
-            train(words, &options).expect("trains").vocab.token(256),
-            b"ab"
-        );
-    }
-
-    #[test]
-    fn text_never_becomes_a_special_token() {
-        let special_tokens = vec!["<eod>".to_owned()];
-        let options = TrainOptions {
-            vocab_size: 400,
-            special_tokens: &special_tokens,
-            ..TrainOptions::default()
-        };
-        let model = train([(b"<eod>".as_slice(), 5)], &options).expect("trains");
-        assert!((1..model.vocab.len() as u32).all(|id| model.vocab.token(id) != b"<eod>"));
-        assert_eq!(model.left.len(), 3);
-    }
-}
+mod tests;
