@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HARNESS = {"__init__", "__main__", "harness", "texts"}
+HARNESS = {"__init__", "__main__", "harness", "texts", "peers", "encodings", "datatrove_chain"}
 
 if __name__ == "__main__":
     names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in HARNESS)

@@ -99,6 +99,20 @@ class Row:
     ratio: float | None
     rounds: int
     note: str
+    table: str = ""  # the table that shows it, where it has one of its own
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures that are read side by side: a header and lines of cells, as they shall be shown."""
+
+    title: str
+    header: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+    def markdown(self) -> list[str]:
+        cells = [self.header, ["---"] * len(self.header), *self.lines]
+        return ["", f"## {self.title}", "", *("| " + " | ".join(line) + " |" for line in cells)]
 
 
 @dataclass
@@ -106,6 +120,12 @@ class Report:
     """The rows measured so far; each is told on stderr as it comes."""
 
     rows: list[Row] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+    def table(self, title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+        """Show these cells as a table of their own, below the one of all rows."""
+        self.tables.append(Table(title, header, lines))
+        print("\n".join(self.tables[-1].markdown()), file=sys.stderr, flush=True)
 
     def row(
         self,
@@ -116,12 +136,17 @@ class Report:
         peer: str | None = None,
         peer_value: float | None = None,
         note: str = "",
+        table: str = "",
     ) -> None:
+        """One figure, beside its peer's. With `table` it is in the JSON list only, because that table shows it."""
         ratio = None
         if peer_value is not None:
-            ratio = peer_value / value if unit in LOWER_IS_BETTER else value / peer_value
-        made = Row(name, _short(value), unit, peer, _short(peer_value), _short(ratio), rounds, note)
+            better, worse = (peer_value, value) if unit in LOWER_IS_BETTER else (value, peer_value)
+            ratio = better / worse if worse else None
+        made = Row(name, _short(value), unit, peer, _short(peer_value), _short(ratio), rounds, note, table)
         self.rows.append(made)
+        if table:
+            return
         print(f"{_line(made)}  (load {os.getloadavg()[0]:.1f})", file=sys.stderr, flush=True)
 
 
@@ -131,7 +156,8 @@ def _short(value: Any) -> Any:
 
 
 def _line(row: Row) -> str:
-    beside = f"{row.peer} {row.peer_value:,g}, {row.ratio:,g} x" if row.peer else ""
+    beside = f"{row.peer} {row.peer_value:,g}" if row.peer else ""
+    beside += f", {row.ratio:,g} x" if row.ratio is not None else ""
     return f"{row.name:36} {row.value:>12,g} {row.unit:10} {beside:34} {row.note}".rstrip()
 
 
@@ -155,8 +181,8 @@ def machine(packages: Sequence[str]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def markdown(title: str, rows: Sequence[Row], described: str, load: tuple[float, ...]) -> str:
-    """The dated table that is kept beside the benchmark."""
+def markdown(title: str, report: Report, described: str, load: tuple[float, ...]) -> str:
+    """The dated tables that are kept beside the benchmark."""
     lines = [
         f"# {title}", "",
         f"`python -m benchmarks.{title} --write`, {datetime.date.today().isoformat()}. {described}.",
@@ -164,7 +190,7 @@ def markdown(title: str, rows: Sequence[Row], described: str, load: tuple[float,
         " many times better than the peer.", "",
         "| name | value | unit | peer | peer's value | ratio | rounds | |", "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for r in rows:
+    for r in [row for row in report.rows if not row.table]:
         cells = [
             r.name,
             f"{r.value:,g}",
@@ -173,6 +199,8 @@ def markdown(title: str, rows: Sequence[Row], described: str, load: tuple[float,
             *("" if v is None else f"{v:,g}" for v in (r.peer_value, r.ratio)),
         ]
         lines.append("| " + " | ".join([*cells, str(r.rounds), r.note]) + " |")
+    for table in report.tables:
+        lines += table.markdown()
     return "\n".join(lines) + "\n"
 
 
@@ -192,7 +220,7 @@ def run(title: str, groups: Sequence[Callable[[Report], None]], packages: Sequen
     for group in groups:
         if not options.groups or group.__name__ in options.groups:
             group(report)
-    table = markdown(title, report.rows, described, (began, os.getloadavg()[0]))
+    table = markdown(title, report, described, (began, os.getloadavg()[0]))
     if options.write:
         (Path(__file__).parent / f"{title}.md").write_text(table)
     print(json.dumps([asdict(row) for row in report.rows], indent=1) if options.json else table)
