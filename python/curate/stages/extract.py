@@ -24,6 +24,14 @@ from curate.stages.protocol import Phase, Side, Stage, with_verdict
 
 BLOCKS = "blocks"
 
+LIBRARIES = {
+    "cascade": ("trafilatura", "resiliparse", "lxml"),
+    "trafilatura": ("trafilatura", "lxml"),
+    "trafilatura-precision": ("trafilatura", "lxml"),
+    "resiliparse": ("resiliparse",),
+}
+"""The libraries whose versions decide an extractor's texts; ours is part of this package, and versions itself."""
+
 _HTML = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
 
 
@@ -201,6 +209,6 @@ STAGE = Stage(
     config=Extract,
     needs=("payload",),
     own_pass=True,
-    libraries=("trafilatura", "resiliparse", "lxml"),
+    libraries=lambda config: LIBRARIES.get(config.extractor, ()),
     phases=(Phase("apply", "each", open=State, apply=apply),),
 )
