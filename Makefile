@@ -49,6 +49,7 @@ format: setup ## put every file into its one format
 	cargo fmt
 
 bench: setup ## measure the kernels and stages beside their peers
+	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra bench
 	$(BIN)/python -m benchmarks
 
 clean: ## remove what was built; .venv too

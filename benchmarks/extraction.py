@@ -81,7 +81,7 @@ def compare(report: Report, scores: Mapping[str, Scores]) -> None:
         mean, above = ours.mean(group), ours.above(theirs, group)
         differences.append([group, _short(mean.precision), _short(mean.recall), _short(mean.f1), _interval(above, "+")])
         for name, estimate in found.items():
-            if name != OURS:
+            if name not in (OURS, "trafilatura"):
                 note = (
                     f"[{found[OURS].low:.3f}, {found[OURS].high:.3f}], peer [{estimate.low:.3f}, {estimate.high:.3f}]"
                 )
