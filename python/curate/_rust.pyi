@@ -24,6 +24,45 @@ class Column:
 def cpu_path() -> str:
     """Which kernels this process uses: "avx512", "avx2" or "portable" (CURATE_CPU forces a lower one)."""
 
+# -- html --------------------------------------------------------------------------------------------------
+
+def extract_html(
+    pages: Arrow, charsets: Arrow, *, format: str = "text", comments: str = "keep", model: bytes | None = None
+) -> Column:
+    """The main content of every page: a struct of
+    text, title, language (as declared, lower case; "" for none): large_string; score (mean probability of the words
+    chosen) and share (words chosen among the page's): float32, 0..1; encoding: large_string; n_replaced: uint32;
+    error: string, null where the extractor did not fail.
+
+    `charsets` are those that the server declared, "" for none. `format` is text or markdown, `comments` keep or
+    drop; `model` is a model file, the package's own by default. Time is linear in the bytes of a page.
+    """
+
+def decode_html(pages: Arrow, charsets: Arrow) -> Column:
+    """Every page as text: a struct of text and encoding (large_string), n_replaced (uint32)."""
+
+def explain_html(
+    page: bytes, charset: str | None = None, *, comments: str = "keep", model: bytes | None = None
+) -> list[tuple[str, str, float, float, bool, list[tuple[str, float, float]]]]:
+    """(text, path, first, probability, kept, [(feature, value, moved)]) of every block of one page.
+
+    `first` and `probability` are what the first and the second stage said, `moved` how far a feature moved the
+    second stage's log-odds, the farthest first.
+    """
+
+def html_features() -> list[tuple[str, str, str]]:
+    """(name, unit, definition) of every feature, in the order of the rows."""
+
+def html_blocks(pages: Arrow, charsets: Arrow) -> tuple[Column, Column, Column, Column]:
+    """(blocks a page: int64, texts: large_string, names, words: large_list<uint32>) of all blocks, for training."""
+
+def html_rows(pages: Arrow, charsets: Arrow, linear: bytes | None = None, said: Arrow | None = None) -> Column:
+    """The features of all blocks, row after row: float32.
+
+    `linear` are the weights of names and words (none: all zero); with `said` (float32, the first stage's
+    probability of every block) the rows are those of the second stage.
+    """
+
 # -- dedup -------------------------------------------------------------------------------------------------
 
 def sha256(text: Arrow) -> Column:

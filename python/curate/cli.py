@@ -394,7 +394,41 @@ def stage_command(name: str) -> click.Command:
         invoke = _option(key, field)(invoke)
     invoke = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")(invoke)
     made: click.Command = command(invoke)
-    return made
+    return explaining(made) if name == "extract" else made
+
+
+def explaining(command: click.Command) -> click.Command:
+    """`curate extract` with `--explain PAGE`, which runs nothing: it shows what is decided about one page."""
+    explain = click.Option(
+        ["--explain"],
+        metavar="FILE|URL",
+        help="Show every block of one page with its probability and what decided, and run nothing; "
+        "a URL is looked for in INPUT, or asked for where there is none.",
+    )
+    command.params.insert(1, explain)
+    run_stage = command.callback
+    assert run_stage is not None
+
+    def invoke(explain: str | None, **options: Any) -> None:
+        if explain is None:
+            for parameter in ("inputs", "out"):
+                if not options[parameter]:
+                    found = next(p for p in command.params if p.name == parameter)
+                    raise click.MissingParameter(ctx=click.get_current_context(), param=found)
+            return run_stage(**options)
+        from curate.config import validate
+        from curate.io.inputs import InputSettings
+        from curate.report.explain import facts, find, show
+
+        inputs = [validate(InputSettings, {"path": path, "format": "auto"}) for path in options["inputs"]]
+        found = facts(find(explain, inputs), options["comments"] or "keep")
+        click.echo(json.dumps(found, indent=1) if options["as_json"] else show(found))
+
+    for parameter in command.params:
+        if parameter.name in ("inputs", "out"):
+            parameter.required = False
+    command.callback = invoke
+    return command
 
 
 def _stage_help(stage: Any) -> str:

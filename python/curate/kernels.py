@@ -100,6 +100,43 @@ def ngram_hits(text: Texts, grams: Texts, *, n: int) -> tuple[pa.Array, pa.Array
     return pa.array(row), pa.array(gram), pa.array(start), pa.array(end)
 
 
+def extract_html(
+    pages: Texts, charsets: Texts, *, format: str = "text", comments: str = "keep", model: bytes | None = None
+) -> pa.StructArray:
+    """text, title, language, score, share, encoding, n_replaced and error of every page; a charset "" is none."""
+    return pa.array(_rust.extract_html(_whole(pages), _whole(charsets), format=format, comments=comments, model=model))
+
+
+def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:
+    """text, encoding and n_replaced of every page."""
+    return pa.array(_rust.decode_html(_whole(pages), _whole(charsets)))
+
+
+def explain_html(
+    page: bytes, charset: str | None = None, *, comments: str = "keep", model: bytes | None = None
+) -> list[tuple[str, str, float, float, bool, list[tuple[str, float, float]]]]:
+    """(text, path, first, probability, kept, [(feature, value, moved)]) of every block of a page."""
+    return _rust.explain_html(page, charset, comments=comments, model=model)
+
+
+def html_features() -> list[tuple[str, str, str]]:
+    """(name, unit, definition) of every feature; those of the first stage come first."""
+    return _rust.html_features()
+
+
+def html_blocks(pages: Texts, charsets: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(blocks a page: int64, their texts, their names: large_list<uint32>, their words) for training."""
+    counts, texts, names, words = _rust.html_blocks(_whole(pages), _whole(charsets))
+    return pa.array(counts), pa.array(texts), pa.array(names), pa.array(words)
+
+
+def html_rows(
+    pages: Texts, charsets: Texts, *, linear: bytes | None = None, said: pa.Array | None = None
+) -> pa.Array:
+    """The features of all blocks, row after row: float32; the second stage's where `said` is given."""
+    return pa.array(_rust.html_rows(_whole(pages), _whole(charsets), linear, said))
+
+
 def signals(text: Texts) -> pa.StructArray:
     """Every measure of every row: a struct of float64 fields."""
     return pa.array(_rust.signals(_whole(text)))

@@ -54,7 +54,11 @@ DOCUMENT = pa.schema(
     [
         _DOC_ID, _SOURCE, _URL, _CRAWLED, _FILE, _OFFSET,
         _field("text", pa.large_string(), "the document, valid UTF-8", nullable=False),
+        _field("title", pa.string(), "title of the page; set by extract"),
         _field("synthetic", pa.bool_(), "true where a model wrote it"),
+        _field("lang_declared", CATEGORY, "language tag that the page declares, lower case; set by extract"),
+        _field("extract_score", pa.float32(), "mean probability of the words extracted; set by extract", "0..1"),
+        _field("extract_share", pa.float32(), "words extracted among the page's; set by extract", "0..1"),
         _field("lang", CATEGORY, "language, ISO 639-1; set by langid"),
         _field("lang_score", pa.float32(), "confidence of lang", "0..1"),
         _field("quality_score", pa.float32(), "set by quality, higher is better", "0..1"),

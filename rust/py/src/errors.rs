@@ -18,6 +18,29 @@ pub enum Error {
     /// Decontamination.
     #[error(transparent)]
     Decontam(#[from] curate_decontam::Error),
+    /// Extraction of main content.
+    #[error(transparent)]
+    Html(#[from] curate_html::Error),
+    /// Columns of one call that differ in length.
+    #[error(
+        "{pages} pages and {charsets} charsets: give one charset a page, empty where none was declared"
+    )]
+    Lengths {
+        /// Rows of pages.
+        pages: usize,
+        /// Rows of charsets.
+        charsets: usize,
+    },
+    /// A setting with a value that there is not.
+    #[error("{setting} is {value:?}: use one of {known}")]
+    Choice {
+        /// The setting.
+        setting: &'static str,
+        /// The value.
+        value: String,
+        /// The values there are.
+        known: &'static str,
+    },
     /// Tokenizer kernels.
     #[error(transparent)]
     Bpe(#[from] curate_bpe::Error),

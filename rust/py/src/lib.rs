@@ -5,6 +5,7 @@ mod bpe;
 mod decontam;
 mod dedup;
 mod errors;
+mod html;
 mod pii;
 mod signals;
 
@@ -23,6 +24,7 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(cpu_path, module)?)?;
     dedup::register(module)?;
     decontam::register(module)?;
+    html::register(module)?;
     signals::register(module)?;
     pii::register(module)?;
     bpe::register(module)

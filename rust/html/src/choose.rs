@@ -1,0 +1,88 @@
+//! Which blocks are the page's main content, given how probable each is.
+
+use crate::features::first::Measured;
+use crate::features::second::{threshold, weight};
+use crate::hash::{Fnv, Numbers};
+use crate::page::Page;
+use crate::tags::context;
+
+/// Of blocks with equal text, at least this many bytes long, only one is kept.
+const MIN_TWIN_BYTES: usize = 30;
+/// A later twin is kept instead of an earlier one where it is more probable by this much.
+const TWIN_MARGIN: f32 = 0.05;
+
+/// What happens to readers' comments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Comments {
+    /// They are text like any other: chosen where the model finds them to be content.
+    #[default]
+    Keep,
+    /// They are left out, unless more than half of what was chosen stands in them (as on a forum).
+    Drop,
+}
+
+/// The blocks to keep: those above the page's threshold, equal texts once.
+pub fn choose(
+    page: &Page,
+    measured: &Measured,
+    probabilities: &[f32],
+    comments: Comments,
+) -> Vec<bool> {
+    let weights: Vec<f32> = measured
+        .shapes
+        .iter()
+        .map(|shape| weight(shape.words))
+        .collect();
+    let (limit, _, _) = threshold(probabilities, &weights);
+    let mut kept: Vec<bool> = probabilities.iter().map(|&p| p >= limit).collect();
+    if comments == Comments::Drop {
+        drop_comments(page, &weights, &mut kept);
+    }
+    drop_twins(page, probabilities, &mut kept);
+    kept
+}
+
+fn drop_comments(page: &Page, weights: &[f32], kept: &mut [bool]) {
+    let is_comment = |block: usize| page.blocks[block].context & context::COMMENTS != 0;
+    let chosen = || (0..weights.len()).filter(|&block| kept[block]);
+    let all: f32 = chosen().map(|block| weights[block]).sum();
+    let comments: f32 = chosen()
+        .filter(|&block| is_comment(block))
+        .map(|block| weights[block])
+        .sum();
+    if comments * 2.0 <= all {
+        for (block, keep) in kept.iter_mut().enumerate() {
+            *keep &= !is_comment(block);
+        }
+    }
+}
+
+fn drop_twins(page: &Page, probabilities: &[f32], kept: &mut [bool]) {
+    let mut numbers = Numbers::default();
+    numbers.reset(kept.len());
+    let mut best: Vec<usize> = Vec::new();
+    for block in 0..kept.len() {
+        let text = page.bytes(block);
+        if !kept[block] || text.len() < MIN_TWIN_BYTES {
+            continue;
+        }
+        let mut hash = Fnv::new();
+        text.iter()
+            .for_each(|byte| hash.push(byte.to_ascii_lowercase()));
+        let (number, new) = numbers.number(hash.finish());
+        if new {
+            best.push(block);
+            continue;
+        }
+        let twin = &mut best[number as usize];
+        if !page.bytes(*twin).eq_ignore_ascii_case(text) {
+            continue; // another text with the same hash
+        }
+        if probabilities[block] > probabilities[*twin] + TWIN_MARGIN {
+            kept[*twin] = false;
+            *twin = block;
+        } else {
+            kept[block] = false;
+        }
+    }
+}

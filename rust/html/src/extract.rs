@@ -1,0 +1,242 @@
+//! From bytes to text, and to an explanation of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use curate_text::Cpu;
+
+use crate::Error;
+use crate::choose::{Comments, choose};
+use crate::decode::decode;
+use crate::features::first::Measured;
+use crate::features::second::weight;
+use crate::features::{Rows, first, second};
+use crate::model::Model;
+use crate::output::{Format, write};
+use crate::page::{NONE, Page};
+use crate::tokenizer::parse;
+
+/// Larger pages are refused: places are 32 bits, and references can make text longer than its page.
+const MAX_BYTES: usize = 1 << 30;
+
+/// How a page is extracted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// Plain text or Markdown.
+    pub format: Format,
+    /// What happens to readers' comments.
+    pub comments: Comments,
+}
+
+/// What came of a page.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extracted {
+    /// The main content.
+    pub text: String,
+    /// The title element, white space collapsed.
+    pub title: String,
+    /// The language tag that the page declares, in lower case; empty where it declares none.
+    pub language: String,
+    /// Mean probability of the words chosen, 0..1; 0 where nothing was chosen.
+    pub score: f32,
+    /// Words chosen among the words of the page, 0..1.
+    pub share: f32,
+    /// The encoding that the page was decoded by.
+    pub encoding: &'static str,
+    /// Replacement characters in the decoded page.
+    pub n_replaced: usize,
+}
+
+/// One block of a page, and what was decided about it.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Its text.
+    pub text: String,
+    /// The elements around it, outermost first: `body > div > p`.
+    pub path: String,
+    /// What the first stage said.
+    pub first: f32,
+    /// What the second stage said, which decides.
+    pub probability: f32,
+    /// Whether it is part of the text.
+    pub kept: bool,
+    /// Features by how far they moved the score (log-odds), the farthest first: feature, value, movement.
+    pub reasons: Vec<(String, f32, f32)>,
+}
+
+/// A model and the buffers that it works in.
+pub struct Extractor<'m> {
+    model: &'m Model,
+    cpu: Cpu,
+    measured: Measured,
+    first: Rows,
+    second: Rows,
+    said: Vec<f32>,
+    probabilities: Vec<f32>,
+}
+
+impl<'m> Extractor<'m> {
+    /// An extractor by this model.
+    pub fn new(model: &'m Model, cpu: Cpu) -> Self {
+        Self {
+            model,
+            cpu,
+            measured: Measured::default(),
+            first: Rows::default(),
+            second: Rows::default(),
+            said: Vec::new(),
+            probabilities: Vec::new(),
+        }
+    }
+
+    /// The main content of a page; `declared` is the charset that the server declared. A panic is an error, and
+    /// the extractor goes on with the next page.
+    pub fn extract(
+        &mut self,
+        page: &[u8],
+        declared: Option<&str>,
+        settings: Settings,
+    ) -> Result<Extracted, Error> {
+        self.guarded(page, |this| this.run(page, declared, settings))
+    }
+
+    /// Every block of a page with what was decided about it and why.
+    pub fn explain(
+        &mut self,
+        page: &[u8],
+        declared: Option<&str>,
+        settings: Settings,
+    ) -> Result<Vec<Decision>, Error> {
+        self.guarded(page, |this| this.decisions(page, declared, settings))
+    }
+
+    fn guarded<T>(&mut self, page: &[u8], work: impl FnOnce(&mut Self) -> T) -> Result<T, Error> {
+        if page.len() > MAX_BYTES {
+            return Err(Error::TooLarge {
+                bytes: page.len(),
+                limit: MAX_BYTES,
+            });
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(self)));
+        outcome.map_err(|panic| {
+            *self = Self::new(self.model, self.cpu);
+            let words = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
+            let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+            Error::Failed {
+                what: words.unwrap_or_else(|| "no reason given".to_owned()),
+            }
+        })
+    }
+
+    fn run(&mut self, bytes: &[u8], declared: Option<&str>, settings: Settings) -> Extracted {
+        let decoded = decode(bytes, declared);
+        let page = parse(&decoded.text);
+        let mut extracted = Extracted {
+            title: String::from_utf8_lossy(&page.title).into_owned(),
+            language: page.language.clone(),
+            encoding: decoded.encoding,
+            n_replaced: decoded.n_replaced,
+            ..Extracted::default()
+        };
+        if page.blocks.is_empty() {
+            return extracted;
+        }
+        self.decide(&page);
+        let kept = choose(
+            &page,
+            &self.measured,
+            &self.probabilities,
+            settings.comments,
+        );
+        (extracted.score, extracted.share) = self.confidence(&kept);
+        extracted.text = write(&page, &kept, settings.format);
+        extracted
+    }
+
+    /// Fills `said` and `probabilities`.
+    fn decide(&mut self, page: &Page) {
+        first::features(
+            page,
+            &self.model.linear,
+            &mut self.measured,
+            &mut self.first,
+        );
+        self.model
+            .first
+            .probabilities(&self.first, self.cpu, &mut self.said);
+        second::features(
+            page,
+            &self.measured,
+            &self.said,
+            &self.first,
+            &mut self.second,
+        );
+        self.model
+            .second
+            .probabilities(&self.second, self.cpu, &mut self.probabilities);
+    }
+
+    fn confidence(&self, kept: &[bool]) -> (f32, f32) {
+        let (mut chosen, mut all, mut sure) = (0.0, 0.0, 0.0);
+        for (block, shape) in self.measured.shapes.iter().enumerate() {
+            let words = weight(shape.words);
+            all += words;
+            if kept[block] {
+                chosen += words;
+                sure += words * self.probabilities[block];
+            }
+        }
+        let score = if chosen > 0.0 { sure / chosen } else { 0.0 };
+        (score, chosen / all)
+    }
+
+    fn decisions(
+        &mut self,
+        bytes: &[u8],
+        declared: Option<&str>,
+        settings: Settings,
+    ) -> Vec<Decision> {
+        let decoded = decode(bytes, declared);
+        let page = parse(&decoded.text);
+        if page.blocks.is_empty() {
+            return Vec::new();
+        }
+        self.decide(&page);
+        let kept = choose(
+            &page,
+            &self.measured,
+            &self.probabilities,
+            settings.comments,
+        );
+        let names = crate::features::all();
+        (0..page.blocks.len())
+            .map(|block| {
+                let row = self.second.row(block);
+                let moved = self.model.second.contributions(row);
+                let mut order: Vec<usize> = (0..moved.len()).filter(|&f| moved[f] != 0.0).collect();
+                order.sort_by(|&a, &b| moved[b].abs().total_cmp(&moved[a].abs()).then(a.cmp(&b)));
+                let reasons = order
+                    .iter()
+                    .map(|&f| (names[f].0.clone(), row[f], moved[f]));
+                Decision {
+                    text: page.text_of(block).into_owned(),
+                    path: path(&page, block),
+                    first: self.said[block],
+                    probability: self.probabilities[block],
+                    kept: kept[block],
+                    reasons: reasons.collect(),
+                }
+            })
+            .collect()
+    }
+}
+
+fn path(page: &Page, block: usize) -> String {
+    let mut names = Vec::new();
+    let mut at = page.blocks[block].node;
+    while at != NONE {
+        names.push(page.nodes[at as usize].tag.name());
+        at = page.nodes[at as usize].parent;
+    }
+    names.reverse();
+    names.join(" > ")
+}

@@ -1,0 +1,358 @@
+//! The features of the second stage: what the first stage said of the blocks around, of the elements around and
+//! of blocks alike. They follow the first stage's features in the row.
+
+use crate::features::first::{LEVELS, Measured};
+use crate::features::{Rows, flag, group, named};
+use crate::page::{NONE, Page};
+
+/// Above this probability a block counts as accepted for the distances.
+const ACCEPTED: f32 = 0.5;
+/// Distances in blocks are cut off here.
+const FAR: i64 = 100;
+/// A distance in words where there is no accepted block.
+const NO_WORDS: f32 = 1e6;
+const SMALL: f32 = 1e-3;
+
+const OFFSETS: [i32; 8] = [-4, -3, -2, -1, 1, 2, 3, 4];
+const WINDOWS: [usize; 3] = [3, 8, 20];
+const LEADS: std::ops::Range<usize> = 1..4;
+
+group! {
+    /// A block a few places away.
+    Other {
+        p: "probability", "what the first stage said of it, -1 without one";
+    }
+}
+
+group! {
+    /// The blocks around, weighted by their words.
+    Around {
+        p: "probability", "mean of the blocks around, the block left out";
+    }
+}
+
+group! {
+    /// An ancestor of more blocks than the one below.
+    Level {
+        p: "probability", "mean of its blocks";
+        f1: "share", "F1 that choosing just its blocks would have";
+    }
+}
+
+group! {
+    /// The rest of what the first stage said.
+    Said {
+        p: "probability", "of the block itself";
+        before: "probability", "mean of the three blocks before";
+        after: "probability", "mean of the three blocks after";
+        best_f1: "share", "highest F1 of any element around it";
+        in_best: "0 or 1", "it stands in the element with the page's highest F1";
+        page_f1: "share", "the page's highest F1 of an element";
+        alike: "probability", "mean of the blocks with the same path";
+        alike_words: "share", "the page's words in those";
+        mass_before: "share", "accepted words of the page before it";
+        mass_after: "share", "accepted words of the page after it";
+        page: "probability", "mean of the page";
+        page_words: "words", "accepted words of the page";
+        page_max: "probability", "highest on the page";
+        since_accepted: "blocks", "since the last accepted block, at most 100";
+        until_accepted: "blocks", "until the next accepted block, at most 100";
+        words_since: "words", "between the last accepted block and this one";
+        words_until: "words", "between this block and the next accepted one";
+        above_threshold: "probability", "its probability less the page's best threshold";
+        threshold_f1: "share", "F1 expected at that threshold";
+        rank: "share", "the page's words in blocks at least as probable";
+        same_element: "probability", "mean of the blocks with the same element, class and id";
+        heading: "probability", "of the last heading before it, -1 without one";
+    }
+}
+
+group! {
+    /// The first block of an ancestor.
+    Lead {
+        p: "probability", "what the first stage said of it";
+    }
+}
+
+/// The features in the order of a row, after those of the first stage.
+pub fn names() -> Vec<(String, &'static str, &'static str)> {
+    let mut names = Vec::new();
+    for offset in OFFSETS {
+        named(&mut names, &format!("said{offset:+}"), Other::FEATURES);
+    }
+    for blocks in WINDOWS {
+        named(
+            &mut names,
+            &format!("said_window{blocks}"),
+            Around::FEATURES,
+        );
+    }
+    for level in 0..LEVELS {
+        named(
+            &mut names,
+            &format!("said_ancestor{level}"),
+            Level::FEATURES,
+        );
+    }
+    for level in LEADS {
+        named(&mut names, &format!("said_lead{level}"), Lead::FEATURES);
+    }
+    named(&mut names, "said", Said::FEATURES);
+    names
+}
+
+/// What a block counts when blocks are weighed: its words, and a little for being there.
+#[inline]
+pub fn weight(words: f32) -> f32 {
+    words + 0.3
+}
+
+/// Prefix sums of probability times weight, and of weight.
+struct Mass {
+    accepted: Vec<f32>,
+    words: Vec<f32>,
+}
+
+impl Mass {
+    fn new(said: &[f32], weights: &[f32]) -> Self {
+        let mut mass = Self {
+            accepted: vec![0.0],
+            words: vec![0.0],
+        };
+        let (mut accepted, mut words) = (0.0, 0.0);
+        for (p, weight) in said.iter().zip(weights) {
+            accepted += p * weight;
+            words += weight;
+            mass.accepted.push(accepted);
+            mass.words.push(words);
+        }
+        mass
+    }
+
+    /// (accepted words, words) of a range of blocks.
+    #[inline]
+    fn of(&self, blocks: std::ops::Range<usize>) -> (f32, f32) {
+        let sum = |sums: &[f32]| sums[blocks.end] - sums[blocks.start];
+        (sum(&self.accepted), sum(&self.words))
+    }
+
+    fn mean(&self, blocks: std::ops::Range<usize>) -> f32 {
+        let (accepted, words) = self.of(blocks);
+        accepted / words.max(SMALL)
+    }
+}
+
+/// The threshold on probabilities with the highest expected F1 of words, that F1, and each block's rank: the share
+/// of words in blocks no less probable. This is how a page's blocks are chosen, too.
+pub fn threshold(said: &[f32], weights: &[f32]) -> (f32, f32, Vec<f32>) {
+    let mut order: Vec<u32> = (0..said.len() as u32).collect();
+    order.sort_by(|&a, &b| {
+        said[b as usize]
+            .total_cmp(&said[a as usize])
+            .then(a.cmp(&b))
+    });
+    let all: f32 = weights.iter().sum();
+    let accepted: f32 = said.iter().zip(weights).map(|(p, w)| p * w).sum();
+    let (mut hits, mut chosen, mut best, mut limit) = (0.0, 0.0, -1.0, f32::INFINITY);
+    let mut ranks = vec![0.0; said.len()];
+    for block in order {
+        let block = block as usize;
+        hits += said[block] * weights[block];
+        chosen += weights[block];
+        ranks[block] = chosen / all;
+        let f1 = 2.0 * hits / (chosen + accepted + 1e-6);
+        if f1 > best {
+            (best, limit) = (f1, said[block]);
+        }
+    }
+    (limit, best, ranks)
+}
+
+/// Appends to each row of the first stage the features of the second; `said` are the first stage's probabilities.
+pub fn features(page: &Page, measured: &Measured, said: &[f32], first: &Rows, rows: &mut Rows) {
+    rows.values.clear();
+    rows.width = 0;
+    if said.is_empty() {
+        return;
+    }
+    let view = View::new(page, measured, said);
+    for block in 0..said.len() {
+        rows.values.extend_from_slice(first.row(block));
+        view.write(block, &mut rows.values);
+        if block == 0 {
+            rows.width = rows.values.len();
+            rows.values.reserve(rows.width * (said.len() - 1));
+        }
+    }
+}
+
+struct View<'a> {
+    page: &'a Page,
+    measured: &'a Measured,
+    said: &'a [f32],
+    mass: Mass,
+    /// Mean probability and F1 of each node, and the highest F1 from the root to it.
+    nodes: Vec<(f32, f32, f32)>,
+    best: usize,
+    alike: Vec<(f32, f32)>,
+    same_element: Vec<(f32, f32)>,
+    threshold: f32,
+    threshold_f1: f32,
+    ranks: Vec<f32>,
+    highest: f32,
+    /// The last accepted block before each block, and the next one after it.
+    accepted: Vec<(Option<usize>, Option<usize>)>,
+}
+
+impl<'a> View<'a> {
+    fn new(page: &'a Page, measured: &'a Measured, said: &'a [f32]) -> Self {
+        let weights: Vec<f32> = measured
+            .shapes
+            .iter()
+            .map(|shape| weight(shape.words))
+            .collect();
+        let mass = Mass::new(said, &weights);
+        let (nodes, best) = weigh_nodes(page, &mass, said.len());
+        let (threshold, threshold_f1, ranks) = threshold(said, &weights);
+        let sums = |numbers: &[u32]| {
+            let n = numbers
+                .iter()
+                .max()
+                .map_or(0, |&highest| highest as usize + 1);
+            let mut sums = vec![(0.0, 0.0); n];
+            for (block, &number) in numbers.iter().enumerate() {
+                let sum = &mut sums[number as usize];
+                *sum = (sum.0 + said[block] * weights[block], sum.1 + weights[block]);
+            }
+            sums
+        };
+        Self {
+            page,
+            measured,
+            said,
+            nodes,
+            best,
+            alike: sums(&measured.paths),
+            same_element: sums(&measured.signatures),
+            threshold,
+            threshold_f1,
+            ranks,
+            highest: said.iter().copied().fold(0.0, f32::max),
+            accepted: accepted(said),
+            mass,
+        }
+    }
+
+    fn write(&self, block: usize, row: &mut Vec<f32>) {
+        let n = self.said.len();
+        for offset in OFFSETS {
+            let other = block.checked_add_signed(offset as isize);
+            let p = other
+                .and_then(|other| self.said.get(other))
+                .copied()
+                .unwrap_or(-1.0);
+            Other { p }.write(row);
+        }
+        let (own, weight) = self.mass.of(block..block + 1);
+        for blocks in WINDOWS {
+            let range = block.saturating_sub(blocks)..(block + blocks + 1).min(n);
+            let (accepted, words) = self.mass.of(range);
+            Around {
+                p: (accepted - own) / (words - weight).max(SMALL),
+            }
+            .write(row);
+        }
+        let levels = &self.measured.levels[block];
+        for &level in levels {
+            let (p, f1, _) = self.nodes[level as usize];
+            Level { p, f1 }.write(row);
+        }
+        for &level in &levels[LEADS] {
+            let first = self.page.nodes[level as usize].blocks.start as usize;
+            Lead {
+                p: self.said[first],
+            }
+            .write(row);
+        }
+        self.said(block).write(row);
+    }
+
+    fn said(&self, block: usize) -> Said {
+        let (n, mass) = (self.said.len(), &self.mass);
+        let (total, all) = mass.of(0..n);
+        let best = &self.page.nodes[self.best].blocks;
+        let mean = |(accepted, words): (f32, f32)| accepted / words;
+        let alike = self.alike[self.measured.paths[block] as usize];
+        let (last, next) = self.accepted[block];
+        let heading = self.measured.headings[block];
+        Said {
+            p: self.said[block],
+            before: mass.mean(block.saturating_sub(3)..block),
+            after: mass.mean(block + 1..(block + 4).clamp(block + 1, n)),
+            best_f1: self.nodes[self.measured.levels[block][0] as usize].2,
+            in_best: flag(best.contains(&(block as u32))),
+            page_f1: self.nodes[self.best].1,
+            alike: mean(alike),
+            alike_words: alike.1 / all,
+            mass_before: mass.of(0..block).0 / total.max(SMALL),
+            mass_after: mass.of(block + 1..n).0 / total.max(SMALL),
+            page: total / all,
+            page_words: total,
+            page_max: self.highest,
+            since_accepted: last.map_or(FAR, |last| ((block - last) as i64).min(FAR)) as f32,
+            until_accepted: next.map_or(FAR, |next| ((next - block) as i64).min(FAR)) as f32,
+            words_since: last.map_or(NO_WORDS, |last| mass.of(last + 1..block).1),
+            words_until: next.map_or(NO_WORDS, |next| mass.of(block + 1..next).1),
+            above_threshold: self.said[block] - self.threshold,
+            threshold_f1: self.threshold_f1,
+            rank: self.ranks[block],
+            same_element: mean(self.same_element[self.measured.signatures[block] as usize]),
+            heading: if heading == NONE {
+                -1.0
+            } else {
+                self.said[heading as usize]
+            },
+        }
+    }
+}
+
+/// (mean probability, F1, highest F1 from the root) of each node, and the node with the highest F1.
+fn weigh_nodes(page: &Page, mass: &Mass, n: usize) -> (Vec<(f32, f32, f32)>, usize) {
+    let total = mass.of(0..n).0;
+    let (mut nodes, mut best) = (Vec::with_capacity(page.nodes.len()), 0);
+    for (at, node) in page.nodes.iter().enumerate() {
+        let (accepted, words) = mass.of(node.blocks.start as usize..node.blocks.end as usize);
+        let f1 = if node.blocks.is_empty() {
+            0.0
+        } else {
+            2.0 * accepted / (words + total).max(SMALL)
+        };
+        let above = nodes
+            .get(node.parent as usize)
+            .map_or(0.0, |&(_, _, highest)| highest);
+        nodes.push((accepted / words.max(SMALL), f1, f32::max(f1, above)));
+        if f1 > nodes[best].1 {
+            best = at;
+        }
+    }
+    (nodes, best)
+}
+
+fn accepted(said: &[f32]) -> Vec<(Option<usize>, Option<usize>)> {
+    let mut accepted = vec![(None, None); said.len()];
+    let mut last = None;
+    for (block, &p) in said.iter().enumerate() {
+        accepted[block].0 = last;
+        if p > ACCEPTED {
+            last = Some(block);
+        }
+    }
+    let mut next = None;
+    for (block, &p) in said.iter().enumerate().rev() {
+        accepted[block].1 = next;
+        if p > ACCEPTED {
+            next = Some(block);
+        }
+    }
+    accepted
+}

@@ -1,0 +1,72 @@
+//! The main content of an HTML page, without a DOM: bytes in, text out, in time linear in the page.
+//!
+//! ```text
+//! bytes --decode--> text --tokenizer, builder--> nodes and blocks --features::first--> rows --first forest-->
+//! probabilities --features::second--> rows --second forest--> probabilities --choose--> blocks --output--> text
+//! ```
+//!
+//! A block is what stands between two block-level tags; the decision is made for each by itself, because no single
+//! subtree holds the content of most pages. The first forest knows the block, its words, the names of the elements
+//! around it and the shape of the page; the second also knows what the first said of its neighbors. Both are
+//! trained by the code that uses them: `training` gives rows and tokens, `model/` holds what came of them.
+
+mod builder;
+mod bytes;
+mod characters;
+pub mod choose;
+pub mod decode;
+mod extract;
+pub mod features;
+mod hash;
+mod linear;
+mod model;
+pub mod output;
+pub mod page;
+pub mod tags;
+mod tokenizer;
+pub mod training;
+mod trees;
+
+pub use choose::Comments;
+pub use decode::{Decoded, decode};
+pub use extract::{Decision, Extracted, Extractor, Settings};
+pub use linear::{Linear, NAME_SLOTS, WORD_SLOTS};
+pub use model::Model;
+pub use output::Format;
+pub use tokenizer::parse;
+
+/// What can be wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A column of pages, or CURATE_CPU.
+    #[error(transparent)]
+    Text(#[from] curate_text::Error),
+    /// A model file that this version cannot use.
+    #[error("the extractor model cannot be used: {what}; train it anew with this version")]
+    Model {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A page that the extractor failed on, which is a mistake of the extractor.
+    #[error("the extractor failed on this page: {what}")]
+    Failed {
+        /// What it said.
+        what: String,
+    },
+    /// A page whose places do not fit 32 bits.
+    #[error("a page of {bytes} bytes is over the limit of {limit}: cut it first")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The most that there may be.
+        limit: usize,
+    },
+    /// Numbers that do not belong to the pages they came with.
+    #[error("{given} numbers for {blocks} blocks")]
+    Mismatch {
+        /// Numbers given.
+        given: usize,
+        /// Blocks of the pages.
+        blocks: usize,
+    },
+}

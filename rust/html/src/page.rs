@@ -1,0 +1,148 @@
+//! A page as the tokenizer leaves it: block-level elements as nodes, and the blocks of text between their tags.
+//!
+//! There is no tree to walk: a node knows its parent, and covers a contiguous range of blocks, so whatever is
+//! asked of a subtree is a difference of two prefix sums.
+
+use std::ops::Range;
+
+use crate::tags::Tag;
+
+/// Where a node has no parent, or a block no heading before it.
+pub const NONE: u32 = u32::MAX;
+
+/// What the attribute itemprop says, as far as it matters here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ItemProp {
+    /// No itemprop, or one that says nothing about text.
+    #[default]
+    Other,
+    /// articleBody: schema.org's word for what is looked for.
+    ArticleBody,
+}
+
+/// One block-level element.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its parent among the nodes; `NONE` for the first.
+    pub parent: u32,
+    /// The element.
+    pub tag: Tag,
+    /// Nodes above it.
+    pub depth: u16,
+    /// What text inside it stands in: `tags::context` bits of it and of everything above it.
+    pub context: u32,
+    /// Its class and id tokens in `Page::tokens`.
+    pub tokens: Range<u32>,
+    /// The blocks inside it.
+    pub blocks: Range<u32>,
+    /// Hash of the element and its tokens: equal for elements that repeat.
+    pub signature: u32,
+    /// Hash of the signatures from the root to here.
+    pub path: u32,
+    /// Its itemprop.
+    pub itemprop: ItemProp,
+}
+
+/// A maximal run of text inside one innermost block-level element.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    /// The innermost node around it.
+    pub node: u32,
+    /// Its bytes in `Page::text`.
+    pub text: Range<u32>,
+    /// Bytes of it inside links.
+    pub link_bytes: u32,
+    /// Links that begin in it, or that it begins in.
+    pub n_links: u16,
+    /// Bytes of it in b and strong.
+    pub strong_bytes: u32,
+    /// `tags::context` bits of the elements around its first character, inline ones too.
+    pub context: u32,
+    /// Images since the block before.
+    pub n_images: u16,
+    /// Class and id tokens of inline elements that began just before it.
+    pub tokens: Range<u32>,
+    /// Single line breaks inside it.
+    pub n_breaks: u16,
+    /// Form fields since the block before.
+    pub n_inputs: u16,
+}
+
+/// The types that JSON-LD declares, as a set of bits.
+pub mod declared {
+    /// Article, BlogPosting, Report.
+    pub const ARTICLE: u32 = 1;
+    /// Product.
+    pub const PRODUCT: u32 = 2;
+    /// Discussion, question and answer.
+    pub const DISCUSSION: u32 = 4;
+    /// ItemList, CollectionPage.
+    pub const LIST: u32 = 8;
+}
+
+/// og:type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OgType {
+    /// None declared.
+    #[default]
+    None = 0,
+    /// article
+    Article = 1,
+    /// website
+    Website = 2,
+    /// product
+    Product = 3,
+    /// Anything else.
+    Other = 4,
+}
+
+/// Everything that was read of one page.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Block-level elements in document order; the first is the page.
+    pub nodes: Vec<Node>,
+    /// Blocks in document order.
+    pub blocks: Vec<Block>,
+    /// The text of all blocks, whitespace collapsed outside pre, entities decoded; valid UTF-8.
+    pub text: Vec<u8>,
+    /// Hashed class and id tokens of all elements.
+    pub tokens: Vec<u32>,
+    /// The title element.
+    pub title: Vec<u8>,
+    /// The language that the page declares, as declared; empty where it declares none.
+    pub language: String,
+    /// og:type.
+    pub og_type: OgType,
+    /// `declared` bits.
+    pub declared: u32,
+    /// img elements.
+    pub n_images: u32,
+    /// Bytes of the page, as UTF-8.
+    pub n_bytes: u32,
+}
+
+impl Page {
+    /// The bytes of a block's text.
+    #[inline]
+    pub fn bytes(&self, block: usize) -> &[u8] {
+        let range = &self.blocks[block].text;
+        &self.text[range.start as usize..range.end as usize]
+    }
+
+    /// A block's text.
+    pub fn text_of(&self, block: usize) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes(block))
+    }
+
+    /// The node around a block.
+    #[inline]
+    pub fn node_of(&self, block: usize) -> &Node {
+        &self.nodes[self.blocks[block].node as usize]
+    }
+
+    /// A node's hashed tokens.
+    #[inline]
+    pub fn tokens_of(&self, node: &Node) -> &[u32] {
+        &self.tokens[node.tokens.start as usize..node.tokens.end as usize]
+    }
+}

@@ -1,0 +1,375 @@
+//! Boosted trees over rows of features, all rows of a page at once.
+//!
+//! A feature's value becomes the number of thresholds below it (one byte), so that every comparison in every tree
+//! is one of bytes. A tree is not walked: for 64 rows at a time, each of its nodes strikes out the leaves that a
+//! row can no longer reach, and the lowest leaf left is the row's (QuickScorer: Lucchese et al., SIGIR 2015). That
+//! is straight-line code over columns, which compilers turn into vector instructions. Leaves are 16-bit integers,
+//! so that a sum is exact and the same on every machine.
+
+use curate_text::Cpu;
+use curate_text::cpu::Path;
+
+use crate::Error;
+use crate::bytes::Bytes;
+use crate::features::Rows;
+
+/// Rows that are looked at together.
+const LANES: usize = 64;
+/// A tree's leaves are bits of one u32.
+const MAX_LEAVES: usize = 32;
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    feature: u8,
+    /// Rows whose bin is higher go right.
+    bin: u8,
+    /// The leaves that remain for rows that go right, as bits.
+    right: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Tree {
+    nodes: Vec<Node>,
+    leaves: [i16; MAX_LEAVES],
+    /// Training weight of each leaf, for explanations.
+    weights: [f32; MAX_LEAVES],
+}
+
+/// A sum of trees, and the logistic function of it.
+#[derive(Clone, Debug)]
+pub struct Forest {
+    /// Ascending thresholds of each feature.
+    thresholds: Vec<Vec<f32>>,
+    trees: Vec<Tree>,
+    /// What a leaf of 1 counts.
+    scale: f32,
+}
+
+impl Forest {
+    /// Reads a forest over `features` features. Little-endian: u16 features, for each a u8 count and that many f32;
+    /// f32 scale; u16 trees, each a u8 number of leaves, for each inner node in preorder its feature, its threshold
+    /// and how many leaves lie to its left (u8 each), for each leaf its value (i16) and its weight (u8, 8 log2).
+    pub fn read(bytes: &mut Bytes<'_>, features: usize) -> Result<Self, Error> {
+        let stored = usize::from(bytes.u16()?);
+        if stored != features {
+            return Err(Error::Model {
+                what: format!("it has {stored} features where this version measures {features}"),
+            });
+        }
+        let mut thresholds = Vec::with_capacity(features);
+        for _ in 0..features {
+            let count = bytes.u8()?;
+            thresholds.push(
+                (0..count)
+                    .map(|_| bytes.f32())
+                    .collect::<Result<Vec<_>, _>>()?,
+            );
+        }
+        let scale = bytes.f32()?;
+        let trees = bytes.u16()?;
+        let trees = (0..trees)
+            .map(|_| Tree::read(bytes, &thresholds))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            thresholds,
+            trees,
+            scale,
+        })
+    }
+
+    /// The probability of every row, in order.
+    pub fn probabilities(&self, rows: &Rows, cpu: Cpu, out: &mut Vec<f32>) {
+        out.clear();
+        let mut columns = vec![[0_u8; LANES]; self.thresholds.len()];
+        let mut values = vec![[0_f32; LANES]; self.thresholds.len()];
+        for first in (0..rows.len()).step_by(LANES) {
+            let n = LANES.min(rows.len() - first);
+            for lane in 0..n {
+                let row = rows.row(first + lane);
+                for (column, &value) in values.iter_mut().zip(row) {
+                    column[lane] = value;
+                }
+            }
+            let sums = sums(self, &values, &mut columns, cpu);
+            out.extend(
+                sums[..n]
+                    .iter()
+                    .map(|&sum| logistic(f64::from(sum) * f64::from(self.scale))),
+            );
+        }
+    }
+
+    /// How far each feature moves the score of a row (log-odds), summed over the trees: at every node on the row's
+    /// way, the difference that the branch makes to the mean of the leaves below (Saabas 2014).
+    pub fn contributions(&self, row: &[f32]) -> Vec<f32> {
+        let mut moved = vec![0.0; self.thresholds.len()];
+        for tree in &self.trees {
+            let (mut at, mut leaves) = (0, 0..tree.nodes.len() + 1);
+            let mut mean = tree.mean(leaves.clone());
+            while leaves.len() > 1 {
+                let node = tree.nodes[at];
+                let left_end = left_end(node, leaves.clone());
+                let feature = usize::from(node.feature);
+                let goes_left = row[feature] <= self.thresholds[feature][usize::from(node.bin)];
+                (at, leaves) = if goes_left {
+                    (at + 1, leaves.start..left_end)
+                } else {
+                    (at + left_end - leaves.start, left_end..leaves.end)
+                };
+                let below = tree.mean(leaves.clone());
+                moved[feature] += (below - mean) * self.scale;
+                mean = below;
+            }
+        }
+        moved
+    }
+
+    /// Number of trees.
+    pub fn len(&self) -> usize {
+        self.trees.len()
+    }
+
+    /// Whether there is no tree.
+    pub fn is_empty(&self) -> bool {
+        self.trees.is_empty()
+    }
+}
+
+/// Where the leaves to the left of a node over `leaves` end.
+fn left_end(node: Node, leaves: std::ops::Range<usize>) -> usize {
+    leaves.start + (!node.right >> leaves.start).trailing_ones() as usize
+}
+
+impl Tree {
+    fn read(bytes: &mut Bytes<'_>, thresholds: &[Vec<f32>]) -> Result<Self, Error> {
+        let n_leaves = usize::from(bytes.u8()?);
+        if !(1..=MAX_LEAVES).contains(&n_leaves) {
+            return Err(Error::Model {
+                what: format!("a tree has {n_leaves} leaves, not 1 to {MAX_LEAVES}"),
+            });
+        }
+        let mut nodes = Vec::with_capacity(n_leaves - 1);
+        // In preorder, the leaves of the subtrees that are still to be read, the next one last.
+        let mut open = vec![0..n_leaves];
+        while let Some(leaves) = open.pop() {
+            if leaves.len() == 1 {
+                continue;
+            }
+            let (feature, bin, left) = (bytes.u8()?, bytes.u8()?, usize::from(bytes.u8()?));
+            let known = thresholds.get(usize::from(feature)).map_or(0, Vec::len);
+            if usize::from(bin) >= known || left == 0 || left >= leaves.len() {
+                return Err(Error::Model {
+                    what: format!(
+                        "a node asks for threshold {bin} of feature {feature} and {left} leaves"
+                    ),
+                });
+            }
+            let middle = leaves.start + left;
+            let gone = (((1_u64 << left) - 1) << leaves.start) as u32;
+            nodes.push(Node {
+                feature,
+                bin,
+                right: !gone,
+            });
+            open.push(middle..leaves.end);
+            open.push(leaves.start..middle);
+        }
+        let mut tree = Self {
+            nodes,
+            leaves: [0; MAX_LEAVES],
+            weights: [0.0; MAX_LEAVES],
+        };
+        for leaf in 0..n_leaves {
+            tree.leaves[leaf] = bytes.i16()?;
+            tree.weights[leaf] = (f32::from(bytes.u8()?) / 8.0).exp2();
+        }
+        Ok(tree)
+    }
+
+    fn mean(&self, leaves: std::ops::Range<usize>) -> f32 {
+        let weights = &self.weights[leaves.clone()];
+        let values = self.leaves[leaves].iter().zip(weights);
+        let sum: f32 = values.map(|(&leaf, weight)| f32::from(leaf) * weight).sum();
+        sum / weights.iter().sum::<f32>()
+    }
+}
+
+/// The sums of the leaves of 64 rows, by the best path of this machine.
+fn sums(
+    forest: &Forest,
+    values: &[[f32; LANES]],
+    columns: &mut [[u8; LANES]],
+    cpu: Cpu,
+) -> [i32; LANES] {
+    #[cfg(target_arch = "x86_64")]
+    match cpu.path() {
+        // SAFETY: `cpu` is proof that the machine has these instructions.
+        Path::Avx512 => return unsafe { sums_avx512(forest, values, columns) },
+        // SAFETY: as above.
+        Path::Avx2 => return unsafe { sums_avx2(forest, values, columns) },
+        Path::Portable => {}
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = cpu;
+    sums_portable(forest, values, columns)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn sums_avx512(
+    forest: &Forest,
+    values: &[[f32; LANES]],
+    columns: &mut [[u8; LANES]],
+) -> [i32; LANES] {
+    sums_portable(forest, values, columns)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn sums_avx2(
+    forest: &Forest,
+    values: &[[f32; LANES]],
+    columns: &mut [[u8; LANES]],
+) -> [i32; LANES] {
+    sums_portable(forest, values, columns)
+}
+
+#[inline(always)]
+fn sums_portable(
+    forest: &Forest,
+    values: &[[f32; LANES]],
+    columns: &mut [[u8; LANES]],
+) -> [i32; LANES] {
+    for ((column, value), thresholds) in columns.iter_mut().zip(values).zip(&forest.thresholds) {
+        let mut bins = [0_i32; LANES];
+        for &threshold in thresholds {
+            for (bin, &value) in bins.iter_mut().zip(value) {
+                *bin += i32::from(value > threshold);
+            }
+        }
+        for (to, bin) in column.iter_mut().zip(bins) {
+            *to = bin as u8; // a feature has at most 255 thresholds
+        }
+    }
+    let mut sums = [0_i32; LANES];
+    for tree in &forest.trees {
+        let mut reachable = [u32::MAX; LANES];
+        for node in &tree.nodes {
+            let column = &columns[usize::from(node.feature)];
+            for (leaves, &bin) in reachable.iter_mut().zip(column) {
+                *leaves &= if bin > node.bin { node.right } else { u32::MAX };
+            }
+        }
+        for (sum, leaves) in sums.iter_mut().zip(reachable) {
+            *sum += i32::from(tree.leaves[leaves.trailing_zeros() as usize & (MAX_LEAVES - 1)]);
+        }
+    }
+    sums
+}
+
+/// 1 / (1 + exp(-x)), by additions and multiplications only, so that every machine gives the same bits.
+fn logistic(x: f64) -> f32 {
+    let scaled = (-x * std::f64::consts::LOG2_E).clamp(-1000.0, 1000.0);
+    let whole = scaled.round();
+    let rest = (scaled - whole) * std::f64::consts::LN_2;
+    // Taylor's series: |rest| <= ln 2 / 2, where the ninth term is below 1e-10.
+    let mut term = 1.0;
+    let mut sum = 1.0;
+    for k in 1..=9 {
+        term *= rest / f64::from(k);
+        sum += term;
+    }
+    let power = f64::from_bits(((whole as i64 + 1023) as u64) << 52);
+    (1.0 / (1.0 + sum * power)) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two features; x0 <= 1.5 ? (x1 <= 0 ? 10 : 20) : (x1 <= 7 ? 30 : 40), and a tree of one leaf.
+    fn forest() -> Forest {
+        let mut file = vec![2, 0, 1];
+        file.extend(1.5_f32.to_le_bytes());
+        file.push(2);
+        file.extend(0.0_f32.to_le_bytes());
+        file.extend(7.0_f32.to_le_bytes());
+        file.extend(0.125_f32.to_le_bytes());
+        file.extend([2, 0, 4, 0, 0, 2, 1, 0, 1, 1, 1, 1]);
+        for leaf in [10_i16, 20, 30, 40] {
+            file.extend(leaf.to_le_bytes());
+            file.push(0);
+        }
+        file.extend([1, 1, 0, 0]);
+        let mut bytes = Bytes::new(&file);
+        let forest = Forest::read(&mut bytes, 2).unwrap();
+        assert!(bytes.is_empty());
+        forest
+    }
+
+    #[test]
+    fn rows_reach_the_leaves_that_walking_would() {
+        let mut rows = Rows {
+            values: Vec::new(),
+            width: 2,
+        };
+        let mut expected = Vec::new();
+        for i in 0..150 {
+            let (x0, x1) = ([1.0, 1.5, 2.0][i % 3], [-1.0, 0.0, 0.5, 7.0, 8.0][i % 5]);
+            rows.values.extend([x0, x1]);
+            let leaf = match (x0 <= 1.5, x1) {
+                (true, x1) => {
+                    if x1 <= 0.0 {
+                        10
+                    } else {
+                        20
+                    }
+                }
+                (false, x1) => {
+                    if x1 <= 7.0 {
+                        30
+                    } else {
+                        40
+                    }
+                }
+            };
+            expected.push((1.0 / (1.0 + (-f64::from(leaf + 1) * 0.125).exp())) as f32);
+        }
+        for cpu in Cpu::all() {
+            let mut out = Vec::new();
+            forest().probabilities(&rows, cpu, &mut out);
+            for (p, e) in out.iter().zip(&expected) {
+                assert!((p - e).abs() < 1e-7, "{} {p} {e}", cpu.name());
+            }
+            assert_eq!(out.len(), 150);
+        }
+    }
+
+    #[test]
+    fn contributions_add_up_from_the_mean_to_the_score() {
+        let moved = forest().contributions(&[2.0, 9.0]);
+        assert_eq!(moved, [1.25, 0.625]); // from 25 to 35 by x0, to 40 by x1, an eighth each
+    }
+
+    #[test]
+    fn a_forest_that_is_cut_or_asks_for_what_there_is_not_is_refused() {
+        assert!(Forest::read(&mut Bytes::new(&[2, 0, 1]), 2).is_err());
+        assert!(Forest::read(&mut Bytes::new(&[3, 0]), 2).is_err());
+        let wrong = [1, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 1];
+        assert!(Forest::read(&mut Bytes::new(&wrong), 1).is_err());
+    }
+
+    #[test]
+    fn the_logistic_function_is_exact_to_the_last_places() {
+        for i in -400..=400 {
+            let x = f64::from(i) / 10.0;
+            let expected = (1.0 / (1.0 + (-x).exp())) as f32;
+            assert!(
+                (logistic(x) - expected).abs() <= 1e-7 * expected.max(1e-3),
+                "{x}"
+            );
+        }
+        assert_eq!(logistic(1e9), 1.0);
+        assert!(logistic(-1e9) >= 0.0);
+    }
+}

@@ -1,0 +1,303 @@
+//! Bindings of `curate_html`.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow_array::types::{Float32Type, Int64Type, UInt32Type};
+use arrow_array::{
+    ArrayRef, Float32Array, LargeStringArray, StringArray, StructArray, UInt32Array,
+};
+use arrow_schema::{Field, Fields};
+use curate_html::{
+    Comments, Extracted, Extractor, Format, Linear, Model, NAME_SLOTS, Settings, WORD_SLOTS,
+    training,
+};
+use curate_text::{Cpu, Texts};
+use pyo3::prelude::*;
+
+use crate::arrow::{Column, Primitive, TextColumn, arrow_error};
+use crate::errors::Error;
+
+/// A column of pages, and the charset that was declared for each; an empty name stands for none.
+struct Pages<'a> {
+    pages: Texts<'a>,
+    charsets: Texts<'a>,
+}
+
+impl<'a> Pages<'a> {
+    fn new(pages: &'a TextColumn, charsets: &'a TextColumn) -> Result<Self, Error> {
+        let (pages, charsets) = (pages.texts(), charsets.texts());
+        if pages.len() == charsets.len() {
+            Ok(Self { pages, charsets })
+        } else {
+            Err(Error::Lengths {
+                pages: pages.len(),
+                charsets: charsets.len(),
+            })
+        }
+    }
+
+    fn get(&self, row: usize) -> (&'a [u8], Option<&'a str>) {
+        let charset = std::str::from_utf8(self.charsets.bytes(row)).ok();
+        (
+            self.pages.bytes(row),
+            charset.filter(|name| !name.is_empty()),
+        )
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a str>)> {
+        (0..self.pages.len()).map(|row| self.get(row))
+    }
+}
+
+/// The model of a file, or the one that comes with the package, which is read once.
+fn with_model<T>(
+    file: Option<Vec<u8>>,
+    work: impl FnOnce(&Model) -> Result<T, Error>,
+) -> Result<T, Error> {
+    static BUILT_IN: OnceLock<Result<Model, curate_html::Error>> = OnceLock::new();
+    match file {
+        Some(file) => work(&Model::read(&file)?),
+        None => work(
+            BUILT_IN
+                .get_or_init(Model::built_in)
+                .as_ref()
+                .map_err(Clone::clone)?,
+        ),
+    }
+}
+
+fn settings(format: &str, comments: &str) -> Result<Settings, Error> {
+    let unknown = |setting, value: &str, known| Error::Choice {
+        setting,
+        value: value.to_owned(),
+        known,
+    };
+    Ok(Settings {
+        format: match format {
+            "text" => Format::Text,
+            "markdown" => Format::Markdown,
+            _ => return Err(unknown("format", format, "text, markdown")),
+        },
+        comments: match comments {
+            "keep" => Comments::Keep,
+            "drop" => Comments::Drop,
+            _ => return Err(unknown("comments", comments, "keep, drop")),
+        },
+    })
+}
+
+/// The main content of every page: text, title, language, score, share, encoding, n_replaced, and error, which is
+/// null where nothing went wrong.
+#[pyfunction]
+#[pyo3(signature = (pages, charsets, *, format = "text", comments = "keep", model = None))]
+fn extract_html(
+    py: Python<'_>,
+    pages: TextColumn,
+    charsets: TextColumn,
+    format: &str,
+    comments: &str,
+    model: Option<Vec<u8>>,
+) -> Result<Column, Error> {
+    let (cpu, settings) = (Cpu::detect()?, settings(format, comments)?);
+    let pages = Pages::new(&pages, &charsets)?;
+    let results = py.detach(|| {
+        with_model(model, |model| {
+            let mut extractor = Extractor::new(model, cpu);
+            let extract = |(page, charset)| extractor.extract(page, charset, settings);
+            Ok(pages.iter().map(extract).collect::<Vec<_>>())
+        })
+    })?;
+    let nothing = Extracted::default();
+    let good: Vec<&Extracted> = results
+        .iter()
+        .map(|r| r.as_ref().unwrap_or(&nothing))
+        .collect();
+    let strings = |get: fn(&Extracted) -> &str| {
+        Arc::new(LargeStringArray::from_iter_values(
+            good.iter().map(|e| get(e)),
+        ))
+    };
+    let errors = results
+        .iter()
+        .map(|r| r.as_ref().err().map(ToString::to_string));
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+        ("text", strings(|e| &e.text), false),
+        ("title", strings(|e| &e.title), false),
+        ("language", strings(|e| &e.language), false),
+        (
+            "score",
+            Arc::new(Float32Array::from_iter_values(good.iter().map(|e| e.score))),
+            false,
+        ),
+        (
+            "share",
+            Arc::new(Float32Array::from_iter_values(good.iter().map(|e| e.share))),
+            false,
+        ),
+        ("encoding", strings(|e| e.encoding), false),
+        (
+            "n_replaced",
+            Arc::new(UInt32Array::from_iter_values(
+                good.iter().map(|e| e.n_replaced as u32),
+            )),
+            false,
+        ),
+        ("error", Arc::new(errors.collect::<StringArray>()), true),
+    ];
+    table(columns, results.len())
+}
+
+/// Every page decoded: text, encoding, n_replaced.
+#[pyfunction]
+fn decode_html(py: Python<'_>, pages: TextColumn, charsets: TextColumn) -> Result<Column, Error> {
+    let pages = Pages::new(&pages, &charsets)?;
+    let decoded: Vec<_> = py.detach(|| {
+        pages
+            .iter()
+            .map(|(page, charset)| curate_html::decode(page, charset))
+            .collect()
+    });
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+        (
+            "text",
+            Arc::new(LargeStringArray::from_iter_values(
+                decoded.iter().map(|d| &d.text),
+            )),
+            false,
+        ),
+        (
+            "encoding",
+            Arc::new(LargeStringArray::from_iter_values(
+                decoded.iter().map(|d| d.encoding),
+            )),
+            false,
+        ),
+        (
+            "n_replaced",
+            Arc::new(UInt32Array::from_iter_values(
+                decoded.iter().map(|d| d.n_replaced as u32),
+            )),
+            false,
+        ),
+    ];
+    table(columns, decoded.len())
+}
+
+fn table(columns: Vec<(&str, ArrayRef, bool)>, rows: usize) -> Result<Column, Error> {
+    let fields: Fields = columns
+        .iter()
+        .map(|(name, array, nullable)| Field::new(*name, array.data_type().clone(), *nullable))
+        .collect();
+    let arrays = columns.into_iter().map(|(_, array, _)| array).collect();
+    let table = StructArray::try_new_with_length(fields, arrays, None, rows);
+    Ok(Column::new(table.map_err(arrow_error)?))
+}
+
+/// (text, path, first, probability, kept, [(feature, value, moved)]) of every block of one page.
+type Explained = Vec<(String, String, f32, f32, bool, Vec<(String, f32, f32)>)>;
+
+/// What was decided about each block of a page, and by which features.
+#[pyfunction]
+#[pyo3(signature = (page, charset = None, *, comments = "keep", model = None))]
+fn explain_html(
+    py: Python<'_>,
+    page: Vec<u8>,
+    charset: Option<String>,
+    comments: &str,
+    model: Option<Vec<u8>>,
+) -> Result<Explained, Error> {
+    let (cpu, settings) = (Cpu::detect()?, settings("text", comments)?);
+    let decisions = py.detach(|| {
+        with_model(model, |model| {
+            Ok(Extractor::new(model, cpu).explain(&page, charset.as_deref(), settings)?)
+        })
+    })?;
+    Ok(decisions
+        .into_iter()
+        .map(|d| (d.text, d.path, d.first, d.probability, d.kept, d.reasons))
+        .collect())
+}
+
+/// Name, unit and definition of every feature, in the order of the rows; the first stage's come first.
+#[pyfunction]
+fn html_features() -> Vec<(String, &'static str, &'static str)> {
+    curate_html::features::all()
+}
+
+/// (blocks a page: int64, texts, names: large_list<uint32>, words: large_list<uint32>) of all pages.
+#[pyfunction]
+fn html_blocks(
+    py: Python<'_>,
+    pages: TextColumn,
+    charsets: TextColumn,
+) -> Result<(Column, Column, Column, Column), Error> {
+    let pages = Pages::new(&pages, &charsets)?;
+    let (mut counts, mut texts) = (Vec::new(), Vec::new());
+    let (mut names, mut words) = ((vec![0], Vec::new()), (vec![0], Vec::new()));
+    py.detach(|| {
+        for (page, charset) in pages.iter() {
+            let blocks = training::blocks(&training::read(page, charset));
+            counts.push(blocks.texts.len() as i64);
+            texts.extend(blocks.texts);
+            for (all, lists) in [(&mut names, blocks.names), (&mut words, blocks.words)] {
+                let base = all.1.len() as i64;
+                all.0
+                    .extend(lists.offsets[1..].iter().map(|offset| base + offset));
+                all.1.extend(lists.values);
+            }
+        }
+    });
+    Ok((
+        Column::primitive::<Int64Type>(counts),
+        Column::new(LargeStringArray::from_iter_values(texts)),
+        Column::lists::<UInt32Type>(names.0, names.1)?,
+        Column::lists::<UInt32Type>(words.0, words.1)?,
+    ))
+}
+
+/// The feature rows of all blocks of all pages, one after the other; the second stage's where `said` is given: the
+/// first stage's probability of every block. `linear` are the tables of weights, or none for all zeros.
+#[pyfunction]
+#[pyo3(signature = (pages, charsets, linear = None, said = None))]
+fn html_rows(
+    py: Python<'_>,
+    pages: TextColumn,
+    charsets: TextColumn,
+    linear: Option<Vec<u8>>,
+    said: Option<Primitive<Float32Type>>,
+) -> Result<Column, Error> {
+    let pages = Pages::new(&pages, &charsets)?;
+    let linear = match linear {
+        None => Linear::untrained(),
+        Some(tables) => {
+            let tables: Vec<i8> = tables.iter().map(|&byte| byte as i8).collect();
+            Linear::new(&tables).ok_or(curate_html::Error::Mismatch {
+                given: tables.len(),
+                blocks: NAME_SLOTS + WORD_SLOTS,
+            })?
+        }
+    };
+    let said: Option<&[f32]> = said.as_deref();
+    let values = py.detach(|| {
+        let (mut values, mut at) = (Vec::new(), 0);
+        for (page, charset) in pages.iter() {
+            let page = training::read(page, charset);
+            let n = page.blocks.len();
+            let own = said.map(|said| &said[at.min(said.len())..(at + n).min(said.len())]);
+            values.extend(training::rows(&page, &linear, own)?.values);
+            at += n;
+        }
+        Ok::<_, Error>(values)
+    })?;
+    Ok(Column::primitive::<Float32Type>(values))
+}
+
+/// Adds the functions of this file to the module.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(extract_html, module)?)?;
+    module.add_function(wrap_pyfunction!(decode_html, module)?)?;
+    module.add_function(wrap_pyfunction!(explain_html, module)?)?;
+    module.add_function(wrap_pyfunction!(html_features, module)?)?;
+    module.add_function(wrap_pyfunction!(html_blocks, module)?)?;
+    module.add_function(wrap_pyfunction!(html_rows, module)?)
+}
