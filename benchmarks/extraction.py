@@ -1,4 +1,4 @@
-"""The extractor of main text beside its peers: quality, speed, hostile pages, encodings.
+"""The extractor of main text beside its peers: quality, speed, memory, hostile pages, encodings.
 
     python -m benchmarks.extraction                    # all, some twenty minutes, most of it the peers'
     python -m benchmarks.extraction speed --json
@@ -135,7 +135,7 @@ def _text(html: pa.Array, charsets: pa.Array) -> pa.Array:
 
 
 def speed(report: Report) -> None:
-    """Pages a CPU second, beside the peers; two processes; the slowest pages; a worker's memory."""
+    """Pages a CPU second, beside the peers; the slowest pages; two processes."""
     chosen = crawl()
     size, count = sum(len(page.html) for page in chosen), len(chosen)
     given = batches(chosen)
@@ -152,7 +152,6 @@ def speed(report: Report) -> None:
         report.row(f"pages_a_core_{name}", len(sample) / beside.cpu, "pages/s", beside.rounds, name, rate, note)
     _slowest(report, chosen)
     _two_processes(report)
-    _memory(report)
 
 
 def _slowest(report: Report, chosen: Iterable[Page]) -> None:
@@ -199,7 +198,10 @@ def _share(index: int, n: int, barrier: Any, results: Any) -> None:
     results.put(rounds)
 
 
-def _memory(report: Report) -> None:
+# -- memory --------------------------------------------------------------------------------------------------
+
+
+def memory(report: Report) -> None:
     """Peak resident memory of a worker of `curate extract`: on the crawl, and on hostile pages of 10 MB."""
     with tempfile.TemporaryDirectory() as folder:
         hostile = Path(folder) / "torture.warc"
@@ -263,6 +265,6 @@ def torture(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    groups: list[Callable[[Report], None]] = [quality, speed, torture, encodings]
+    groups: list[Callable[[Report], None]] = [quality, speed, memory, torture, encodings]
     packages = ["trafilatura", "resiliparse", "readability-lxml", "justext", "charset-normalizer"]
     run("extraction", groups, packages)
