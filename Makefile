@@ -7,10 +7,10 @@ RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name 'Cargo.tom
 export CARGO_TERM_COLOR ?= never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full lint format bench clean
+.PHONY: help setup demo test test-full lint format bench extractor-model clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: .venv/.built ## make .venv, install what constraints.txt names, build the Rust core
 
@@ -49,8 +49,13 @@ format: setup ## put every file into its one format
 	cargo fmt
 
 bench: setup ## measure the kernels and stages beside their peers
-	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra bench
+	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra bench --extra models
 	$(BIN)/python -m benchmarks
+
+extractor-model: setup ## train the model of the HTML extractor from ../shared/data, and write its card
+	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra models
+	$(BIN)/python -m models.extractor
+	$(MAKE) setup
 
 clean: ## remove what was built; .venv too
 	rm -rf target demo .venv python/curate/_rust*.so

@@ -17,13 +17,15 @@ SCALE = 48
 """A linear weight of 1 is stored as this integer."""
 
 
-def quantized(weights: np.ndarray) -> bytes:
-    """Linear weights as signed bytes."""
-    return np.clip(np.round(weights * SCALE), -127, 127).astype(np.int8).tobytes()
+def table(hashes: np.ndarray, weights: np.ndarray) -> bytes:
+    """Linear weights as signed bytes, those that are nearly 0 left out: u32 n, n u32 hashes, n i8 weights."""
+    small = np.clip(np.round(weights * SCALE), -127, 127).astype(np.int8)
+    kept = small != 0
+    return struct.pack("<I", kept.sum()) + bytes(hashes[kept].astype("<u4")) + bytes(small[kept])
 
 
 def model_file(linear: bytes, first: Any, second: Any) -> bytes:
-    """A model of quantized linear weights and two LightGBM boosters."""
+    """A model of two tables of linear weights and two LightGBM boosters."""
     return MAGIC + linear + forest(first) + forest(second)
 
 

@@ -10,7 +10,9 @@ better on pages that it was trained on, and the next stage would learn to trust 
 that extraction runs. The same pages and versions give the same bytes.
 """
 
+import struct
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,50 +26,67 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from curate import kernels
-from models.extractor.export import model_file, quantized
+from models.extractor.export import model_file, table
 from models.extractor.labels import label
 from models.extractor.truth import Page, domain, fold, pages
-
-NAME_SLOTS, WORD_SLOTS = 1 << 14, 1 << 15
 
 LEFT_OUT = frozenset({"daniel"})
 """Sources that are not trained on: DAnIEL's labels stand in a GPL repository, and it is the out-of-domain test."""
 
+NOTHING = struct.pack("<I", 0)
+"""A table of no weights."""
 LINEAR = {"max_iter": 40, "tol": 1e-3}
 NAME_C, WORD_C = 0.02, 0.05
+NAME_DOMAINS, WORD_DOMAINS = 3, 5
+"""A name or a word of fewer domains has no weight: it would say which site a page is of."""
 TREES: dict[str, Any] = {
     "objective": "cross_entropy", "num_leaves": 28, "max_depth": 6, "max_bin": 63,
-    "bagging_fraction": 0.7, "bagging_freq": 1, "feature_fraction": 0.3, "lambda_l2": 10,
+    "bagging_fraction": 0.7, "bagging_freq": 1, "feature_fraction": 0.25, "lambda_l2": 10,
     "num_threads": 1, "deterministic": True, "force_row_wise": True, "use_missing": False, "seed": 1, "verbose": -1,
 }  # fmt: skip
-FIRST = {**TREES, "learning_rate": 0.08, "min_data_in_leaf": 60}
-SECOND = {**TREES, "learning_rate": 0.06, "min_data_in_leaf": 80}
-FIRST_TREES, SECOND_TREES = 200, 150
+FIRST = {**TREES, "learning_rate": 0.065, "min_data_in_leaf": 60}
+SECOND = {**TREES, "learning_rate": 0.05, "min_data_in_leaf": 80}
+FIRST_TREES, SECOND_TREES = 250, 190
+
+BLIND = (0.25, 0.15, 0.1)
+"""Shares of the pages whose words, whose names, or both of which weigh nothing in training, so that neither an unknown
+language nor a site that names its elements like nobody else is a surprise (and no tree trusts one weight too much)."""
 
 MAX_PAGE_WEIGHT = 4.0
 """A page counts at most this much more than one whose every word is main text."""
-SEGMENTS_WEIGHT = 0.6
+SEGMENTS_WEIGHT = 1.5
 DOMAIN_PAGES = 9
 """Of a domain of n pages more than this, each counts sqrt(9 / n): a site must not teach its own template."""
 WCXB_WEIGHT = 1.5
 
 
 @dataclass
+class Tokens:
+    """Which tokens the blocks have: float32 [blocks, tokens], counts of at most 2, and the tokens' hashes."""
+
+    counts: sparse.csr_matrix
+    hashes: np.ndarray
+
+
+@dataclass
 class Corpus:
     """Pages with a truth, their blocks one after the other, and what is known about each block.
 
-    `share` is float32 [blocks], -1 where nothing is known; `weight` float32 [blocks], 0 there.
+    `share` is float32 [blocks], -1 where nothing is known; `weight` float32 [blocks], 0 there. `blind` (int64
+    [pages]) says whose words (1), names (2) or both (3) weigh nothing, `folder` (int64 [pages]) says which folder a page is from.
     """
 
     pages: list[Page]
+    folder: np.ndarray
     bytes: pa.LargeBinaryArray
     charsets: pa.StringArray
     first_block: np.ndarray
     folds: np.ndarray
+    blind: np.ndarray
     share: np.ndarray
     weight: np.ndarray
-    names: sparse.csr_matrix
-    words: sparse.csr_matrix
+    names: "Tokens"
+    words: "Tokens"
 
     @property
     def fold_of_block(self) -> np.ndarray:
@@ -80,7 +99,8 @@ class Corpus:
 
 def load(folders: Sequence[Path], without: frozenset[str], folds: int) -> Corpus:
     """Every page with a truth of the folders; those of sources in `without` get no labels."""
-    found = [page for folder in folders for page in pages(folder) if page.truth]
+    by_folder = [[page for page in pages(folder) if page.truth] for folder in folders]
+    found = [page for within in by_folder for page in within]
     data = pa.array([page.html for page in found], pa.large_binary())
     charsets = pa.array([page.charset or "" for page in found], pa.string())
     counts, texts, names, words = kernels.html_blocks(data, charsets)
@@ -100,50 +120,71 @@ def load(folders: Sequence[Path], without: frozenset[str], folds: int) -> Corpus
         weight[blocks] *= min(1.0, np.sqrt(DOMAIN_PAGES / of_domain[domain(page.url)]))
         if page.source.startswith("wcxb"):
             weight[blocks] *= WCXB_WEIGHT
+    # Sources that are left out have one domain together, so that no token is known because of them.
+    numbers: dict[str, int] = {}
+    own = [domain(page.url) if page.source not in without else "" for page in found]
+    of_page = np.array([numbers.setdefault(name, len(numbers)) for name in own])
+    domain_of_block = np.repeat(of_page, np.diff(first_block))
     return Corpus(
         pages=found,
+        folder=np.repeat(np.arange(len(folders)), [len(within) for within in by_folder]),
         bytes=data,
         charsets=charsets,
         first_block=first_block,
         folds=np.array([fold(page.url, folds) for page in found]),
+        blind=np.array([_blind(page) for page in found]),
         share=share,
         weight=weight,
-        names=_counts(names, NAME_SLOTS),
-        words=_counts(words, WORD_SLOTS),
+        names=_tokens(names, domain_of_block, NAME_DOMAINS),
+        words=_tokens(words, domain_of_block, WORD_DOMAINS),
     )
+
+
+def _blind(page: Page) -> int:
+    """0, or which weights a page has to do without in training: 1 those of words, 2 those of names, 3 both."""
+    drawn = zlib.crc32(page.record_id.encode()) / 2**32
+    return (int(np.searchsorted(np.cumsum(BLIND), drawn, side="right")) + 1) % (len(BLIND) + 1)
 
 
 def _weights(words: np.ndarray, share: np.ndarray, whole: bool) -> np.ndarray:
     """What each block of a page counts: errors are counted in words, as F1 counts them."""
     if not whole:
-        known = np.where(share >= 0, np.minimum(words, 60) + 3.0, 0.0)
-        return known / max(known.sum(), 1.0) * SEGMENTS_WEIGHT
+        known: np.ndarray = np.where(share >= 0, np.minimum(words, 60) + 3.0, 0.0)
+        return np.asarray(known / max(known.sum(), 1.0) * SEGMENTS_WEIGHT)
     relative = words / max((words * share).sum(), 40.0)
-    relative /= max(relative.sum() / MAX_PAGE_WEIGHT, 1.0)
-    return relative + 0.003
+    return np.asarray(relative / max(relative.sum() / MAX_PAGE_WEIGHT, 1.0) + 0.003)
 
 
-def _counts(lists: pa.LargeListArray, slots: int) -> sparse.csr_matrix:
-    """How often each slot occurs in each list, at most 2: float32 [lists, slots]."""
-    values = lists.values.to_numpy()
-    matrix = sparse.csr_matrix(
-        (np.ones(len(values), np.float32), values.astype(np.int32), lists.offsets.to_numpy()),
-        shape=(len(lists), slots),
+def _tokens(lists: pa.LargeListArray, domain_of_block: np.ndarray, min_domains: int) -> Tokens:
+    """The tokens that occur in blocks of `min_domains` domains or more."""
+    offsets, values = lists.offsets.to_numpy(), lists.values.to_numpy()
+    block_of = np.repeat(np.arange(len(lists)), np.diff(offsets))
+    hashes, place = np.unique(values, return_inverse=True)
+    pairs = np.unique(place.astype(np.int64) * (domain_of_block.max() + 1) + domain_of_block[block_of])
+    domains = np.bincount(pairs // (domain_of_block.max() + 1), minlength=len(hashes))
+    kept = domains >= min_domains
+    column = np.cumsum(kept) - 1
+    within = kept[place]
+    counts = sparse.csr_matrix(
+        (np.ones(within.sum(), np.float32), (block_of[within], column[place[within]])), shape=(len(lists), kept.sum())
     )
-    matrix.sum_duplicates()
-    matrix.data = np.minimum(matrix.data, 2)
-    return matrix
+    counts.sum_duplicates()
+    counts.data = np.minimum(counts.data, 2)
+    return Tokens(counts, hashes[kept])
 
 
-def fit_linear(corpus: Corpus, rows: np.ndarray) -> bytes:
-    """The quantized weights of names and words, learned from these blocks."""
+def fit_linear(corpus: Corpus, rows: np.ndarray) -> tuple[bytes, bytes]:
+    """The tables of names and of words, learned from these blocks."""
     importance = corpus.weight[rows] * len(rows) / corpus.weight[rows].sum()
     main = corpus.share[rows] > 0.5
-    fitted = [
-        LogisticRegression(C=c, **LINEAR).fit(matrix[rows], main, sample_weight=importance).coef_[0]
-        for matrix, c in ((corpus.names, NAME_C), (corpus.words, WORD_C))
-    ]
-    return quantized(np.concatenate(fitted))
+    names, words = (
+        table(
+            tokens.hashes,
+            LogisticRegression(C=c, **LINEAR).fit(tokens.counts[rows], main, sample_weight=importance).coef_[0],
+        )
+        for tokens, c in ((corpus.names, NAME_C), (corpus.words, WORD_C))
+    )
+    return names, words
 
 
 def fit_trees(rows: np.ndarray, corpus: Corpus, blocks: np.ndarray, settings: dict[str, Any], trees: int) -> Any:
@@ -182,22 +223,25 @@ def fit_folds(corpus: Corpus, folds: int, say: Any = lambda words: None) -> Fitt
     models = []
     for k in range(folds):
         second = fit_trees(second_rows, corpus, others[k], SECOND, SECOND_TREES)
-        models.append(model_file(linear[k], first[k], second))
+        models.append(model_file(b"".join(linear[k]), first[k], second))
         say(f"second stage without fold {k}")
     return Fitted(models, first_rows, second_rows)
 
 
-def _rows(corpus: Corpus, linear: list[bytes], said: np.ndarray | None) -> np.ndarray:
+def _rows(corpus: Corpus, linear: list[tuple[bytes, bytes]], said: np.ndarray | None) -> np.ndarray:
     """Features of all blocks (float32 [blocks, features]), each page's with the linear weights of its fold."""
-    fold_of_block = corpus.fold_of_block
     rows = None
-    for k, weights in enumerate(linear):
-        within = fold_of_block == k
-        spoken = None if said is None else pa.array(said[within])
-        part = kernels.html_rows(*corpus.only(corpus.folds == k), linear=weights, said=spoken)
-        part = part.to_numpy().reshape(within.sum(), -1)
-        rows = np.empty((len(within), part.shape[1]), np.float32) if rows is None else rows
-        rows[within] = part
+    for k, (names, words) in enumerate(linear):
+        for blind, tables in enumerate((names + words, names + NOTHING, NOTHING + words, NOTHING * 2)):
+            if not (corpus.blind == blind).any():
+                continue
+            chosen = (corpus.folds == k) & (corpus.blind == blind)
+            within = np.repeat(chosen, np.diff(corpus.first_block))
+            spoken = None if said is None else pa.array(said[within])
+            part = kernels.html_rows(*corpus.only(chosen), linear=tables, said=spoken)
+            part = part.to_numpy().reshape(within.sum(), -1)
+            rows = np.empty((len(within), part.shape[1]), np.float32) if rows is None else rows
+            rows[within] = part
     assert rows is not None
     return rows
 
@@ -207,7 +251,7 @@ def fit_all(corpus: Corpus, fitted: Fitted) -> bytes:
     known = np.flatnonzero((corpus.share >= 0) & (corpus.weight > 0))
     first = fit_trees(fitted.first_rows, corpus, known, FIRST, FIRST_TREES)
     second = fit_trees(fitted.second_rows, corpus, known, SECOND, SECOND_TREES)
-    return model_file(fit_linear(corpus, known), first, second)
+    return model_file(b"".join(fit_linear(corpus, known)), first, second)
 
 
 def texts_of_folds(corpus: Corpus, models: Iterable[bytes]) -> dict[str, str]:

@@ -413,9 +413,10 @@ def explaining(command: click.Command) -> click.Command:
         if explain is None:
             for parameter in ("inputs", "out"):
                 if not options[parameter]:
-                    found = next(p for p in command.params if p.name == parameter)
-                    raise click.MissingParameter(ctx=click.get_current_context(), param=found)
-            return run_stage(**options)
+                    missing = next(p for p in command.params if p.name == parameter)
+                    raise click.MissingParameter(ctx=click.get_current_context(), param=missing)
+            run_stage(**options)
+            return
         from curate.config import validate
         from curate.io.inputs import InputSettings
         from curate.report.explain import facts, find, show

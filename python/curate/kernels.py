@@ -130,9 +130,7 @@ def html_blocks(pages: Texts, charsets: Texts) -> tuple[pa.Array, pa.Array, pa.A
     return pa.array(counts), pa.array(texts), pa.array(names), pa.array(words)
 
 
-def html_rows(
-    pages: Texts, charsets: Texts, *, linear: bytes | None = None, said: pa.Array | None = None
-) -> pa.Array:
+def html_rows(pages: Texts, charsets: Texts, *, linear: bytes | None = None, said: pa.Array | None = None) -> pa.Array:
     """The features of all blocks, row after row: float32; the second stage's where `said` is given."""
     return pa.array(_rust.html_rows(_whole(pages), _whole(charsets), linear, said))
 

@@ -217,7 +217,7 @@ def test_hostile_pages_are_rejects(tmp_path: Path, curate: Any) -> None:
     hostile = [
         ("https://h.test/deep", b"<html><body>" + b"<div>" * 40_000 + b"deep words here" + b"</body></html>"),
         ("https://h.test/binary", b"%PDF-1.7" + bytes(range(256)) * 40),
-        ("https://h.test/large", b"<p>" + b"x" * (6 << 20) + b"</p>"),
+        ("https://h.test/large", b"<p>" + b"x" * (11 << 20) + b"</p>"),
         ("https://h.test/empty", b""),
         ("https://h.test/fine", corpus.page(corpus.article(random.Random(1)))),
     ]

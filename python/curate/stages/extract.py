@@ -10,7 +10,7 @@ can be killed. Rows that already are documents go through.
 """
 
 import importlib.util
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 from pydantic import field_validator
@@ -29,7 +29,8 @@ _HTML = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
 
 class Extract(Settings):
     extractor: str = setting(
-        BLOCKS, "one of blocks, cascade, trafilatura, trafilatura-precision, resiliparse, or your package.module:function"
+        BLOCKS,
+        "one of blocks, cascade, trafilatura, trafilatura-precision, resiliparse, or your package.module:function",
     )
     output: Literal["text", "markdown"] = setting(
         "text", "plain text, or light Markdown: headings, lists, quotes, code, tables (blocks only)"

@@ -48,6 +48,11 @@ impl<'a> Bytes<'a> {
         Ok(i16::from_le_bytes(self.array()?))
     }
 
+    /// The next four bytes.
+    pub fn u32(&mut self) -> Result<u32, Error> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
     /// The next four bytes as a number.
     pub fn f32(&mut self) -> Result<f32, Error> {
         Ok(f32::from_le_bytes(self.array()?))

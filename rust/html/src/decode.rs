@@ -12,7 +12,7 @@ use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252
 const META_BYTES: usize = 16_384;
 /// Damaged UTF-8 is still UTF-8 where it has at least this many good sequences for each bad one.
 const GOOD_FOR_BAD: usize = 4;
-/// Bytes that detection looks at.
+/// Bytes that detection looks at, and in which damage is counted.
 const DETECTION_BYTES: usize = 262_144;
 
 /// A page as text.
@@ -117,7 +117,7 @@ fn utf16(page: &[u8]) -> Option<&'static Encoding> {
 fn mostly_utf8(page: &[u8], valid: usize) -> bool {
     let count = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte >= 0xC0).count();
     let (mut good, mut bad) = (count(&page[..valid]), 0);
-    let mut rest = &page[valid..];
+    let mut rest = &page[valid..page.len().min(valid + DETECTION_BYTES)];
     while !rest.is_empty() {
         match std::str::from_utf8(rest) {
             Ok(_) => {

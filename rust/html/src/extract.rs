@@ -9,7 +9,7 @@ use crate::choose::{Comments, choose};
 use crate::decode::decode;
 use crate::features::first::Measured;
 use crate::features::second::weight;
-use crate::features::{Rows, first, second};
+use crate::features::{first, second};
 use crate::model::Model;
 use crate::output::{Format, write};
 use crate::page::{NONE, Page};
@@ -17,6 +17,9 @@ use crate::tokenizer::parse;
 
 /// Larger pages are refused: places are 32 bits, and references can make text longer than its page.
 const MAX_BYTES: usize = 1 << 30;
+
+/// From this many blocks on rows are made twice instead of kept.
+const MANY_BLOCKS: usize = 8192;
 
 /// How a page is extracted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,8 +71,7 @@ pub struct Extractor<'m> {
     model: &'m Model,
     cpu: Cpu,
     measured: Measured,
-    first: Rows,
-    second: Rows,
+    rows: Vec<f32>,
     said: Vec<f32>,
     probabilities: Vec<f32>,
 }
@@ -81,8 +83,7 @@ impl<'m> Extractor<'m> {
             model,
             cpu,
             measured: Measured::default(),
-            first: Rows::default(),
-            second: Rows::default(),
+            rows: Vec::new(),
             said: Vec::new(),
             probabilities: Vec::new(),
         }
@@ -96,7 +97,7 @@ impl<'m> Extractor<'m> {
         declared: Option<&str>,
         settings: Settings,
     ) -> Result<Extracted, Error> {
-        self.guarded(page, |this| this.run(page, declared, settings))
+        self.guarded(page, |this| this.run(page, declared, settings))?
     }
 
     /// Every block of a page with what was decided about it and why.
@@ -106,7 +107,7 @@ impl<'m> Extractor<'m> {
         declared: Option<&str>,
         settings: Settings,
     ) -> Result<Vec<Decision>, Error> {
-        self.guarded(page, |this| this.decisions(page, declared, settings))
+        self.guarded(page, |this| this.decisions(page, declared, settings))?
     }
 
     fn guarded<T>(&mut self, page: &[u8], work: impl FnOnce(&mut Self) -> T) -> Result<T, Error> {
@@ -127,9 +128,14 @@ impl<'m> Extractor<'m> {
         })
     }
 
-    fn run(&mut self, bytes: &[u8], declared: Option<&str>, settings: Settings) -> Extracted {
+    fn run(
+        &mut self,
+        bytes: &[u8],
+        declared: Option<&str>,
+        settings: Settings,
+    ) -> Result<Extracted, Error> {
         let decoded = decode(bytes, declared);
-        let page = parse(&decoded.text);
+        let page = parse(&decoded.text)?;
         let mut extracted = Extracted {
             title: String::from_utf8_lossy(&page.title).into_owned(),
             language: page.language.clone(),
@@ -138,7 +144,7 @@ impl<'m> Extractor<'m> {
             ..Extracted::default()
         };
         if page.blocks.is_empty() {
-            return extracted;
+            return Ok(extracted);
         }
         self.decide(&page);
         let kept = choose(
@@ -149,30 +155,42 @@ impl<'m> Extractor<'m> {
         );
         (extracted.score, extracted.share) = self.confidence(&kept);
         extracted.text = write(&page, &kept, settings.format);
-        extracted
+        if page.blocks.len() > MANY_BLOCKS {
+            *self = Self::new(self.model, self.cpu); // one huge page must not hold memory for ever
+        }
+        Ok(extracted)
     }
 
     /// Fills `said` and `probabilities`.
     fn decide(&mut self, page: &Page) {
-        first::features(
-            page,
-            &self.model.linear,
-            &mut self.measured,
-            &mut self.first,
-        );
-        self.model
-            .first
-            .probabilities(&self.first, self.cpu, &mut self.said);
-        second::features(
-            page,
-            &self.measured,
-            &self.said,
-            &self.first,
-            &mut self.second,
-        );
-        self.model
+        let n = page.blocks.len();
+        let (model, cpu, measured, rows) =
+            (self.model, self.cpu, &mut self.measured, &mut self.rows);
+        measured.measure(page, &model.linear);
+        let first = first::View::new(page, &model.linear, measured);
+        // The second stage reads the first's rows again; those of a page of many blocks are made twice instead.
+        let keeps = n <= MANY_BLOCKS;
+        rows.clear();
+        let write = |block: usize, row: &mut Vec<f32>| {
+            first.write(block, row);
+            if keeps {
+                rows.extend_from_slice(row);
+            }
+        };
+        model.first.probabilities(n, write, cpu, &mut self.said);
+        let second = second::View::new(page, measured, &self.said);
+        let width = rows.len() / n;
+        let write = |block: usize, row: &mut Vec<f32>| {
+            if keeps {
+                row.extend_from_slice(&rows[block * width..][..width]);
+            } else {
+                first.write(block, row);
+            }
+            second.write(block, row);
+        };
+        model
             .second
-            .probabilities(&self.second, self.cpu, &mut self.probabilities);
+            .probabilities(n, write, cpu, &mut self.probabilities);
     }
 
     fn confidence(&self, kept: &[bool]) -> (f32, f32) {
@@ -194,11 +212,11 @@ impl<'m> Extractor<'m> {
         bytes: &[u8],
         declared: Option<&str>,
         settings: Settings,
-    ) -> Vec<Decision> {
+    ) -> Result<Vec<Decision>, Error> {
         let decoded = decode(bytes, declared);
-        let page = parse(&decoded.text);
+        let page = parse(&decoded.text)?;
         if page.blocks.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         self.decide(&page);
         let kept = choose(
@@ -208,25 +226,28 @@ impl<'m> Extractor<'m> {
             settings.comments,
         );
         let names = crate::features::all();
-        (0..page.blocks.len())
-            .map(|block| {
-                let row = self.second.row(block);
-                let moved = self.model.second.contributions(row);
-                let mut order: Vec<usize> = (0..moved.len()).filter(|&f| moved[f] != 0.0).collect();
-                order.sort_by(|&a, &b| moved[b].abs().total_cmp(&moved[a].abs()).then(a.cmp(&b)));
-                let reasons = order
-                    .iter()
-                    .map(|&f| (names[f].0.clone(), row[f], moved[f]));
-                Decision {
-                    text: page.text_of(block).into_owned(),
-                    path: path(&page, block),
-                    first: self.said[block],
-                    probability: self.probabilities[block],
-                    kept: kept[block],
-                    reasons: reasons.collect(),
-                }
-            })
-            .collect()
+        let first = first::View::new(&page, &self.model.linear, &self.measured);
+        let second = second::View::new(&page, &self.measured, &self.said);
+        let decide = |block: usize| {
+            let mut row = Vec::new();
+            first.write(block, &mut row);
+            second.write(block, &mut row);
+            let moved = self.model.second.contributions(&row);
+            let mut order: Vec<usize> = (0..moved.len()).filter(|&f| moved[f] != 0.0).collect();
+            order.sort_by(|&a, &b| moved[b].abs().total_cmp(&moved[a].abs()).then(a.cmp(&b)));
+            let reasons = order
+                .iter()
+                .map(|&f| (names[f].0.clone(), row[f], moved[f]));
+            Decision {
+                text: page.text_of(block).into_owned(),
+                path: path(&page, block),
+                first: self.said[block],
+                probability: self.probabilities[block],
+                kept: kept[block],
+                reasons: reasons.collect(),
+            }
+        };
+        Ok((0..page.blocks.len()).map(decide).collect())
     }
 }
 

@@ -108,16 +108,18 @@ impl Numbers {
 #[derive(Default)]
 pub struct Owners {
     slots: Vec<(u32, u32)>,
+    room: usize,
 }
 
 const SHARED: u32 = 1 << 31;
 
 impl Owners {
-    /// Forgets everything, and makes place for `n` keys.
+    /// Forgets everything, and makes place for `n` keys; more are not remembered.
     pub fn reset(&mut self, n: usize) {
         self.slots.clear();
         self.slots
             .resize((n * 2).next_power_of_two().max(64), (0, FREE));
+        self.room = n;
     }
 
     #[inline]
@@ -140,7 +142,10 @@ impl Owners {
         let place = self.find(key);
         let (_, owner) = self.slots[place];
         if owner == FREE {
-            self.slots[place] = (key, block);
+            if self.room > 0 {
+                self.room -= 1;
+                self.slots[place] = (key, block);
+            }
             return false;
         }
         let other = owner & !SHARED != block;

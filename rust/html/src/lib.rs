@@ -11,7 +11,7 @@
 //! trained by the code that uses them: `training` gives rows and tokens, `model/` holds what came of them.
 
 mod builder;
-mod bytes;
+pub mod bytes;
 mod characters;
 pub mod choose;
 pub mod decode;
@@ -30,7 +30,7 @@ mod trees;
 pub use choose::Comments;
 pub use decode::{Decoded, decode};
 pub use extract::{Decision, Extracted, Extractor, Settings};
-pub use linear::{Linear, NAME_SLOTS, WORD_SLOTS};
+pub use linear::Linear;
 pub use model::Model;
 pub use output::Format;
 pub use tokenizer::parse;
@@ -58,6 +58,14 @@ pub enum Error {
     TooLarge {
         /// Its bytes.
         bytes: usize,
+        /// The most that there may be.
+        limit: usize,
+    },
+    /// A page in so many pieces that only a machine can have written it.
+    #[error("the page has more than {limit} {what}, which no page for people has")]
+    TooManyBlocks {
+        /// Of what.
+        what: &'static str,
         /// The most that there may be.
         limit: usize,
     },

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::bytes::Bytes;
 use crate::features::{first, second};
-use crate::linear::{Linear, NAME_SLOTS, WORD_SLOTS};
+use crate::linear::Linear;
 use crate::trees::Forest;
 
 /// Begins every model file; the last byte is the version of the format.
@@ -37,12 +37,7 @@ impl Model {
             });
         };
         let mut bytes = Bytes::new(body);
-        let tables: Vec<i8> = bytes
-            .take(NAME_SLOTS + WORD_SLOTS)?
-            .iter()
-            .map(|&byte| byte as i8)
-            .collect();
-        let linear = Linear::new(&tables).unwrap_or_else(Linear::untrained);
+        let linear = Linear::read(&mut bytes)?;
         let n_first = first::names().len();
         let first = Forest::read(&mut bytes, n_first)?;
         let second = Forest::read(&mut bytes, n_first + second::names().len())?;

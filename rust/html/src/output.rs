@@ -160,7 +160,9 @@ impl Writer<'_> {
         if markdown && leaves_code && matches!(last.kind, Kind::Code(_)) {
             self.out.push_str("\n```");
         }
-        self.out.push_str(separator);
+        let within_quote = markdown && last.quoted && next.quoted && separator == "\n\n";
+        self.out
+            .push_str(if within_quote { "\n>\n" } else { separator });
     }
 
     fn end(&mut self, last: Option<&Written>) {

@@ -109,6 +109,8 @@ pub struct Page {
     pub tokens: Vec<u32>,
     /// The title element.
     pub title: Vec<u8>,
+    /// What a meta element says the page is about.
+    pub description: Vec<u8>,
     /// The language that the page declares, as declared; empty where it declares none.
     pub language: String,
     /// og:type.

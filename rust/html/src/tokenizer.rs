@@ -5,6 +5,7 @@
 
 use memchr::{memchr, memmem};
 
+use crate::Error;
 use crate::builder::{Attributes, Builder};
 use crate::hash::Fnv;
 use crate::page::{ItemProp, OgType, Page, declared};
@@ -19,16 +20,20 @@ const OTHER_TOKENS: usize = 4;
 /// `@type` entries that are looked at in one JSON-LD script.
 const MAX_TYPES: usize = 200;
 
-/// Reads a page; `html` is UTF-8.
-pub fn parse(html: &str) -> Page {
+/// Blocks and elements that a page may have: no page that was written for people comes near.
+const MAX_BLOCKS: usize = 200_000;
+const MAX_NODES: usize = 400_000;
+
+/// Reads a page. A page of more than 200,000 blocks or 400,000 block-level elements is refused.
+pub fn parse(html: &str) -> Result<Page, Error> {
     let mut tokenizer = Tokenizer {
         html: html.as_bytes(),
         builder: Builder::new(html.len()),
         missing: Missing::default(),
     };
-    tokenizer.run();
+    tokenizer.run()?;
     let Tokenizer { builder, .. } = tokenizer;
-    builder.finish()
+    Ok(builder.finish())
 }
 
 /// What does not come again up to the end of the page.
@@ -72,16 +77,34 @@ struct Said<'a> {
 }
 
 impl<'a> Tokenizer<'a> {
-    fn run(&mut self) {
+    fn run(&mut self) -> Result<(), Error> {
         let html = self.html;
         let mut at = 0;
         while at < html.len() {
+            let (blocks, nodes) = (
+                self.builder.page.blocks.len(),
+                self.builder.page.nodes.len(),
+            );
+            if blocks > MAX_BLOCKS || nodes > MAX_NODES {
+                return Err(Error::TooManyBlocks {
+                    what: if blocks > MAX_BLOCKS {
+                        "blocks of text"
+                    } else {
+                        "block-level elements"
+                    },
+                    limit: if blocks > MAX_BLOCKS {
+                        MAX_BLOCKS
+                    } else {
+                        MAX_NODES
+                    },
+                });
+            }
             let tag = memchr(b'<', &html[at..]).map_or(html.len(), |n| at + n);
             if tag > at {
                 self.builder.text(&html[at..tag]);
             }
             at = match html.get(tag + 1) {
-                None => return,
+                None => break,
                 Some(byte) if byte.is_ascii_alphabetic() => self.start_tag(tag + 1),
                 Some(b'/') => self.end_tag(tag + 2),
                 Some(b'!') => self.declaration(tag),
@@ -92,6 +115,7 @@ impl<'a> Tokenizer<'a> {
                 }
             };
         }
+        Ok(())
     }
 
     /// Just after the next `>`.
@@ -279,6 +303,8 @@ impl<'a> Tokenizer<'a> {
                 }
                 _ => OgType::Other,
             };
+        } else if page.description.is_empty() && (is(b"description") || is(b"og:description")) {
+            crate::characters::collapse(said.content, &mut page.description, &mut false);
         } else if page.language.is_empty() && (is(b"content-language") || is(b"og:locale")) {
             page.language = language(said.content);
         }

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::decode::decode;
 use crate::features::first::Measured;
-use crate::features::{Rows, first, second};
+use crate::features::{first, second};
 use crate::linear::Linear;
 use crate::page::{NONE, Page};
 use crate::tokenizer::parse;
@@ -35,21 +35,21 @@ impl Lists {
 pub struct Blocks {
     /// Text of each block.
     pub texts: Vec<String>,
-    /// Slots of the names around each block, those of inline elements at its start first.
+    /// Hashes of the names around each block, those of inline elements at its start first.
     pub names: Lists,
-    /// Slots of its first words.
+    /// Hashes of its first words.
     pub words: Lists,
 }
 
 /// Reads a page as extraction does.
-pub fn read(bytes: &[u8], declared: Option<&str>) -> Page {
+pub fn read(bytes: &[u8], declared: Option<&str>) -> Result<Page, Error> {
     parse(&decode(bytes, declared).text)
 }
 
 /// The blocks of a page.
 pub fn blocks(page: &Page) -> Blocks {
-    let (mut measured, mut rows) = (Measured::default(), Rows::default());
-    first::features(page, &Linear::untrained(), &mut measured, &mut rows);
+    let mut measured = Measured::default();
+    measured.measure(page, &Linear::untrained());
     let mut blocks = Blocks {
         texts: (0..page.blocks.len())
             .map(|block| page.text_of(block).into_owned())
@@ -57,45 +57,47 @@ pub fn blocks(page: &Page) -> Blocks {
         names: Lists::new(),
         words: Lists::new(),
     };
-    let name = |token: &u32| Linear::name_slot(*token) as u32;
     for (block, shape) in page.blocks.iter().zip(&measured.shapes) {
         let own = &page.tokens[block.tokens.start as usize..block.tokens.end as usize];
-        blocks.names.values.extend(own.iter().map(name));
+        blocks.names.values.extend(own);
         let mut at = block.node;
         while at != NONE {
             let node = &page.nodes[at as usize];
-            blocks.names.values.push(name(&node.tag.token()));
-            blocks
-                .names
-                .values
-                .extend(page.tokens_of(node).iter().map(name));
+            blocks.names.values.push(node.tag.token());
+            blocks.names.values.extend(page.tokens_of(node));
             at = node.parent;
         }
         blocks.names.end();
         let words = &measured.words.first[shape.first.0 as usize..shape.first.1 as usize];
-        blocks
-            .words
-            .values
-            .extend(words.iter().map(|&word| Linear::word_slot(word) as u32));
+        blocks.words.values.extend(words);
         blocks.words.end();
     }
     blocks
 }
 
-/// The rows of a page: those of the second stage where `said` (the first stage's probabilities) are given.
-pub fn rows(page: &Page, linear: &Linear, said: Option<&[f32]>) -> Result<Rows, Error> {
-    let (mut measured, mut rows) = (Measured::default(), Rows::default());
-    first::features(page, linear, &mut measured, &mut rows);
-    let Some(said) = said else {
-        return Ok(rows);
-    };
-    if said.len() != page.blocks.len() {
+/// The rows of a page, one after the other: those of the second stage where `said` (the first stage's
+/// probabilities) are given.
+pub fn rows(page: &Page, linear: &Linear, said: Option<&[f32]>) -> Result<Vec<f32>, Error> {
+    let n = page.blocks.len();
+    if let Some(said) = said.filter(|said| said.len() != n) {
         return Err(Error::Mismatch {
             given: said.len(),
-            blocks: page.blocks.len(),
+            blocks: n,
         });
     }
-    let mut both = Rows::default();
-    second::features(page, &measured, said, &rows, &mut both);
-    Ok(both)
+    let mut rows = Vec::new();
+    if n == 0 {
+        return Ok(rows);
+    }
+    let mut measured = Measured::default();
+    measured.measure(page, linear);
+    let first = first::View::new(page, linear, &measured);
+    let second = said.map(|said| second::View::new(page, &measured, said));
+    for block in 0..n {
+        first.write(block, &mut rows);
+        if let Some(second) = &second {
+            second.write(block, &mut rows);
+        }
+    }
+    Ok(rows)
 }

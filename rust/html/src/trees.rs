@@ -11,7 +11,6 @@ use curate_text::cpu::Path;
 
 use crate::Error;
 use crate::bytes::Bytes;
-use crate::features::Rows;
 
 /// Rows that are looked at together.
 const LANES: usize = 64;
@@ -77,25 +76,32 @@ impl Forest {
         })
     }
 
-    /// The probability of every row, in order.
-    pub fn probabilities(&self, rows: &Rows, cpu: Cpu, out: &mut Vec<f32>) {
+    /// The probabilities of `n` rows, in order; `write` appends the features of a row to a buffer, so that no more
+    /// than 64 rows are in memory.
+    pub fn probabilities(
+        &self,
+        n: usize,
+        mut write: impl FnMut(usize, &mut Vec<f32>),
+        cpu: Cpu,
+        out: &mut Vec<f32>,
+    ) {
         out.clear();
-        let mut columns = vec![[0_u8; LANES]; self.thresholds.len()];
-        let mut values = vec![[0_f32; LANES]; self.thresholds.len()];
-        for first in (0..rows.len()).step_by(LANES) {
-            let n = LANES.min(rows.len() - first);
-            for lane in 0..n {
-                let row = rows.row(first + lane);
-                for (column, &value) in values.iter_mut().zip(row) {
+        let width = self.thresholds.len();
+        let mut columns = vec![[0_u8; LANES]; width];
+        let mut values = vec![[0_f32; LANES]; width];
+        let mut row = Vec::with_capacity(width);
+        for first in (0..n).step_by(LANES) {
+            let lanes = LANES.min(n - first);
+            for lane in 0..lanes {
+                row.clear();
+                write(first + lane, &mut row);
+                for (column, &value) in values.iter_mut().zip(&row) {
                     column[lane] = value;
                 }
             }
             let sums = sums(self, &values, &mut columns, cpu);
-            out.extend(
-                sums[..n]
-                    .iter()
-                    .map(|&sum| logistic(f64::from(sum) * f64::from(self.scale))),
-            );
+            let score = |&sum: &i32| logistic(f64::from(sum) * f64::from(self.scale));
+            out.extend(sums[..lanes].iter().map(score));
         }
     }
 
@@ -150,29 +156,29 @@ impl Tree {
         }
         let mut nodes = Vec::with_capacity(n_leaves - 1);
         // In preorder, the leaves of the subtrees that are still to be read, the next one last.
-        let mut open = vec![0..n_leaves];
-        while let Some(leaves) = open.pop() {
-            if leaves.len() == 1 {
+        let mut open = vec![(0, n_leaves)];
+        while let Some((start, end)) = open.pop() {
+            if end - start == 1 {
                 continue;
             }
             let (feature, bin, left) = (bytes.u8()?, bytes.u8()?, usize::from(bytes.u8()?));
             let known = thresholds.get(usize::from(feature)).map_or(0, Vec::len);
-            if usize::from(bin) >= known || left == 0 || left >= leaves.len() {
+            if usize::from(bin) >= known || left == 0 || left >= end - start {
                 return Err(Error::Model {
                     what: format!(
                         "a node asks for threshold {bin} of feature {feature} and {left} leaves"
                     ),
                 });
             }
-            let middle = leaves.start + left;
-            let gone = (((1_u64 << left) - 1) << leaves.start) as u32;
+            let middle = start + left;
+            let gone = (((1_u64 << left) - 1) << start) as u32;
             nodes.push(Node {
                 feature,
                 bin,
                 right: !gone,
             });
-            open.push(middle..leaves.end);
-            open.push(leaves.start..middle);
+            open.push((middle, end));
+            open.push((start, middle));
         }
         let mut tree = Self {
             nodes,
@@ -309,14 +315,11 @@ mod tests {
 
     #[test]
     fn rows_reach_the_leaves_that_walking_would() {
-        let mut rows = Rows {
-            values: Vec::new(),
-            width: 2,
-        };
+        let mut rows = Vec::new();
         let mut expected = Vec::new();
         for i in 0..150 {
             let (x0, x1) = ([1.0, 1.5, 2.0][i % 3], [-1.0, 0.0, 0.5, 7.0, 8.0][i % 5]);
-            rows.values.extend([x0, x1]);
+            rows.push([x0, x1]);
             let leaf = match (x0 <= 1.5, x1) {
                 (true, x1) => {
                     if x1 <= 0.0 {
@@ -337,7 +340,7 @@ mod tests {
         }
         for cpu in Cpu::all() {
             let mut out = Vec::new();
-            forest().probabilities(&rows, cpu, &mut out);
+            forest().probabilities(150, |i, row| row.extend(rows[i]), cpu, &mut out);
             for (p, e) in out.iter().zip(&expected) {
                 assert!((p - e).abs() < 1e-7, "{} {p} {e}", cpu.name());
             }

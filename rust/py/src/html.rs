@@ -7,10 +7,7 @@ use arrow_array::{
     ArrayRef, Float32Array, LargeStringArray, StringArray, StructArray, UInt32Array,
 };
 use arrow_schema::{Field, Fields};
-use curate_html::{
-    Comments, Extracted, Extractor, Format, Linear, Model, NAME_SLOTS, Settings, WORD_SLOTS,
-    training,
-};
+use curate_html::{Comments, Extracted, Extractor, Format, Linear, Model, Settings, training};
 use curate_text::{Cpu, Texts};
 use pyo3::prelude::*;
 
@@ -236,7 +233,7 @@ fn html_blocks(
     let (mut names, mut words) = ((vec![0], Vec::new()), (vec![0], Vec::new()));
     py.detach(|| {
         for (page, charset) in pages.iter() {
-            let blocks = training::blocks(&training::read(page, charset));
+            let blocks = training::blocks(&training::read(page, charset)?);
             counts.push(blocks.texts.len() as i64);
             texts.extend(blocks.texts);
             for (all, lists) in [(&mut names, blocks.names), (&mut words, blocks.words)] {
@@ -246,7 +243,8 @@ fn html_blocks(
                 all.1.extend(lists.values);
             }
         }
-    });
+        Ok::<_, Error>(())
+    })?;
     Ok((
         Column::primitive::<Int64Type>(counts),
         Column::new(LargeStringArray::from_iter_values(texts)),
@@ -269,22 +267,16 @@ fn html_rows(
     let pages = Pages::new(&pages, &charsets)?;
     let linear = match linear {
         None => Linear::untrained(),
-        Some(tables) => {
-            let tables: Vec<i8> = tables.iter().map(|&byte| byte as i8).collect();
-            Linear::new(&tables).ok_or(curate_html::Error::Mismatch {
-                given: tables.len(),
-                blocks: NAME_SLOTS + WORD_SLOTS,
-            })?
-        }
+        Some(tables) => Linear::read(&mut curate_html::bytes::Bytes::new(&tables))?,
     };
     let said: Option<&[f32]> = said.as_deref();
     let values = py.detach(|| {
         let (mut values, mut at) = (Vec::new(), 0);
         for (page, charset) in pages.iter() {
-            let page = training::read(page, charset);
+            let page = training::read(page, charset)?;
             let n = page.blocks.len();
             let own = said.map(|said| &said[at.min(said.len())..(at + n).min(said.len())]);
-            values.extend(training::rows(&page, &linear, own)?.values);
+            values.extend(training::rows(&page, &linear, own)?);
             at += n;
         }
         Ok::<_, Error>(values)

@@ -1,7 +1,7 @@
 //! The features of the first stage: a block by itself, its place, and the blocks and elements around it.
 
 use crate::features::shape::{Shape, Text, Words, measure};
-use crate::features::{Rows, flag, group, named, share};
+use crate::features::{flag, group, named, share};
 use crate::hash::{Numbers, Owners, shingle};
 use crate::linear::Linear;
 use crate::page::{ItemProp, NONE, Node, Page, declared};
@@ -10,10 +10,14 @@ use crate::tags::{Tag, context};
 /// A good block has at least this many characters, less than this share of links, and punctuation.
 const GOOD_CHARS: f32 = 60.0;
 const GOOD_LINK_SHARE: f32 = 0.34;
+/// A block is like the title from this product of shares on.
+const MIN_LIKE_TITLE: f32 = 0.25;
 /// Distances in blocks are cut off here.
 const FAR: f32 = 99.0;
 /// Ancestors that are looked at: those that cover more blocks than the one below.
 pub const LEVELS: usize = 6;
+/// Shingles that are remembered of a page; on a page of more, later ones count as unique.
+const MAX_SHINGLES: usize = 1 << 19;
 /// A block of fewer words is its own shingle.
 const SHINGLE_WORDS: usize = 6;
 
@@ -60,6 +64,7 @@ group! {
         words: "weight", "sum over its first words";
         words_mean: "weight", "mean of its first words";
         words_min: "weight", "smallest of its first words";
+        words_known: "share", "its first words that have a weight";
     }
 }
 
@@ -181,10 +186,13 @@ group! {
 }
 
 group! {
-    /// The title.
+    /// What the page says of itself: its title and its description, their first words.
     Title {
         share: "share", "its first words that are in the title";
         covered: "share", "words of the title that it has";
+        from_match: "blocks", "distance from the block that is most like the title, -500 without one";
+        heading_covered: "share", "words of the title that the last heading before it has";
+        described: "share", "words of the description that it has";
     }
 }
 
@@ -330,26 +338,9 @@ pub struct Measured {
     owners: Owners,
 }
 
-/// Fills `rows` with a row for each block of the page.
-pub fn features(page: &Page, linear: &Linear, measured: &mut Measured, rows: &mut Rows) {
-    measured.measure(page, linear);
-    rows.values.clear();
-    rows.width = 0;
-    if page.blocks.is_empty() {
-        return;
-    }
-    let view = View::new(page, linear, measured);
-    for block in 0..page.blocks.len() {
-        view.write(block, &mut rows.values);
-        if block == 0 {
-            rows.width = rows.values.len();
-            rows.values.reserve(rows.width * (page.blocks.len() - 1));
-        }
-    }
-}
-
 impl Measured {
-    fn measure(&mut self, page: &Page, linear: &Linear) {
+    /// Measures every block of the page.
+    pub fn measure(&mut self, page: &Page, linear: &Linear) {
         self.words.clear();
         self.shapes.clear();
         for block in 0..page.blocks.len() {
@@ -409,7 +400,10 @@ impl Measured {
         let words = &self.words;
         self.word_weights.extend(self.shapes.iter().map(|shape| {
             let first = &words.first[shape.first.0 as usize..shape.first.1 as usize];
-            first.iter().map(|&word| linear.word(word)).sum::<f32>()
+            first
+                .iter()
+                .filter_map(|&word| linear.word(word))
+                .sum::<f32>()
         }));
     }
 
@@ -461,7 +455,7 @@ impl Measured {
     /// Word 5-grams that stand in two blocks; a block of less than six words counts as a whole.
     fn find_repeated(&mut self, n: usize) {
         let owners = &mut self.owners;
-        owners.reset(self.words.all.len() + n);
+        owners.reset((self.words.all.len() + n).min(MAX_SHINGLES));
         reset(&mut self.repeated, n);
         let all = &self.words.all;
         let words = |shape: &Shape| &all[shape.all.0 as usize..shape.all.1 as usize];
@@ -563,7 +557,7 @@ fn levels(page: &Page, block: usize) -> [u32; LEVELS] {
 }
 
 /// What is the same for all blocks of a page.
-struct View<'a> {
+pub struct View<'a> {
     page: &'a Page,
     linear: &'a Linear,
     measured: &'a Measured,
@@ -574,17 +568,16 @@ struct View<'a> {
     first_good: f32,
     last_good: f32,
     title: Vec<u32>,
+    description: Vec<u32>,
+    title_block: Option<usize>,
     whole: Whole,
 }
 
 impl<'a> View<'a> {
-    fn new(page: &'a Page, linear: &'a Linear, measured: &'a Measured) -> Self {
+    /// Of a page that `measured` has measured, and that has blocks.
+    pub fn new(page: &'a Page, linear: &'a Linear, measured: &'a Measured) -> Self {
         let n = page.blocks.len();
         let best = best_node(page, measured);
-        let mut words = Words::default();
-        if !page.title.is_empty() {
-            measure(&page.title, &mut words);
-        }
         let mut view = Self {
             page,
             linear,
@@ -602,10 +595,13 @@ impl<'a> View<'a> {
                 .iter()
                 .rposition(|&g| g > 0.0)
                 .unwrap_or(n - 1) as f32,
-            title: words.first,
+            title: first_words(&page.title),
+            description: first_words(&page.description),
+            title_block: None,
             whole: Whole::default(),
         };
         view.whole = view.whole();
+        view.title_block = view.title_block();
         view
     }
 
@@ -650,11 +646,16 @@ impl<'a> View<'a> {
             mean_chars: total.chars / n,
             digits: share(total.digits, total.chars),
             of_bytes: share(total.chars, page.n_bytes as f32),
-            title_words: self.title.iter().map(|&word| self.linear.word(word)).sum(),
+            title_words: self
+                .title
+                .iter()
+                .filter_map(|&word| self.linear.word(word))
+                .sum(),
         }
     }
 
-    fn write(&self, block: usize, row: &mut Vec<f32>) {
+    /// Appends the features of a block.
+    pub fn write(&self, block: usize, row: &mut Vec<f32>) {
         let (page, measured) = (self.page, self.measured);
         Text::of(&measured.shapes[block], &page.blocks[block]).write(row);
         self.place(block).write(row);
@@ -745,6 +746,11 @@ impl<'a> View<'a> {
         let shape = &self.measured.shapes[block];
         let words = &self.measured.words.first[shape.first.0 as usize..shape.first.1 as usize];
         let sum = self.measured.word_weights[block];
+        let (mut known, mut lowest) = (0.0, 0.0_f32);
+        for weight in words.iter().filter_map(|&word| self.linear.word(word)) {
+            known += 1.0;
+            lowest = lowest.min(weight);
+        }
         Learned {
             path: weight.sum + inline,
             path_min: weight.min,
@@ -752,10 +758,8 @@ impl<'a> View<'a> {
             inline,
             words: sum,
             words_mean: sum / (words.len() as f32 + 1.0),
-            words_min: words
-                .iter()
-                .map(|&word| self.linear.word(word))
-                .fold(0.0, f32::min),
+            words_min: lowest,
+            words_known: known / (words.len() as f32).max(1.0),
         }
     }
 
@@ -901,17 +905,53 @@ impl<'a> View<'a> {
     }
 
     fn title(&self, block: usize) -> Title {
-        let shape = &self.measured.shapes[block];
-        let words = &self.measured.words.first[shape.first.0 as usize..shape.first.1 as usize];
-        let shared = words
-            .iter()
-            .filter(|word| self.title.contains(word))
-            .count() as f32;
+        let (share, covered) = self.like(block, &self.title);
+        let heading = self.measured.headings[block];
         Title {
-            share: shared / (words.len() as f32 + 0.5),
-            covered: shared / (self.title.len() as f32 + 0.5),
+            share,
+            covered,
+            from_match: self
+                .title_block
+                .map_or(-500.0, |at| (block as f32 - at as f32).clamp(-300.0, 300.0)),
+            heading_covered: if heading == NONE {
+                0.0
+            } else {
+                self.like(heading as usize, &self.title).1
+            },
+            described: self.like(block, &self.description).1,
         }
     }
+
+    /// Which part of a block's first words is among `words`, and which part of those it has.
+    fn like(&self, block: usize, words: &[u32]) -> (f32, f32) {
+        let shape = &self.measured.shapes[block];
+        let own = &self.measured.words.first[shape.first.0 as usize..shape.first.1 as usize];
+        let shared = own.iter().filter(|word| words.contains(word)).count() as f32;
+        (
+            shared / (own.len() as f32 + 0.5),
+            shared / (words.len() as f32 + 0.5),
+        )
+    }
+
+    /// The first of the blocks that share most with the title, if that is enough to be its headline.
+    fn title_block(&self) -> Option<usize> {
+        let mut best = (MIN_LIKE_TITLE, None);
+        for block in 0..self.page.blocks.len() {
+            let (share, covered) = self.like(block, &self.title);
+            if share * covered > best.0 {
+                best = (share * covered, Some(block));
+            }
+        }
+        best.1
+    }
+}
+
+fn first_words(text: &[u8]) -> Vec<u32> {
+    let mut words = Words::default();
+    if !text.is_empty() {
+        measure(text, &mut words);
+    }
+    words.first
 }
 
 /// The node whose good text outweighs the rest of its text and its links the most; the innermost of equals.

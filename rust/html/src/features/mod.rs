@@ -45,32 +45,6 @@ macro_rules! group {
 }
 pub(crate) use group;
 
-/// Rows of a fixed number of columns.
-#[derive(Clone, Debug, Default)]
-pub struct Rows {
-    /// Row after row.
-    pub values: Vec<f32>,
-    /// Numbers a row.
-    pub width: usize,
-}
-
-impl Rows {
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.values.len().checked_div(self.width).unwrap_or(0)
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// One row.
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.values[row * self.width..][..self.width]
-    }
-}
-
 /// The features of the second stage, which begin with those of the first: name (`group.name`), unit, definition.
 pub fn all() -> Vec<(String, &'static str, &'static str)> {
     let mut features = first::names();

@@ -2,7 +2,7 @@
 //! of blocks alike. They follow the first stage's features in the row.
 
 use crate::features::first::{LEVELS, Measured};
-use crate::features::{Rows, flag, group, named};
+use crate::features::{flag, group, named};
 use crate::page::{NONE, Page};
 
 /// Above this probability a block counts as accepted for the distances.
@@ -168,25 +168,8 @@ pub fn threshold(said: &[f32], weights: &[f32]) -> (f32, f32, Vec<f32>) {
     (limit, best, ranks)
 }
 
-/// Appends to each row of the first stage the features of the second; `said` are the first stage's probabilities.
-pub fn features(page: &Page, measured: &Measured, said: &[f32], first: &Rows, rows: &mut Rows) {
-    rows.values.clear();
-    rows.width = 0;
-    if said.is_empty() {
-        return;
-    }
-    let view = View::new(page, measured, said);
-    for block in 0..said.len() {
-        rows.values.extend_from_slice(first.row(block));
-        view.write(block, &mut rows.values);
-        if block == 0 {
-            rows.width = rows.values.len();
-            rows.values.reserve(rows.width * (said.len() - 1));
-        }
-    }
-}
-
-struct View<'a> {
+/// What is the same for all blocks of a page; `said` are the first stage's probabilities.
+pub struct View<'a> {
     page: &'a Page,
     measured: &'a Measured,
     said: &'a [f32],
@@ -205,7 +188,8 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(page: &'a Page, measured: &'a Measured, said: &'a [f32]) -> Self {
+    /// Of a page that has blocks, one probability each.
+    pub fn new(page: &'a Page, measured: &'a Measured, said: &'a [f32]) -> Self {
         let weights: Vec<f32> = measured
             .shapes
             .iter()
@@ -243,7 +227,8 @@ impl<'a> View<'a> {
         }
     }
 
-    fn write(&self, block: usize, row: &mut Vec<f32>) {
+    /// Appends the features of a block.
+    pub fn write(&self, block: usize, row: &mut Vec<f32>) {
         let n = self.said.len();
         for offset in OFFSETS {
             let other = block.checked_add_signed(offset as isize);

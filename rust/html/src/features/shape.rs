@@ -1,6 +1,8 @@
 //! What a block's text looks like: one pass over its bytes, which also hashes its words.
 
 use crate::features::group;
+use curate_text::chars::{MARK, UPPER, WORD, classes, decode, lower};
+
 use crate::hash::Fnv;
 
 /// Words of a block whose learned weights count; later ones are hashed for repetition only.
@@ -25,7 +27,7 @@ pub struct Shape {
     pub questions: f32,
     /// ASCII digits.
     pub digits: f32,
-    /// ASCII capitals.
+    /// Capitals.
     pub capitals: f32,
     /// Words that begin with a capital.
     pub capitalized: f32,
@@ -171,57 +173,40 @@ impl Pass<'_> {
         self.hashed(hash.finish());
     }
 
-    /// A character beyond ASCII at the head of `rest`; gives its length where more than its first byte is used.
+    /// A character beyond ASCII.
     #[inline]
-    fn beyond_ascii(&mut self, rest: &[u8]) -> usize {
-        match *rest {
-            // 、 。 〈 … of the CJK punctuation block
-            [0xE3, 0x80, last @ (0x81 | 0x82 | 0x8C | 0x8D), ..] => {
-                self.end_word();
-                match last {
-                    0x81 => self.shape.commas += 1.0,
-                    _ => self.shape.sentences += 1.0,
-                }
-                3
+    fn beyond_ascii(&mut self, c: char) {
+        let class = classes(c as u32);
+        if is_cjk(c) && class & WORD != 0 {
+            self.end_word();
+            self.shape.cjk += 1.0;
+            self.hashed(Fnv::of(c.encode_utf8(&mut [0; 4]).as_bytes()));
+            return;
+        }
+        if class & (WORD | MARK) != 0 {
+            let upper = class & UPPER != 0;
+            self.word.capital |= upper && self.word.length == 0;
+            self.shape.capitals += f32::from(u8::from(upper));
+            self.shape.non_ascii += 1.0;
+            self.word.length += 1;
+            let small = char::from_u32(lower(c as u32)).unwrap_or(c);
+            small
+                .encode_utf8(&mut [0; 4])
+                .bytes()
+                .for_each(|byte| self.word.hash.push(byte));
+            return;
+        }
+        self.end_word();
+        let shape = &mut self.shape;
+        match c {
+            '、' | '，' | '،' | '；' | '؛' => shape.commas += 1.0,
+            '。' | '！' | '？' | '｡' | '؟' | '۔' | '।' | '։' => {
+                shape.sentences += 1.0;
+                shape.questions += f32::from(u8::from(matches!(c, '？' | '؟')));
             }
-            // full-width forms: ， ？ ！
-            [0xEF, 0xBC, last, ..] => {
-                self.end_word();
-                match last {
-                    0x8C => self.shape.commas += 1.0,
-                    0x9F | 0x81 => self.shape.sentences += 1.0,
-                    _ => {}
-                }
-                3
-            }
-            // dashes, quotation marks, currency signs
-            [0xE2, second, last, ..] => {
-                self.end_word();
-                self.shape.currency |= second == 0x82 && last == 0xAC;
-                3
-            }
-            [0xC2, second, ..] => {
-                self.end_word();
-                self.shape.copyright |= second == 0xA9;
-                self.shape.currency |= second == 0xA3;
-                2
-            }
-            [0xE3..=0xED, _, _, ..] => {
-                self.end_word();
-                self.shape.cjk += 1.0;
-                self.hashed(Fnv::of(&rest[..3]));
-                3
-            }
-            [lead, ..] => {
-                // Letters of other alphabets; a continuation byte belongs to the letter before.
-                self.word.hash.push(lead);
-                if lead >= 0xC0 {
-                    self.shape.non_ascii += 1.0;
-                    self.word.length += 1;
-                }
-                1
-            }
-            [] => 1,
+            '\u{20a0}'..='\u{20cf}' | '£' | '¥' => shape.currency = true,
+            '©' => shape.copyright = true,
+            _ => {}
         }
     }
 
@@ -277,7 +262,9 @@ pub fn measure(text: &[u8], words: &mut Words) -> Shape {
     while at < text.len() {
         let class = CLASS[text[at] as usize];
         if class == LEAD || class == CONTINUATION {
-            at += pass.beyond_ascii(&text[at..]);
+            let (code, length) = decode(text, at);
+            pass.beyond_ascii(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+            at += length;
         } else {
             pass.ascii(text[at], class, text.get(at + 1).copied());
             at += 1;
@@ -299,6 +286,12 @@ pub fn measure(text: &[u8], words: &mut Words) -> Shape {
     shape.beginning = text.first().map_or(0, |&byte| CLASS[byte as usize]);
     shape.ending = ending(text);
     shape
+}
+
+/// Scripts of which every character is a word: Han, Kana, Hangul.
+#[inline]
+fn is_cjk(c: char) -> bool {
+    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}')
 }
 
 /// 1: a sentence's end, 2: a colon, 3: a comma, 4: a closing mark, 5: a digit, 0: anything else.
@@ -326,7 +319,7 @@ group! {
         comma_rate: "per word", "commas a word";
         sentence_rate: "per word", "ends of sentences a word";
         digit_share: "share", "digits among its characters";
-        capital_share: "share", "ASCII capitals among its characters";
+        capital_share: "share", "capitals among its characters";
         capitalized_share: "share", "words that begin with a capital";
         short_word_share: "share", "words of at most three letters";
         mean_word: "characters", "characters a word";

@@ -1,0 +1,91 @@
+"""`curate extract` as a user types it: which extractor, which output, and why a block was kept."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+import corpus
+
+
+def crawl(folder: Path) -> Path:
+    """Two articles with navigation, one page without text, one plain text."""
+    pages = [
+        ("https://e.test/one", corpus.page(corpus.article(random.Random(1)))),
+        ("https://e.test/two", corpus.page(corpus.article(random.Random(2)))),
+        ("https://e.test/none", b"<html><script>go()</script></html>"),
+    ]
+    corpus.write_warc(folder / "c.warc.gz", pages)
+    return folder / "c.warc.gz"
+
+
+def documents(out: Path) -> list[dict[str, Any]]:
+    rows = [row for path in sorted((out / "documents").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return sorted(rows, key=lambda row: row["url"])
+
+
+def rejects(out: Path) -> dict[str, tuple[str, Any, Any]]:
+    rows = [row for path in (out / "rejects").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    return {row["url"]: (row["rule"], row["value"], row["limit"]) for row in rows}
+
+
+def test_documents_say_how_sure_the_extractor_was(tmp_path: Path, curate: Any) -> None:
+    done = curate("extract", crawl(tmp_path), "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    one, two = documents(tmp_path / "out")
+    assert one["text"] != two["text"] and one["title"]
+    assert 0 < one["extract_score"] <= 1 and 0 < one["extract_share"] <= 1
+    assert rejects(tmp_path / "out") == {"https://e.test/none": ("extract.empty", 0.0, 1.0)}
+    sure = [row["extract_score"] for row in (one, two)]
+    limit = sum(sure) / 2
+    done = curate("extract", tmp_path / "c.warc.gz", "--out", tmp_path / "sure", "--min-score", limit)
+    assert done.code == 0, done.err
+    if sure[0] != sure[1]:
+        rule, value, told = next(v for v in rejects(tmp_path / "sure").values() if v[0] != "extract.empty")
+        assert rule == "extract.low_score" and value < told == limit
+
+
+def test_your_own_function_extracts_by_import_path(tmp_path: Path, curate: Any) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def shout(page, charset):\n    return f'{charset} {len(page)}'.upper()\n"
+        "def wrong(page, charset):\n    return 1\n"
+    )
+    env = {"PYTHONPATH": str(tmp_path)}
+    path = crawl(tmp_path)
+    done = curate("extract", path, "--out", tmp_path / "a", "--extractor", "mine:shout", env=env)
+    assert done.code == 0, done.err
+    assert all(row["text"].split()[0] in ("NONE", "UTF-8") for row in documents(tmp_path / "a"))
+    done = curate("extract", path, "--out", tmp_path / "b", "--extractor", "mine:wrong", env=env)
+    assert done.code == 0 and {rule for rule, _, _ in rejects(tmp_path / "b").values()} == {"extract.error"}
+    done = curate("extract", path, "--out", tmp_path / "c", "--extractor", "absent:shout", env=env)
+    assert done.code == 2 and "no module is named absent" in " ".join(done.err.split())
+    done = curate("extract", path, "--out", tmp_path / "d", "--extractor", "mine:absent", env=env)
+    assert done.code != 0 and "mine:absent cannot be used" in " ".join(done.err.split())
+    done = curate("extract", path, "--out", tmp_path / "e", "--extractor", "trafilature", env=env)
+    assert done.code == 2 and 'did you mean "trafilatura"?' in " ".join(done.err.split())
+
+
+def test_an_explanation_shows_every_block_of_a_file_or_of_a_page_in_the_crawl(tmp_path: Path, curate: Any) -> None:
+    page = corpus.page(corpus.article(random.Random(1)))
+    (tmp_path / "page.html").write_bytes(page)
+    done = curate("extract", "--explain", tmp_path / "page.html")
+    assert done.code == 0, done.err
+    assert "blocks kept" in done.out and max(len(line) for line in done.out.splitlines()[1:2]) <= 80
+    by_file = curate("extract", "--explain", tmp_path / "page.html", "--json").json
+    by_url = curate("extract", "--explain", "https://e.test/one", crawl(tmp_path), "--json").json
+    assert by_file["text"] == by_url["text"] and by_file["blocks"] == by_url["blocks"]
+    assert {"text", "path", "first", "probability", "kept", "reasons"} == set(by_file["blocks"][0])
+    done = curate("extract", "--explain", "https://e.test/ones", tmp_path / "c.warc.gz")
+    assert done.code != 0 and "the nearest is https://e.test/one" in " ".join(done.err.split())
+    done = curate("extract", "--explain", tmp_path / "absent.html")
+    assert done.code == 2 and "No such file" in done.err
+    done = curate("extract", "--out", tmp_path / "x")
+    assert done.code == 2 and "Missing argument 'INPUT...'" in done.err
+
+
+def test_markdown_is_written_where_asked_for(tmp_path: Path, curate: Any) -> None:
+    done = curate("extract", crawl(tmp_path), "--out", tmp_path / "out", "--output", "markdown", "--json")
+    assert done.code == 0 and json.loads(done.out), done.err
+    assert any(line.startswith("# ") for row in documents(tmp_path / "out") for line in row["text"].splitlines())
