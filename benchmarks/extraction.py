@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,15 @@ def quality(report: Report) -> None:
     from models.extractor.fit import cross_validate
 
     judged = [page for page in crawl() if page.truth is not None]
-    scores = {OURS: evaluate(judged, cross_validate(CRAWL, MORE))}
-    for name in peers.PEERS:
-        found = peers.outcomes(name, judged)
-        failed = [o.failure for o in found.values() if o.failure]
-        scores[name] = evaluate(judged, {key: outcome.text for key, outcome in found.items()})
-        print(f"{name}: {len(failed)} pages failed {sorted(set(failed))[:3]}", file=sys.stderr, flush=True)
+    scores = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # a child a peer does the work; nothing is timed here
+        running = {name: pool.submit(peers.outcomes, name, judged) for name in peers.PEERS}
+        scores[OURS] = evaluate(judged, cross_validate(CRAWL, MORE))
+        for name, future in running.items():
+            found = future.result()
+            failed = [o.failure for o in found.values() if o.failure]
+            print(f"{name}: {len(failed)} pages failed {sorted(set(failed))[:3]}", file=sys.stderr, flush=True)
+            scores[name] = evaluate(judged, {key: outcome.text for key, outcome in found.items()})
     compare(report, scores)
 
 
