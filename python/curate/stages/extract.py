@@ -132,11 +132,15 @@ def _refused(page: bytes, kind: str | None, config: Extract) -> Result | None:
         return Result(rule="extract.not_html", detail=kind)
     if len(page) > config.max_bytes:
         return Result(rule="extract.too_large", value=len(page), limit=config.max_bytes)
-    if page.startswith(b"%PDF-") or (
-        page.count(b"\0") > max(8, len(page) // 100) and page[:2] not in (b"\xff\xfe", b"\xfe\xff")
-    ):
+    if page.startswith(b"%PDF-") or (page.count(b"\0") > max(8, len(page) // 100) and not _is_wide(page)):
         return Result(rule="extract.not_html", value=page.count(b"\0"), detail="binary content")
     return None
+
+
+def _is_wide(page: bytes) -> bool:
+    """Whether the page is UTF-16 or UTF-32, where NUL bytes are part of the characters."""
+    encoding = kernels.decode_html(pa.array([page], pa.large_binary()), pa.array([""])).field("encoding")[0].as_py()
+    return bool(encoding.startswith(("UTF-16", "UTF-32")))
 
 
 def _judged(result: Result, config: Extract) -> Result:
