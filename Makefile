@@ -49,6 +49,7 @@ format: setup ## put every file into its one format
 	cargo fmt
 
 bench: setup ## measure the kernels and stages beside their peers
+	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra bench
 	$(BIN)/python -m benchmarks
 
 extractor-model: setup ## train the model of the HTML extractor from ../shared/data, and write its card
