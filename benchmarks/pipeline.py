@@ -7,11 +7,7 @@ start-up and planning included. Ours does more (languages, redaction, exact and 
 what needs a download (the URL filter's lists, the language filter's model), so that other languages reach its quality
 filters, and gets 30 seconds a page for extraction where its default is one.
 
-datatrove pins another trafilatura than this project, so it cannot be installed beside it. Make an environment of its
-own and name its interpreter; without one, ours is measured alone:
-
-    python -m venv /somewhere && /somewhere/bin/pip install "datatrove[io,processing]" spacy
-    CURATE_BENCH_DATATROVE=/somewhere/bin/python python -m benchmarks.pipeline
+datatrove cannot be installed beside this project: it gets an environment of its own (environments.py).
 """
 
 import json
@@ -24,11 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import environments
 from benchmarks.harness import Report, run
 from benchmarks.texts import SHARED
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTING = "CURATE_BENCH_DATATROVE"
 CRAWL = SHARED / "crawl"
 
 
@@ -40,23 +36,17 @@ def pipeline(report: Report) -> None:
         out = Path(folder)
         ours = curate(out / "ours", 1)
         two = curate(out / "two", 2)
-        interpreter = os.environ.get(SETTING)
-        theirs = datatrove(interpreter, out / "theirs") if interpreter else None
-    if theirs is None:
-        print(f"{SETTING} names no interpreter: datatrove is left out", file=sys.stderr, flush=True)
-    note = f"{ours['pages']:,} pages, {ours['documents']:,} documents stay"
-    if theirs:
-        versions = ", ".join(f"{name} {version}" for name, version in theirs["versions"].items())
-        note += f"; {theirs['documents']:,} of datatrove's ({versions})"
-    beside = ("datatrove", ours["pages"] / theirs["cpu"]) if theirs else (None, None)
-    report.row("pages_a_core", ours["pages"] / ours["cpu"], "pages/s", 1, *beside, note)
+        theirs = datatrove(out / "theirs")
+    versions = ", ".join(f"{name} {version}" for name, version in theirs["versions"].items())
+    note = f"{ours['pages']:,} pages, {ours['documents']:,} documents stay; {theirs['documents']:,} of datatrove's"
+    beside = ("datatrove", ours["pages"] / theirs["cpu"])
+    report.row("pages_a_core", ours["pages"] / ours["cpu"], "pages/s", 1, *beside, f"{note} ({versions})")
     speedup = ours["wall"] / two["wall"]
     report.row("two_workers", speedup, "x", 1, note=f"by the clock, {ours['wall']:.1f} s with one, the same documents")
     if ours["documents"] != two["documents"]:
         raise AssertionError(f"one worker keeps {ours['documents']} documents, two keep {two['documents']}")
     _table(report, "curate, seconds by the clock", ours)
-    if theirs:
-        _table(report, "datatrove, seconds by the clock", theirs)
+    _table(report, "datatrove, seconds by the clock", theirs)
 
 
 def _table(report: Report, title: str, found: dict[str, Any]) -> None:
@@ -83,10 +73,12 @@ def curate(out: Path, workers: int) -> dict[str, Any]:
     return {**done, "steps": steps, "pages": funnel[0]["rows_in"], "documents": funnel[-1]["rows_out"]}
 
 
-def datatrove(interpreter: str, out: Path) -> dict[str, Any]:
+def datatrove(out: Path) -> dict[str, Any]:
     """Run the chain in its own environment."""
     script = Path(__file__).with_name("datatrove_chain.py")
-    done = _timed([interpreter, str(script), str(CRAWL), str(out), "1"], env={"PYTHONPATH": ""})
+    done = _timed(
+        [str(environments.python("datatrove")), str(script), str(CRAWL), str(out), "1"], env={"PYTHONPATH": ""}
+    )
     said = json.loads(done.pop("out").splitlines()[-1])
     steps = []
     for step in said["steps"]:

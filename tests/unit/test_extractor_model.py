@@ -1,4 +1,4 @@
-"""The extractor's model: labels by alignment, files that the kernel reads as they were trained, the model that ships."""
+"""The extractor's model: labels by alignment, files that the kernel reads as they were trained, what ships."""
 
 import hashlib
 import random
@@ -54,8 +54,8 @@ def test_a_block_that_the_truth_has_elsewhere_counts_while_its_words_are_unused(
 
 
 def test_short_blocks_far_from_the_text_only_share_words_with_it() -> None:
-    blocks = ["the moon", *[OTHER] * 20, "the moon", LONG]
-    assert shares(blocks, f"the moon {LONG}") == [0] * 21 + [1, 1]
+    assert shares(["the moon", *[OTHER] * 20, LONG], f"the moon {LONG}") == [0] * 21 + [1]
+    assert shares([*[OTHER] * 20, "the moon", LONG], f"the moon {LONG}") == [0] * 20 + [1, 1]
 
 
 def test_passages_label_the_blocks_they_touch_and_no_others() -> None:
