@@ -49,12 +49,11 @@ format: setup ## put every file into its one format
 	cargo fmt
 
 bench: setup ## measure the kernels and stages beside their peers
+	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra bench
 	$(BIN)/python -m benchmarks
 
 extractor-model: setup ## train the model of the HTML extractor from ../shared/data, and write its card
-	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra models
 	$(BIN)/python -m models.extractor
-	$(MAKE) setup
 
 clean: ## remove what was built; .venv too
 	rm -rf target demo .venv python/curate/_rust*.so

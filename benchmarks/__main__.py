@@ -4,7 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-HARNESS = {"__init__", "__main__", "harness", "texts", "peers", "encodings", "datatrove_chain", "datatrove_minhash"}
+HARNESS = {
+    "__init__",
+    "__main__",
+    "harness",
+    "texts",
+    "peers",
+    "encodings",
+    "environments",
+    "datatrove_chain",
+    "datatrove_minhash",
+}
 
 if __name__ == "__main__":
     names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in HARNESS)

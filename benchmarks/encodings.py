@@ -2,13 +2,13 @@
 
 The files are chardet's test data: a folder a charset, and every file of a folder is valid in the folder's charset, so
 decoding it strictly with Python's codec of that name is the truth. A text is exact when it equals that, character by
-character, a byte order mark at the start aside; line ends count. Where the web reads a label as a superset (GB2312 as
-GB18030, ISO-8859-1 as windows-1252 …), the superset's text is exact as well; and the six signs for which Python's
-tables of JIS X 0208 and those of the web differ (WAVE DASH and FULLWIDTH TILDE …) are the same sign.
+character, a byte order mark at the start and NUL characters aside; line ends count. Where the web reads a label as a
+superset (GB2312 as GB18030, ISO-8859-1 as windows-1252 …), the superset's text is exact as well; and the six signs for
+which Python's tables of JIS X 0208 and those of the web differ (WAVE DASH and FULLWIDTH TILDE …) are the same sign.
 
 Three ways: as the files are (182 of 241 say themselves what they are, some of them wrongly), with what they say made
-unreadable, so that only the bytes can tell, and with the folder's charset declared by the server. The peers take no
-declared charset.
+unreadable, so that only the bytes can tell, and with the folder's charset declared by the server, under the name
+that the web has for it. The peers take no declared charset.
 """
 
 import codecs
@@ -27,6 +27,7 @@ from curate import kernels
 
 ARCHIVE = SHARED / "enc" / "charsets.tar.zst"
 
+_ON_THE_WEB = {"MacCyrillic": "x-mac-cyrillic", "MacRoman": "macintosh", "CP932": "shift_jis", "CP949": "euc-kr"}
 _CODECS = {"Johab": "johab", "MacCyrillic": "mac_cyrillic", "MacRoman": "mac_roman"}
 _SUPERSETS = {
     "big5": ("cp950", "big5hkscs"), "shift_jis": ("cp932",), "euc_kr": ("cp949",), "gb2312": ("gbk", "gb18030"),
@@ -84,13 +85,15 @@ def exact(text: str, file: File) -> bool:
         truth = file.data.decode(codec, "replace" if codec != file.codec else "strict")
         if file.codec in _JAPANESE:
             text, truth = text.translate(_SAME_SIGNS), truth.translate(_SAME_SIGNS)
+        if "\0" in truth:
+            text, truth = text.replace("\0", ""), truth.replace("\0", "")
         if text.removeprefix("\ufeff") == truth.removeprefix("\ufeff"):
             return True
     return False
 
 
 def _ours(data: bytes, declared: str | None = None) -> str:
-    found = kernels.decode_html(pa.array([data], pa.large_binary()), pa.array([declared], pa.string()))
+    found = kernels.decode_html(pa.array([data], pa.large_binary()), pa.array([declared or ""], pa.string()))
     return str(found.field("text")[0].as_py())
 
 
@@ -118,7 +121,9 @@ def encodings(report: Report) -> None:
         for peer, decode in peers.items():
             theirs = _share(lines, name, peer, given, lambda file, decode=decode: decode(file.data))
             report.row(f"decoded_exactly_{name}", ours, "share", 1, peer, theirs, f"{len(given)} files")
-    declared = _share(lines, "declared", "ours", silent, lambda file: _ours(file.data, file.label))
+    declared = _share(
+        lines, "declared", "ours", silent, lambda file: _ours(file.data, _ON_THE_WEB.get(file.label, file.label))
+    )
     report.row("decoded_exactly_declared", declared, "share", 1, note="the server declares the folder's charset")
     report.table("Decoding", ["files", "decoder", "exact", "folders with files that are not exact"], lines)
 

@@ -3,9 +3,8 @@
     python -m benchmarks.near_dedup_pipelines known        # the documents whose pairs are known: 3,451, 160 MB
     python -m benchmarks.near_dedup_pipelines              # and all 25,750, of which the peers get a tenth
 
-The peers cannot be installed beside our pins: text-dedup wants rich < 14 and urllib3 <= 2.0, datatrove's words want
-spaCy and its company. Each gets an environment below target/peers, made once by uv with the versions named here. All
-get the same files, 14 bands of 8 rows, word 5-grams and two processes; time is CPU and wall of the whole command
+The peers cannot be installed beside our pins: each gets an environment of its own (environments.py). All get the same
+files, 14 bands of 8 rows, word 5-grams and two processes; time is CPU and wall of the whole command
 with its children, start included, and memory the private memory of all of them at the peak.
 
 A pair is found when one cluster holds both documents. Recall is of the pairs with a true similarity of 0.8 or more,
@@ -31,14 +30,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from benchmarks import environments
 from benchmarks.harness import Report, run
 from benchmarks.texts import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
-PEERS = {
-    "datatrove": ["datatrove[io]==0.10.1", "spacy==3.8.18", "xxhash==3.8.2", "regex", "tokenizers"],
-    "text-dedup": ["text-dedup==0.4.0"],
-}
 WORKERS = 2
 Pairs = dict[tuple[int, int], float]
 
@@ -98,19 +94,6 @@ def truth(folder: Path) -> Data:
 
 
 # -- running -------------------------------------------------------------------------------------------------
-
-
-def _python(peer: str) -> Path:
-    """The interpreter of a peer's environment, which is made where it is not there."""
-    home = ROOT / "target" / "peers" / peer
-    if not (home / "ready").exists():
-        uv = [sys.executable, "-m", "uv"]
-        subprocess.run([*uv, "venv", "-q", "--clear", "--python", sys.executable, str(home)], check=True)
-        subprocess.run(
-            [*uv, "pip", "install", "-q", "--python", str(home / "bin" / "python"), *PEERS[peer]], check=True
-        )
-        (home / "ready").touch()
-    return home / "bin" / "python"
 
 
 def _watch(process: int, cpu: dict[int, float]) -> int:
@@ -176,7 +159,8 @@ def ours(data: Data, folder: Path, *options: str) -> Used:
 def datatrove(data: Data, folder: Path) -> Used:
     script = Path(__file__).with_name("datatrove_minhash.py")
     used = _command(
-        [str(_python("datatrove")), str(script), str(data.folder), str(folder / "out"), str(WORKERS)], folder
+        [str(environments.python("datatrove")), str(script), str(data.folder), str(folder / "out"), str(WORKERS)],
+        folder,
     )
     clusters = {}
     for path in itertools.chain(*((folder / "out" / top).glob("*.jsonl") for top in ("kept", "removed"))):
@@ -189,7 +173,7 @@ def datatrove(data: Data, folder: Path) -> Used:
 
 
 def text_dedup(data: Data, folder: Path) -> Used:
-    python = str(_python("text-dedup"))
+    python = str(environments.python("text-dedup"))
     options = {
         "path": "parquet", "data_files": str(data.folder / "*.parquet"), "split": "train", "column": "text",
         "output": str(folder / "out"), "cache_dir": str(folder / "cache"), "num_proc": WORKERS,

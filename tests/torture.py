@@ -85,14 +85,6 @@ def _one_attribute(n: int) -> bytes:
     return _wrapped(b"<p title='" + b"x" * n + b"'>text</p>")
 
 
-def _many_attributes(n: int) -> bytes:
-    return _wrapped(b"<p " + b" ".join(b"a%d=%d" % (i, i) for i in range(n // 14)) + b">text</p>")
-
-
-def _class_names(n: int) -> bytes:
-    return _wrapped(b"<p class='" + b" ".join(b"name-%dOfMany" % i for i in range(n // 18)) + b"'>text</p>")
-
-
 def _ends_below_a_deep_stack(n: int) -> bytes:
     """A stack that every end tag would have to be looked for in."""
     return _wrapped(b"<div>" * (n // 12) + b"</span>" * (n // 12))
@@ -121,7 +113,7 @@ PAGES: dict[str, Maker] = {
     "NUL": _repeated("\0", "<p>"),
     "colspan": _repeated("<td colspan=1000000000 rowspan=1000000000>x</td>", "<table><tr>", "</table>"),
     "one attribute": _one_attribute,
-    "many attributes": _many_attributes,
+    "many attributes": _numbered("a{}={} ", "<p ", ">text</p>"),
     "script": _numbered("var x{} = '<p>not text</p>';\n", "<script>", "</script><p>text</p>"),
     "nested tables": _nested("<table><tr><td>", "</td></tr></table>"),
     "nested tables, never closed": _nested("<table><tr><td>cell"),
@@ -173,7 +165,7 @@ PAGES: dict[str, Maker] = {
     "br": _repeated("<br>x"),
     "br and hr": _repeated("<br><br><hr>"),
     "lines of code": _numbered("    x{} = y\n", "<pre><code>", "</code></pre>"),
-    "class names": _class_names,
+    "class names": _numbered("name-{}OfMany ", "<p class='", "'>text</p>"),
     "hidden": _repeated("<div style='display:none' hidden aria-hidden=true>x</div>"),
     "meta": _repeated("<meta charset=x><meta property='og:type' content='article'>"),
     "JSON-LD": _repeated('{"@type": "Article", ', "<script type='application/ld+json'>", "</script>"),

@@ -37,7 +37,7 @@ NOTHING = struct.pack("<I", 0)
 """A table of no weights."""
 LINEAR = {"max_iter": 40, "tol": 1e-3}
 NAME_C, WORD_C = 0.02, 0.05
-NAME_DOMAINS, WORD_DOMAINS = 3, 5
+NAME_DOMAINS, WORD_DOMAINS = 3, 6
 """A name or a word of fewer domains has no weight: it would say which site a page is of."""
 TREES: dict[str, Any] = {
     "objective": "cross_entropy", "num_leaves": 28, "max_depth": 6, "max_bin": 63,
@@ -73,7 +73,7 @@ class Corpus:
     """Pages with a truth, their blocks one after the other, and what is known about each block.
 
     `share` is float32 [blocks], -1 where nothing is known; `weight` float32 [blocks], 0 there. `blind` (int64
-    [pages]) says whose words (1), names (2) or both (3) weigh nothing, `folder` (int64 [pages]) says which folder a page is from.
+    [pages]) says whose words (1), names (2) or both (3) weigh nothing, `folder` (int64 [pages]) which folder a page is from.
     """
 
     pages: list[Page]
@@ -99,7 +99,11 @@ class Corpus:
 
 def load(folders: Sequence[Path], without: frozenset[str], folds: int) -> Corpus:
     """Every page with a truth of the folders; those of sources in `without` get no labels."""
-    by_folder = [[page for page in pages(folder) if page.truth] for folder in folders]
+    return corpus_of([[page for page in pages(folder) if page.truth] for folder in folders], without, folds)
+
+
+def corpus_of(by_folder: Sequence[list[Page]], without: frozenset[str], folds: int) -> Corpus:
+    """The pages of some folders as a corpus."""
     found = [page for within in by_folder for page in within]
     data = pa.array([page.html for page in found], pa.large_binary())
     charsets = pa.array([page.charset or "" for page in found], pa.string())
@@ -127,7 +131,7 @@ def load(folders: Sequence[Path], without: frozenset[str], folds: int) -> Corpus
     domain_of_block = np.repeat(of_page, np.diff(first_block))
     return Corpus(
         pages=found,
-        folder=np.repeat(np.arange(len(folders)), [len(within) for within in by_folder]),
+        folder=np.repeat(np.arange(len(by_folder)), [len(within) for within in by_folder]),
         bytes=data,
         charsets=charsets,
         first_block=first_block,

@@ -186,8 +186,8 @@ def pretokenize(text: Arrow, *, pattern: str) -> tuple[Column, Column, Column]:
 def count_pretokens(text: Arrow, *, pattern: str) -> tuple[Column, Column]:
     """Distinct pretokens of the whole column and their counts: (large_binary sorted, int64)."""
 
-def add_counts(pretokens: Arrow, counts: Arrow) -> tuple[Column, Column]:
-    """The counts of parts added up: as count_pretokens gives them for the whole."""
+def add_counts(pretokens: list[Arrow], counts: list[Arrow]) -> tuple[Column, Column]:
+    """The counts of parts added up: as count_pretokens gives them for the whole. Parts of equal lengths."""
 
 def train_bpe(
     pretokens: Arrow,

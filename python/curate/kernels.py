@@ -19,6 +19,15 @@ def _whole(column: Texts) -> pa.Array:
     return column
 
 
+def _chunks(column: Texts) -> list[pa.Array]:
+    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+
+
+def _give_back() -> None:
+    """Arrow keeps memory that was freed; before a kernel that takes much it goes back to the system."""
+    pa.default_memory_pool().release_unused()
+
+
 def cpu_path() -> str:
     """One of "avx512", "avx2" or "portable"; CURATE_CPU forces a lower one."""
     return _rust.cpu_path()
@@ -175,7 +184,11 @@ def count_pretokens(text: Texts, *, pattern: str) -> tuple[pa.Array, pa.Array]:
 
 def add_counts(pretokens: Texts, counts: Texts) -> tuple[pa.Array, pa.Array]:
     """(distinct pretokens sorted, counts summed) of parts put one after the other."""
-    whole, summed = _rust.add_counts(_whole(pretokens), _whole(counts))
+    _give_back()
+    parts = _chunks(pretokens), _chunks(counts)
+    if [*map(len, parts[0])] != [*map(len, parts[1])]:
+        parts = [_whole(pretokens)], [_whole(counts)]
+    whole, summed = _rust.add_counts(*parts)
     return pa.array(whole), pa.array(summed)
 
 
@@ -191,6 +204,7 @@ def train_bpe(
     limit_alphabet: int | None = None,
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
     """(vocab: large_binary, left: uint32, right: uint32)."""
+    _give_back()
     vocab, left, right = _rust.train_bpe(
         _whole(pretokens),
         _whole(counts),

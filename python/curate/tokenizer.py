@@ -1,11 +1,12 @@
-"""A BPE model read from a `tokenizer.json` and opened as an encoder.
+"""A model read from a `tokenizer.json` and opened as an encoder.
 
     encoder = open_encoder(path)            # once a worker
     ids = encoder.encode(texts, end_of_document=0)
 
 Reading takes any BPE file with byte level or byte fallback, trained here or elsewhere: GPT-2's, Llama's, Qwen's.
-Whatever would make its ids differ from those of the `tokenizers` library (another normalizer, a Unigram model, a
-leading space added to the text, ...) is refused by name.
+Whatever would make its ids differ from those of the `tokenizers` library (another normalizer, a leading space added
+to the text, ...) is refused by name. A Unigram file is read where it has byte level, as those trained here have, so
+that decoding gives every text back; the library itself then encodes, a hundred times slower than BPE.
 """
 
 import hashlib
@@ -15,15 +16,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from curate import _rust
 from curate.errors import DataError
 from curate.tokenizer_files import Model, byte_name, characters, tokenizer_json
+from curate.tokenizer_library import LibraryEncoder
 
 END_OF_DOCUMENT = "<|endoftext|>"
+
+
+class Encoder(Protocol):
+    """What encodes, ours or the library's: see `_rust.pyi`."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    def encode(self, text: Any, *, end_of_document: int | None = None) -> Any: ...
+
+    def decode(self, tokens: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -38,12 +51,13 @@ class Normal:
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A BPE model.
+    """A BPE or Unigram model.
 
     `vocab` (large_binary) holds the bytes of token i at row i, no bytes where the numbering has a hole; `left`
     and `right` (uint32) are the merges by rank, as token ids; `patterns` split text one after the other;
     `special_tokens` maps text to id; `sha256` (64 hex digits) is that of the file. With `ignore_merges` a piece
     that is a token as a whole is that token. `byte_ids` are the tokens of the 256 bytes in the byte fallback form.
+    `unigram` is the file itself where its model is a Unigram, which has no merges.
     """
 
     vocab: pa.Array
@@ -55,14 +69,20 @@ class Tokenizer:
     sha256: str
     byte_ids: tuple[int, ...] | None = None
     normal: Normal = Normal()
+    unigram: bytes | None = None
 
     @property
     def end_of_document(self) -> int | None:
         """The id of `<|endoftext|>`, which separates documents; None where the vocabulary has no such token."""
         return self.special_tokens.get(END_OF_DOCUMENT)
 
-    def encoder(self) -> _rust.Encoder:
-        """An encoder of this model; it holds tables of some 10 MB, so make it once a worker."""
+    def encoder(self) -> Encoder:
+        """An encoder of this model; it holds tables of some 10 MB, so make it once a worker.
+
+        ConfigError where the model is a Unigram and the `tokenizers` package is not installed.
+        """
+        if self.unigram is not None:
+            return LibraryEncoder(self.unigram, self.vocab)
         return _rust.Encoder(
             self.vocab,
             self.left,
@@ -78,7 +98,7 @@ class Tokenizer:
         )
 
 
-def open_encoder(path: str | Path) -> _rust.Encoder:
+def open_encoder(path: str | Path) -> Encoder:
     """The encoder of a tokenizer file; a file that is cut or of another kind is a DataError with the reason."""
     tokenizer = read_tokenizer(path)
     try:
@@ -88,7 +108,7 @@ def open_encoder(path: str | Path) -> _rust.Encoder:
 
 
 def read_tokenizer(path: str | Path) -> Tokenizer:
-    """The model in a tokenizer file; DataError names the reason where it is not a BPE file that we follow."""
+    """The model in a tokenizer file; DataError names the reason where it is not one that we follow."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -98,7 +118,7 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
     except ValueError as error:
         raise _refusal(path, f"it is not whole JSON ({error})") from error
     try:
-        tokenizer = _parse(file, hashlib.sha256(content).hexdigest())
+        tokenizer = _parse(file, content)
     except _OtherKindError as error:
         raise _refusal(path, str(error)) from error
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
@@ -129,17 +149,19 @@ def _refusal(path: str | Path, reason: str) -> DataError:
     return DataError(f"{path} is not a BPE tokenizer.json with byte level or byte fallback: {reason}")
 
 
-def _parse(file: dict[str, Any], sha256: str) -> Tokenizer:
+def _parse(file: dict[str, Any], content: bytes) -> Tokenizer:
     if not isinstance(file, dict) or not isinstance(file.get("model"), dict):
         raise _OtherKindError("it has no `model` object")
-    model = file["model"]
-    _check_model(model)
-    fallback = bool(model.get("byte_fallback"))
+    model, sha256 = file["model"], hashlib.sha256(content).hexdigest()
     special_tokens = {}
     for token in file.get("added_tokens") or []:
         if not token["special"]:
             raise _OtherKindError(f"its added token {token['content']!r} is not a special one")
         special_tokens[token["content"]] = token["id"]
+    if model.get("type") == "Unigram":
+        return _parse_unigram(file, special_tokens, content, sha256)
+    _check_model(model)
+    fallback = bool(model.get("byte_fallback"))
     ids: dict[str, int] = model["vocab"]
     byte_ids = _byte_ids(ids) if fallback else None
     merges = [_halves(merge) for merge in model["merges"]]
@@ -162,6 +184,21 @@ def _parse(file: dict[str, Any], sha256: str) -> Tokenizer:
         byte_ids=byte_ids,
         normal=normal,
     )
+
+
+def _parse_unigram(file: dict[str, Any], special_tokens: dict[str, int], content: bytes, sha256: str) -> Tokenizer:
+    """A Unigram model of bytes; of characters, where an unknown one is lost, it is another kind."""
+    steps = _steps(file.get("pre_tokenizer"), "pretokenizers")
+    if file.get("normalizer") or [_kind(step) for step in steps][-1:] != ["ByteLevel"]:
+        raise _OtherKindError("its model is a Unigram without ByteLevel, which cannot give every text back")
+    patterns, normal = _patterns(file["pre_tokenizer"], Normal(), fallback=False)
+    ids = {name: i for i, (name, _) in enumerate(file["model"]["vocab"])}
+    absent = next((byte for byte, name in characters().items() if name not in ids), None)
+    if absent is not None:
+        raise _OtherKindError(f"no token stands for the byte 0x{absent:02x}")
+    none = pa.array([], pa.uint32())
+    vocab = _vocabulary(ids, special_tokens, None)
+    return Tokenizer(vocab, none, none, patterns, special_tokens, False, sha256, normal=normal, unigram=content)
 
 
 def _check_model(model: dict[str, Any]) -> None:

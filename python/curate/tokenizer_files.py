@@ -68,34 +68,41 @@ def with_digits(pattern: str, digits: str) -> str:
 
 def tokenizer_json(model: Model) -> bytes:
     """The tokenizer file that the `tokenizers` library reads; the same model gives the same bytes."""
-    names, special_tokens = model.names(), model.special_tokens
+    bpe = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": model.byte_fallback,
+        "ignore_merges": False,
+        "vocab": {name: i for i, name in enumerate(model.names())},
+        "merges": model.merges(),
+    }
+    return layout(bpe, model.expression, model.special_tokens, byte_fallback=model.byte_fallback)
+
+
+def layout(
+    model: dict[str, Any], expression: str, special_tokens: Sequence[str], *, byte_fallback: bool = False
+) -> bytes:
+    """A tokenizer file around a model: how text is split before it, and put together after it."""
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    split = {"type": "Split", "pattern": {"Regex": model.expression}, "behavior": "Isolated", "invert": False}
+    split = {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     fallback = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
-    layout: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": [{"id": i, "content": text, **flags} for i, text in enumerate(special_tokens)],
         "normalizer": None,
-        "pre_tokenizer": split if model.byte_fallback else {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "pre_tokenizer": split if byte_fallback else {"type": "Sequence", "pretokenizers": [split, byte_level]},
         "post_processor": None,
-        "decoder": fallback if model.byte_fallback else byte_level,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": model.byte_fallback,
-            "ignore_merges": False,
-            "vocab": {name: i for i, name in enumerate(names)},
-            "merges": model.merges(),
-        },
+        "decoder": fallback if byte_fallback else byte_level,
+        "model": model,
     }
-    return json.dumps(layout, ensure_ascii=False, indent=1).encode() + b"\n"
+    return json.dumps(parts, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
 def vocab_json(model: Model) -> bytes:

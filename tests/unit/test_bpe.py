@@ -269,7 +269,7 @@ def test_files_of_the_reference_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda f: f["model"].update(type="Unigram"), "Unigram, not BPE"),
+        (lambda f: f["model"].update(type="WordPiece"), "WordPiece, not BPE"),
         (lambda f: f["model"].update(byte_fallback=True), "byte_fallback, but no token stands for the byte 0x00"),
         (lambda f: f["model"].update(dropout=0.1), "dropout"),
         (lambda f: f["model"]["vocab"].pop("Ġ"), r"merge \d+ uses 'Ġ'"),

@@ -1,7 +1,7 @@
 """Writing files that are there whole or not at all, and the same bytes every time.
 
 Every file is written under a temporary name in its own folder, synced and renamed; a reader never sees half of
-one. Rows are re-cut to row groups of 4,096 rows (or 32 MiB, whichever comes first) before writing, so that the
+one. Rows are re-cut to row groups of 4,096 rows (or 8 MiB, whichever comes first) before writing, so that the
 bytes do not depend on how batches happened to arrive.
 """
 
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from curate.errors import CurateError
 
 GROUP_ROWS = 4096
-GROUP_BYTES = 32 << 20
+GROUP_BYTES = 8 << 20
 SPILL_BYTES = 64 << 20
 TEMPORARY = ".tmp-"
 
@@ -142,7 +142,10 @@ class TableFile:
                 schema = schema.with_metadata({**(schema.metadata or {}), **self.metadata})
             temporary = self._stack.enter_context(committed(self.path))
             if self.path.suffix == ".parquet":
-                writer = pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=3)
+                # A dictionary of texts, and the first and the last of them, are copies that nobody looks up.
+                names = [name for name in schema.names if name != "text"]
+                settings = {"use_dictionary": names, "write_statistics": names, "write_batch_size": 16}
+                writer = pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=3, **settings)
             else:
                 # IPC allows one dictionary a column in a file: categories are written as plain strings.
                 schema = pa.schema([_plain(f) for f in schema], metadata=schema.metadata)

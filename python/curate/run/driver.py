@@ -83,7 +83,7 @@ def run(
             for path in paths:
                 _user_file(Path(path), step.name)
     check_resume(folder, recipe, files, update=update)
-    libraries = sorted({library for step in recipe.steps for library in step.stage.libraries})
+    libraries = sorted({library for step in recipe.steps for library in step.stage.libraries(step.config)})
     stamps = {file.rel: file.stamp for file in files}
     folder.write_run_yaml(recipe.resolved(), stamps, {name: version(name) for name in libraries})
     if watcher:
@@ -309,7 +309,7 @@ class Driver:
         for op in p.ops:
             stage = op.step.stage
             sides = {name: [f.sha256 for f in self.sides[p.index, op.name, name]] for name in op.phase.side}
-            libraries = {library: version(library) for library in stage.libraries}
+            libraries = {library: version(library) for library in stage.libraries(op.step.config)}
             config, only = stage.seen_by(op.phase, op.step.config), op.step.only.model_dump(mode="json")
             ops.append([stage.name, stage.version, op.phase.name, config, only, libraries, sides])
         shuffles = any(c.by for op in p.ops for c in op.phase.emits) or p.shape == "part"

@@ -6,6 +6,7 @@ watches a pipe whose other end that process holds. Kernels and Arrow run single-
 pool is the parallelism.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,14 @@ from curate.run.task import Call, close_states, run_task
 Outcome = tuple[Call, Receipt | CurateError]
 ATTEMPTS = 2
 
+# Buffers of large pages go back to the system when they are freed: otherwise glibc and Arrow keep what the largest
+# page took, in case there are more, and every worker stays half as large again.
+_MEMORY = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(16 << 20),
+}
+
 
 class _Worker:
     """A process, the pipe for calls and receipts, and the pipe whose closing ends it."""
@@ -32,7 +41,8 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         reader, self.life = context.Pipe(duplex=False)
         self.process = context.Process(target=_work, args=(theirs, reader), daemon=True)
-        self.process.start()
+        with _environment(_MEMORY):  # both are read when a process starts, and before any of our code
+            self.process.start()
         theirs.close()
         reader.close()
         self.call: Call | None = None
@@ -45,6 +55,18 @@ class _Worker:
         self.process.kill()
         self.process.join()
         self.life.close()
+
+
+@contextlib.contextmanager
+def _environment(wanted: dict[str, str]) -> Iterator[None]:
+    """These variables for the processes started within; what the user has set stays."""
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 class LocalPool:

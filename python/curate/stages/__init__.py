@@ -25,7 +25,7 @@ STAGES = (
     Entry("line_dedup", "Cut lines that many documents share."),
     Entry("holdout", "Set a share aside for evaluation, by cluster."),
     Entry("decontaminate", "Drop documents that hold benchmark items."),
-    Entry("train_tokenizer", "Train a BPE tokenizer."),
+    Entry("train_tokenizer", "Train a BPE or Unigram tokenizer."),
     Entry("tokenize", "Encode documents into token shards."),
     Entry("mix", "Plan how sources are mixed for training."),
 )

@@ -24,6 +24,14 @@ from curate.stages.protocol import Phase, Side, Stage, with_verdict
 
 BLOCKS = "blocks"
 
+LIBRARIES = {
+    "cascade": ("trafilatura", "resiliparse", "lxml"),
+    "trafilatura": ("trafilatura", "lxml"),
+    "trafilatura-precision": ("trafilatura", "lxml"),
+    "resiliparse": ("resiliparse",),
+}
+"""The libraries whose versions decide an extractor's texts; ours is part of this package, and versions itself."""
+
 _HTML = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
 
 
@@ -134,11 +142,15 @@ def _refused(page: bytes, kind: str | None, config: Extract) -> Result | None:
         return Result(rule="extract.not_html", detail=kind)
     if len(page) > config.max_bytes:
         return Result(rule="extract.too_large", value=len(page), limit=config.max_bytes)
-    if page.startswith(b"%PDF-") or (
-        page.count(b"\0") > max(8, len(page) // 100) and page[:2] not in (b"\xff\xfe", b"\xfe\xff")
-    ):
+    if page.startswith(b"%PDF-") or (page.count(b"\0") > max(8, len(page) // 100) and not _is_wide(page)):
         return Result(rule="extract.not_html", value=page.count(b"\0"), detail="binary content")
     return None
+
+
+def _is_wide(page: bytes) -> bool:
+    """Whether the page is UTF-16 or UTF-32, where NUL bytes are part of the characters."""
+    encoding = kernels.decode_html(pa.array([page], pa.large_binary()), pa.array([""])).field("encoding")[0].as_py()
+    return bool(encoding.startswith(("UTF-16", "UTF-32")))
 
 
 def _judged(result: Result, config: Extract) -> Result:
@@ -197,6 +209,6 @@ STAGE = Stage(
     config=Extract,
     needs=("payload",),
     own_pass=True,
-    libraries=("trafilatura", "resiliparse", "lxml"),
+    libraries=lambda config: LIBRARIES.get(config.extractor, ()),
     phases=(Phase("apply", "each", open=State, apply=apply),),
 )

@@ -68,6 +68,6 @@ STAGE = Stage(
     version=1,
     summary="Identify the language; keep the ones listed.",
     config=LangId,
-    libraries=("py3langid",),
+    libraries=lambda config: ("py3langid",),
     phases=(Phase("apply", "each", open=open_model, apply=apply),),
 )

@@ -107,7 +107,7 @@ class Stage:
     needs: tuple[str, ...] = ("text",)  # columns that must be there; `payload` marks a reader of RAW
     own_pass: bool = False  # its documents are kept, since they cost most to make
     private: bool = False  # no excerpt of what it touches may be written
-    libraries: tuple[str, ...] = ()  # distributions whose versions decide its output
+    libraries: Callable[[Any], Sequence[str]] = field(default=lambda config: ())  # their versions decide its output
     files: Callable[[Any], Mapping[str, Sequence[str]]] = field(default=lambda config: {})  # paths in settings
     presets: Callable[[Any], str | None] = field(default=lambda config: None)
     forecast: Callable[[Any, Sequence["Amounts"]], list[str]] | None = None  # what a plan says of it

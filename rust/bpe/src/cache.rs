@@ -1,34 +1,136 @@
-//! What a piece encodes to, remembered: two tables of bounded size.
+//! What a piece encodes to, remembered: three tables of bounded size that grow with what they meet.
 //!
-//! A short piece (up to 15 bytes) is its own key and nearly always 1 to 3 ids, so key and ids share one
-//! 32-byte entry, and the two entries where a piece can be share one cache line. A newcomer takes the second
-//! place, and moves to the first when it is met again: what comes once cannot drive out what comes often.
-//! Longer pieces, common where a letter takes two bytes or words have no spaces between them, have one place
-//! each and keep bytes and ids in arenas that are emptied when full. The ids are the same whether they come
-//! from here or from the merge.
+//! A piece of up to 15 bytes is its own key, and key and ids share an entry of 32 bytes, two to a cache line; one of
+//! up to 31 bytes has a line to itself. So nearly every look-up touches one line, compares a register or two, and
+//! copies 16 or 32 bytes of ids, of which the last number says how many there are. What has more ids than fit leaves
+//! a mark and is found in the next table, and what is longer keeps bytes and ids in arenas that are emptied when full.
+//!
+//! A newcomer replaces what was not met again since it came. A table doubles when as much was put into it as it has
+//! lines, up to a limit: a short text does not pay for the tables of a long one. The ids are the same whether they
+//! come from here or from the merge.
 
-use crate::piece::prefetch;
+use crate::memory::table;
+use crate::piece::{INLINE, fold, hash_bytes, hash_inline, inline_key, prefetch};
 
-/// Two entries each: 8 MB. Larger tables help text in dozens of languages (19 bits: a quarter faster when warm) and
-/// cost every cold start, which must touch them all.
-const SHORT_BITS: u32 = 17;
-/// One entry each: 4 MB, a quarter faster on Russian than 1 MB.
-const LONG_BITS: u32 = 17;
-/// Ids that an entry holds itself.
-const HERE: usize = 3;
+/// Lines of the first table at first and at most: 1 MB and 16 MB.
+const SHORT_BITS: (u32, u32) = (14, 18);
+/// Lines of the second: 256 KB and 8 MB.
+const MEDIUM_BITS: (u32, u32) = (12, 17);
+/// Entries of the table of longer pieces, 32 bytes each: 128 KB and 4 MB.
+const LONG_BITS: (u32, u32) = (12, 17);
+/// The longest piece with a line to itself, in bytes.
+pub const MEDIUM: usize = 31;
 /// The longest piece worth remembering, in bytes.
 const LONGEST: usize = 256;
 /// Bytes, and ids, that an arena holds before it is emptied.
 const ARENA: usize = 1 << 22;
+/// In place of a number of ids: they are in the next table.
+const ELSEWHERE: u32 = 0x3f;
+/// Set beside the number of ids when a piece is met again.
+const MET: u32 = 0x40;
+/// Any fixed number: an entry that meets another only replaces it.
+const SEED: u64 = 0x51_7c_c1_b7_27_22_0a_95;
+
+/// An integer that token ids are written as.
+pub trait TokenId: Copy + Default {
+    /// As many as fill 16 bytes.
+    type Few: Copy + Default + AsRef<[Self]> + AsMut<[Self]>;
+    /// As many as fill 32 bytes.
+    type Several: Copy + Default + AsRef<[Self]> + AsMut<[Self]>;
+
+    /// The id in this width; an [`crate::Encoder`] is used with a width that holds all its ids.
+    fn from_id(id: u32) -> Self;
+
+    /// The id.
+    fn id(self) -> u32;
+}
+
+impl TokenId for u16 {
+    type Few = [u16; 8];
+    type Several = [u16; 16];
+
+    #[inline(always)]
+    fn from_id(id: u32) -> Self {
+        id as Self
+    }
+
+    #[inline(always)]
+    fn id(self) -> u32 {
+        u32::from(self)
+    }
+}
+
+impl TokenId for u32 {
+    type Few = [u32; 4];
+    type Several = [u32; 8];
+
+    #[inline(always)]
+    fn from_id(id: u32) -> Self {
+        id
+    }
+
+    #[inline(always)]
+    fn id(self) -> u32 {
+        self
+    }
+}
+
+/// The ids in a row of `Few` or `Several`, or None where it only marks that they are elsewhere.
+#[inline(always)]
+pub fn count_of<T: TokenId>(row: &[T]) -> Option<usize> {
+    let count = row[row.len() - 1].id() & ELSEWHERE;
+    (count != ELSEWHERE).then_some(count as usize)
+}
+
+/// Ids with their number behind them, or the mark where they are too many.
+fn row_of<T: TokenId, R: Default + AsMut<[T]>>(ids: &[T]) -> R {
+    let mut row = R::default();
+    let places = row.as_mut();
+    let last = places.len() - 1;
+    let fits = ids.len() <= last;
+    if fits {
+        places[..ids.len()].copy_from_slice(ids);
+    }
+    places[last] = T::from_id(if fits { ids.len() as u32 } else { ELSEWHERE });
+    row
+}
+
+#[inline(always)]
+fn is_met<T: TokenId>(row: &[T]) -> bool {
+    row[row.len() - 1].id() & MET != 0
+}
+
+#[inline(always)]
+fn set_met<T: TokenId>(row: &mut [T], met: bool) {
+    let last = row.len() - 1;
+    let without = row[last].id() & !MET;
+    row[last] = T::from_id(if met { without | MET } else { without });
+}
 
 #[derive(Clone, Copy, Default)]
-#[repr(align(32))]
-struct Short {
-    low: u64,
-    high: u64,
-    /// The ids, or where they begin in the arena.
-    ids: [u32; HERE],
-    n_ids: u32,
+#[repr(C, align(32))]
+struct Short<T: TokenId> {
+    key: [u64; 2],
+    ids: T::Few,
+}
+
+impl<T: TokenId> Short<T> {
+    #[inline(always)]
+    fn is(&self, key: u128) -> bool {
+        (self.key[0] ^ key as u64) | (self.key[1] ^ (key >> 64) as u64) == 0
+    }
+}
+
+/// Two entries in one cache line.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(64))]
+struct Line<T: TokenId>([Short<T>; 2]);
+
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(64))]
+struct Medium<T: TokenId> {
+    key: [u64; 4],
+    ids: T::Several,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -41,105 +143,142 @@ struct Long {
     n_ids: u32,
 }
 
-impl Short {
+/// A table whose places are the upper bits of hashes.
+struct Table<E> {
+    entries: Vec<E>,
+    bits: u32,
+    most: u32,
+    put: usize,
+}
+
+impl<E: Copy + Default> Table<E> {
+    fn new((bits, most): (u32, u32)) -> Self {
+        Self {
+            entries: table(1 << bits),
+            bits,
+            most,
+            put: 0,
+        }
+    }
+
     #[inline(always)]
-    fn is(&self, key: u128) -> bool {
-        self.low == key as u64 && self.high == (key >> 64) as u64
+    fn place(&self, hash: u64) -> usize {
+        (hash >> (64 - self.bits)) as usize
+    }
+
+    #[inline(always)]
+    fn at(&mut self, hash: u64) -> &mut E {
+        let place = self.place(hash);
+        &mut self.entries[place]
+    }
+
+    /// Counts what is put, and gives the entries of the smaller table when it is time for a larger one.
+    fn grow(&mut self) -> Option<Vec<E>> {
+        self.put += 1;
+        if self.put <= self.entries.len() || self.bits == self.most {
+            return None;
+        }
+        self.bits += 1;
+        self.put = 0;
+        let larger = table(1 << self.bits);
+        Some(std::mem::replace(&mut self.entries, larger))
     }
 }
 
-/// Two entries in one cache line.
-#[derive(Clone, Copy, Default)]
-#[repr(align(64))]
-struct Line([Short; 2]);
+/// The key of a piece of up to [`MEDIUM`] bytes: its bytes, zeros, and the length in the top byte.
+#[inline(always)]
+pub fn medium_key(text: &[u8], start: usize, end: usize) -> [u64; 4] {
+    let length = end - start;
+    let (low, high) = if length > INLINE {
+        let low = text[start..]
+            .first_chunk::<16>()
+            .map_or(0, |first| u128::from_le_bytes(*first));
+        (low, inline_key(text, start + 16, end))
+    } else {
+        (inline_key(text, start, end), 0)
+    };
+    let top = (high >> 64) as u64 & (u64::MAX >> 8) | (length as u64) << 56;
+    [low as u64, (low >> 64) as u64, high as u64, top]
+}
 
-/// The two tables, about 12 MB and at most 50 MB more.
-pub struct Cache {
-    short: Vec<Line>,
-    short_ids: Vec<u32>,
-    long: Vec<Long>,
+#[inline(always)]
+pub fn hash_medium(key: &[u64; 4]) -> u64 {
+    let low = fold(key[0] ^ SEED, key[1] ^ 0x9e37_79b9_7f4a_7c15);
+    low ^ fold(key[2] ^ 0xd6e8_feb8_6659_fd93, key[3] ^ SEED)
+}
+
+#[inline(always)]
+pub fn hash_short(key: u128) -> u64 {
+    hash_inline(key, SEED)
+}
+
+/// The three tables, 1.4 MB at first and 28 MB at most, and at most 17 MB of arenas.
+pub struct Cache<T: TokenId> {
+    short: Table<Line<T>>,
+    medium: Table<Medium<T>>,
+    long: Table<Long>,
     long_bytes: Vec<u8>,
-    long_ids: Vec<u32>,
+    long_ids: Vec<T>,
 }
 
-/// What the cache says about a short piece.
-pub enum Found<'a> {
-    /// One to three ids: the first `.1` of `.0`.
-    Here(&'a [u32; HERE], usize),
-    /// More than three.
-    Aside(&'a [u32]),
-    Unknown,
-}
-
-impl Default for Cache {
+impl<T: TokenId> Default for Cache<T> {
     fn default() -> Self {
         Self {
-            short: vec![Line::default(); 1 << SHORT_BITS],
-            short_ids: Vec::new(),
-            long: vec![Long::default(); 1 << LONG_BITS],
+            short: Table::new(SHORT_BITS),
+            medium: Table::new(MEDIUM_BITS),
+            long: Table::new(LONG_BITS),
             long_bytes: Vec::new(),
             long_ids: Vec::new(),
         }
     }
 }
 
-#[inline(always)]
-fn place(hash: u64, bits: u32) -> usize {
-    (hash >> (64 - bits)) as usize
-}
-
-impl Cache {
+impl<T: TokenId> Cache<T> {
     #[inline(always)]
     pub fn prefetch_short(&self, hash: u64) {
-        prefetch(&self.short, place(hash, SHORT_BITS));
+        prefetch(&self.short.entries, self.short.place(hash));
     }
 
     #[inline(always)]
-    pub fn prefetch_long(&self, hash: u64) {
-        prefetch(&self.long, place(hash, LONG_BITS));
+    pub fn prefetch_medium(&self, hash: u64) {
+        prefetch(&self.medium.entries, self.medium.place(hash));
     }
 
+    /// The ids of a piece of up to [`INLINE`] bytes, if they are known: see [`count_of`].
     #[inline(always)]
-    pub fn short(&mut self, key: u128, hash: u64) -> Found<'_> {
-        let Line(line) = &mut self.short[place(hash, SHORT_BITS)];
-        if !line[0].is(key) {
-            if !line[1].is(key) {
-                return Found::Unknown;
-            }
-            line.swap(0, 1);
-        }
-        let entry = &line[0];
-        let n_ids = entry.n_ids as usize;
-        if n_ids <= HERE {
-            return Found::Here(&entry.ids, n_ids);
-        }
-        let start = entry.ids[0] as usize;
-        Found::Aside(&self.short_ids[start..start + n_ids])
-    }
-
-    pub fn put_short(&mut self, key: u128, hash: u64, ids: &[u32]) {
-        let mut here = [0; HERE];
-        if ids.len() <= HERE {
-            here[..ids.len()].copy_from_slice(ids);
-        } else {
-            if self.short_ids.len() > ARENA {
-                self.short_ids.clear();
-                self.short.fill(Line::default());
-            }
-            here[0] = self.short_ids.len() as u32;
-            self.short_ids.extend_from_slice(ids);
-        }
-        self.short[place(hash, SHORT_BITS)].0[1] = Short {
-            low: key as u64,
-            high: (key >> 64) as u64,
-            ids: here,
-            n_ids: ids.len() as u32,
+    pub fn short(&mut self, key: u128, hash: u64) -> Option<&T::Few> {
+        // An index in place of a branch, for which of two it is cannot be foreseen.
+        let place_in = |Line(line): &Line<T>| {
+            let nth = usize::from(!line[0].is(key));
+            (nth, line[nth].is(key))
         };
+        let mut place = self.short.place(hash);
+        let (mut nth, mut is_here) = place_in(&self.short.entries[place]);
+        if !is_here {
+            place ^= 1;
+            (nth, is_here) = place_in(&self.short.entries[place]);
+            if !is_here {
+                return None;
+            }
+        }
+        let entry = &mut self.short.entries[place].0[nth];
+        if !is_met(entry.ids.as_ref()) {
+            set_met(entry.ids.as_mut(), true);
+        }
+        Some(&entry.ids)
     }
 
+    /// The ids of a piece of up to [`MEDIUM`] bytes, if they are known.
     #[inline(always)]
-    pub fn long(&self, piece: &[u8], hash: u64) -> Option<&[u32]> {
-        let entry = &self.long[place(hash, LONG_BITS)];
+    pub fn medium(&mut self, key: &[u64; 4], hash: u64) -> Option<&T::Several> {
+        let entry = self.medium.at(hash);
+        (entry.key == *key).then_some(&entry.ids)
+    }
+
+    /// The ids of any piece that was longer, or had more ids, than the other tables take.
+    pub fn long(&self, piece: &[u8]) -> Option<&[T]> {
+        let hash = hash_bytes(piece, SEED);
+        let entry = &self.long.entries[self.long.place(hash)];
         if entry.hash != hash || entry.length as usize != piece.len() {
             return None;
         }
@@ -150,16 +289,85 @@ impl Cache {
         Some(&self.long_ids[entry.ids_start as usize..(entry.ids_start + entry.n_ids) as usize])
     }
 
-    pub fn put_long(&mut self, piece: &[u8], hash: u64, ids: &[u32]) {
-        if piece.len() > LONGEST {
-            return;
+    /// Remembers the ids of a piece that is not known.
+    pub fn put(&mut self, piece: &[u8], ids: &[T]) {
+        if piece.len() <= INLINE {
+            let key = inline_key(piece, 0, piece.len());
+            self.put_short(key, row_of(ids));
+            if ids.len() < T::Few::default().as_ref().len() {
+                return;
+            }
         }
+        if piece.len() <= MEDIUM {
+            let key = medium_key(piece, 0, piece.len());
+            if let Some(smaller) = self.medium.grow() {
+                for entry in smaller.into_iter().filter(|entry| entry.key != [0; 4]) {
+                    *self.medium.at(hash_medium(&entry.key)) = entry;
+                }
+            }
+            *self.medium.at(hash_medium(&key)) = Medium {
+                key,
+                ids: row_of(ids),
+            };
+            if ids.len() < T::Several::default().as_ref().len() {
+                return;
+            }
+        }
+        if piece.len() <= LONGEST {
+            self.put_long(piece, ids);
+        }
+    }
+
+    fn put_short(&mut self, key: u128, ids: T::Few) {
+        if let Some(smaller) = self.short.grow() {
+            for Short { key, ids } in smaller.into_iter().flat_map(|Line(line)| line) {
+                if key != [0; 2] {
+                    self.place_short(u128::from(key[1]) << 64 | u128::from(key[0]), ids);
+                }
+            }
+        }
+        self.place_short(key, ids);
+    }
+
+    /// In its line or the neighboring one if there is room, else in place of an entry of its line.
+    fn place_short(&mut self, key: u128, ids: T::Few) {
+        let mut place = self.short.place(hash_short(key));
+        let is_full = |line: &Line<T>| line.0[1].key != [0; 2];
+        if is_full(&self.short.entries[place]) && !is_full(&self.short.entries[place ^ 1]) {
+            place ^= 1;
+        }
+        let Line(line) = &mut self.short.entries[place];
+        let unmet = |entry: &Short<T>| !is_met(entry.ids.as_ref());
+        let victim = if line[0].key == [0; 2] {
+            0
+        } else if line[1].key == [0; 2] || unmet(&line[1]) {
+            1
+        } else if unmet(&line[0]) {
+            0
+        } else {
+            line.iter_mut()
+                .for_each(|entry| set_met(entry.ids.as_mut(), false));
+            1
+        };
+        line[victim] = Short {
+            key: [key as u64, (key >> 64) as u64],
+            ids,
+        };
+    }
+
+    fn put_long(&mut self, piece: &[u8], ids: &[T]) {
         if self.long_bytes.len().max(self.long_ids.len()) > ARENA {
             self.long_bytes.clear();
             self.long_ids.clear();
-            self.long.fill(Long::default());
+            self.long.entries.fill(Long::default());
         }
-        self.long[place(hash, LONG_BITS)] = Long {
+        if let Some(smaller) = self.long.grow() {
+            for entry in smaller.into_iter().filter(|entry| entry.length > 0) {
+                *self.long.at(entry.hash) = entry;
+            }
+        }
+        let hash = hash_bytes(piece, SEED);
+        *self.long.at(hash) = Long {
             hash,
             start: self.long_bytes.len() as u32,
             length: piece.len() as u32,

@@ -30,7 +30,12 @@ const CODE_POINTS: usize = 0x11_0000;
 
 /// The table; made once a pretokenizer (about 1 ms).
 pub struct Classes {
-    ascii: [u8; 128],
+    /// Code points of one and two bytes, read most.
+    first: [u8; 0x800],
+    /// Which characters of two bytes are letters: a bit by last byte, a word by lead byte.
+    two: [u64; 32],
+    /// The same of three bytes: a word by lead byte and second byte.
+    three: Vec<u64>,
     block_of: Vec<u16>,
     blocks: Vec<u8>,
 }
@@ -52,8 +57,14 @@ impl Classes {
                 }
             }
         }
-        let mut ascii = [0u8; 128];
-        ascii.copy_from_slice(&flat[..128]);
+        let mut first = [0u8; 0x800];
+        first.copy_from_slice(&flat[..0x800]);
+        let letters = |begin: usize| {
+            let bits = (0..64).map(|k| u64::from(flat[begin + k] & LETTER != 0) << k);
+            bits.fold(0, |word, bit| word | bit)
+        };
+        let two = std::array::from_fn(|lead| letters(lead << 6));
+        let three = (0..0x400).map(|prefix| letters(prefix << 6)).collect();
         let (mut block_of, mut blocks) = (Vec::new(), Vec::<u8>::new());
         for block in flat.chunks(BLOCK) {
             let known = blocks.chunks(BLOCK).position(|other| other == block);
@@ -65,7 +76,9 @@ impl Classes {
             block_of.push(index as u16);
         }
         Self {
-            ascii,
+            first,
+            two,
+            three,
             block_of,
             blocks,
         }
@@ -78,7 +91,7 @@ impl Classes {
     pub fn at(&self, text: &[u8], at: usize) -> (u8, usize) {
         let first = text[at];
         if first < 0x80 {
-            return (self.ascii[usize::from(first)], 1);
+            return (self.first[usize::from(first)], 1);
         }
         self.at_multibyte(text, at)
     }
@@ -88,7 +101,10 @@ impl Classes {
         let first = u32::from(text[at]);
         let byte = |k: usize| text.get(at + k).map_or(0, |&b| u32::from(b) & 0x3f);
         let (code_point, length) = match first {
-            0xc0..0xe0 => ((first & 0x1f) << 6 | byte(1), 2),
+            0xc0..0xe0 => {
+                let class = self.first[((first & 0x1f) << 6 | byte(1)) as usize];
+                return (class, 2.min(text.len() - at));
+            }
             0xe0..0xf0 => ((first & 0x0f) << 12 | byte(1) << 6 | byte(2), 3),
             _ => (
                 (first & 0x07) << 18 | byte(1) << 12 | byte(2) << 6 | byte(3),
@@ -103,6 +119,38 @@ impl Classes {
         let class = self.blocks[usize::from(block) * BLOCK + (code_point & 0xff) as usize];
         (class, length.min(text.len() - at))
     }
+}
+
+impl Classes {
+    /// How many of the first four characters, if each has two bytes, are letters before one that is none.
+    ///
+    /// `text` has at least 8 bytes. A character of another size counts as none.
+    #[inline(always)]
+    pub fn letters_of_two(&self, text: &[u8; 8]) -> usize {
+        leading_ones(|nth| {
+            let (lead, last) = (text[2 * nth], text[2 * nth + 1]);
+            u64::from(lead & 0xe0 == 0xc0) & self.two[usize::from(lead & 0x1f)] >> (last & 0x3f)
+        })
+    }
+
+    /// The same of three bytes.
+    #[inline(always)]
+    pub fn letters_of_three(&self, text: &[u8; 12]) -> usize {
+        leading_ones(|nth| {
+            let (lead, second, last) = (text[3 * nth], text[3 * nth + 1], text[3 * nth + 2]);
+            let prefix = usize::from(lead & 0xf) << 6 | usize::from(second & 0x3f);
+            u64::from(lead & 0xf0 == 0xe0) & self.three[prefix] >> (last & 0x3f)
+        })
+    }
+}
+
+/// How many of four bits are set before one that is not; without a branch, for where words end cannot be foreseen.
+#[inline(always)]
+fn leading_ones(bit: impl Fn(usize) -> u64) -> usize {
+    let one = bit(0);
+    let two = one & bit(1);
+    let three = two & bit(2);
+    (one + two + three + (three & bit(3))) as usize
 }
 
 /// The inclusive code point ranges of a character class, read from the regex engine's own tables.

@@ -4,6 +4,7 @@
 //! their bytes aside. The pieces of a text come in batches of 32: the slots of all are prefetched before the
 //! first is counted. Both tables are at most half full.
 
+use crate::memory::table;
 use crate::piece::{INLINE, hash_bytes, hash_inline, inline_key, prefetch};
 use crate::pretokenize::BATCH;
 use crate::{Error, Pretokenizer};
@@ -76,9 +77,9 @@ impl PieceCounter {
         // does not depend on it.
         let seed = RandomState::new().build_hasher().finish();
         Self {
-            short: vec![ShortSlot::default(); 1 << 12],
+            short: table(1 << 12),
             n_short: 0,
-            long: vec![LongSlot::default(); 1 << 8],
+            long: table(1 << 8),
             n_long: 0,
             long_bytes: Vec::new(),
             seed,
@@ -96,33 +97,52 @@ impl PieceCounter {
                     self.add_long(&bytes[start..end], 1);
                 } else {
                     let key = inline_key(bytes, start, end);
-                    let hash = hash_inline(key, self.seed);
-                    prefetch(&self.short, hash as usize & (self.short.len() - 1));
-                    queue[queued] = (key, hash);
+                    queue[queued] = (key, self.ask(key));
                     queued += 1;
                 }
                 start = end;
             }
-            self.add_short(&queue[..queued]);
+            self.reserve_short(queued);
+            for &(key, hash) in &queue[..queued] {
+                self.count_short(key, hash, 1);
+            }
         })
     }
 
-    /// Adds `count` occurrences of one piece.
-    pub fn add(&mut self, piece: &[u8], count: u64) {
-        if piece.len() > INLINE {
-            self.add_long(piece, count);
-        } else if !piece.is_empty() && count > 0 {
+    /// Adds pieces with their occurrences, as another counter has found them.
+    pub fn add<'p>(&mut self, pieces: impl Iterator<Item = (&'p [u8], u64)>) {
+        let mut queue = [(0u128, 0u64, 0u64); BATCH];
+        let mut queued = 0;
+        let pieces = pieces.filter(|(piece, count)| !piece.is_empty() && *count > 0);
+        for (piece, count) in pieces {
+            if piece.len() > INLINE {
+                self.add_long(piece, count);
+                continue;
+            }
             let key = inline_key(piece, 0, piece.len());
-            self.reserve_short(1);
-            self.count_short(key, hash_inline(key, self.seed), count);
+            queue[queued] = (key, self.ask(key), count);
+            queued += 1;
+            if queued == BATCH {
+                self.add_queue(&queue);
+                queued = 0;
+            }
+        }
+        self.add_queue(&queue[..queued]);
+    }
+
+    fn add_queue(&mut self, queue: &[(u128, u64, u64)]) {
+        self.reserve_short(queue.len());
+        for &(key, hash, count) in queue {
+            self.count_short(key, hash, count);
         }
     }
 
-    fn add_short(&mut self, queue: &[(u128, u64)]) {
-        self.reserve_short(queue.len());
-        for &(key, hash) in queue {
-            self.count_short(key, hash, 1);
-        }
+    /// Asks for the slot of a key; gives its hash.
+    #[inline(always)]
+    fn ask(&self, key: u128) -> u64 {
+        let hash = hash_inline(key, self.seed);
+        prefetch(&self.short, hash as usize & (self.short.len() - 1));
+        hash
     }
 
     #[inline(always)]
@@ -152,7 +172,7 @@ impl PieceCounter {
         if (self.n_short + more) * 2 <= self.short.len() {
             return;
         }
-        let larger = vec![ShortSlot::default(); self.short.len() * 2];
+        let larger = table(self.short.len() * 2);
         let smaller = std::mem::replace(&mut self.short, larger);
         self.n_short = 0;
         for slot in smaller.iter().filter(|slot| slot.count > 0) {
@@ -193,7 +213,7 @@ impl PieceCounter {
     }
 
     fn grow_long(&mut self) {
-        let larger = vec![LongSlot::default(); self.long.len() * 2];
+        let larger = table(self.long.len() * 2);
         let smaller = std::mem::replace(&mut self.long, larger);
         let mask = self.long.len() - 1;
         for slot in smaller.into_iter().filter(|slot| slot.count > 0) {
@@ -207,34 +227,35 @@ impl PieceCounter {
 
     /// The distinct pieces and their counts, sorted by the pieces' bytes. Counts beyond 2^63 - 1 stay there.
     pub fn finish(self) -> PieceCounts {
-        // With its first byte on top and its length at the bottom, an inline key sorts as its bytes do.
-        let mut short: Vec<(u128, u64)> = self
-            .short
-            .iter()
-            .filter(|s| s.count > 0)
-            .map(|s| (s.key().swap_bytes(), s.count))
-            .collect();
-        // The tables go as soon as what they hold is taken out: here is where memory is at its peak.
-        drop(self.short);
-        short.sort_unstable_by_key(|&(key, _)| key);
+        // With its first byte on top and its length at the bottom, an inline key sorts as its bytes do. The tables
+        // are sorted where they are and given back in part, for here memory is at its peak.
+        let mut short = self.short;
+        short.retain(|slot| slot.count > 0);
+        short.shrink_to_fit();
+        short.sort_unstable_by_key(|slot| slot.key().swap_bytes());
         let long_bytes = self.long_bytes;
         let piece = |slot: &LongSlot| &long_bytes[slot.start..slot.start + slot.length];
         let mut long = self.long;
         long.retain(|slot| slot.count > 0);
+        long.shrink_to_fit();
         long.sort_unstable_by(|a, b| piece(a).cmp(piece(b)));
 
+        let n_pieces = short.len() + long.len();
+        let short_bytes: usize = short.iter().map(|slot| (slot.high >> 56) as usize).sum();
         let mut out = PieceCounts {
-            offsets: vec![0],
-            ..PieceCounts::default()
+            bytes: Vec::with_capacity(short_bytes + long_bytes.len()),
+            offsets: Vec::with_capacity(n_pieces + 1),
+            counts: Vec::with_capacity(n_pieces),
         };
+        out.offsets.push(0);
         let mut push = |bytes: &[u8], count: u64| {
             out.bytes.extend_from_slice(bytes);
             out.offsets.push(out.bytes.len() as i64);
             out.counts.push(i64::try_from(count).unwrap_or(i64::MAX));
         };
         let mut long = long.iter().peekable();
-        for (key, count) in short {
-            let window = key.to_be_bytes();
+        for slot in short {
+            let (window, count) = (slot.key().to_le_bytes(), slot.count);
             let bytes = &window[..usize::from(window[INLINE])];
             while let Some(slot) = long.next_if(|slot| piece(slot) < bytes) {
                 push(piece(slot), slot.count);
@@ -263,8 +284,8 @@ mod tests {
             let mut counter = PieceCounter::new();
             for piece in &pieces {
                 *expected.entry(piece.clone()).or_default() += 2;
-                counter.add(piece, 2);
             }
+            counter.add(pieces.iter().map(|piece| (piece.as_slice(), 2)));
             let found = counter.finish();
             let listed: Vec<(Vec<u8>, i64)> =
                 found.iter().map(|(piece, count)| (piece.to_vec(), count)).collect();

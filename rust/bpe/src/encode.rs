@@ -3,36 +3,13 @@
 //! Pieces come in batches of 32, so that the cache lines of all are on their way before the first is needed.
 //! A special token is never the result of text, whatever the text says: it is put in by who calls.
 
-use crate::cache::{Cache, Found};
+use crate::cache::{Cache, MEDIUM, TokenId, count_of, hash_medium, hash_short, medium_key};
 use crate::merge::{MergeScratch, Merges};
-use crate::piece::{INLINE, TokenIndex, Vocab, hash_bytes, hash_inline, inline_key};
+use crate::piece::{INLINE, TokenIndex, Vocab, inline_key};
 use crate::pretokenize::BATCH;
 use crate::{Error, Pretokenizer};
 use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
-
-/// Any fixed number: an entry that meets another only replaces it.
-const SEED: u64 = 0x51_7c_c1_b7_27_22_0a_95;
-
-/// An integer that token ids are written as.
-pub trait TokenId: Copy + Default {
-    /// The id in this width; an [`Encoder`] is used with a width that holds all its ids.
-    fn from_id(id: u32) -> Self;
-}
-
-impl TokenId for u16 {
-    #[inline(always)]
-    fn from_id(id: u32) -> Self {
-        id as Self
-    }
-}
-
-impl TokenId for u32 {
-    #[inline(always)]
-    fn from_id(id: u32) -> Self {
-        id
-    }
-}
 
 /// What happens to a text before it is split.
 #[derive(Debug, Clone, Default)]
@@ -109,20 +86,37 @@ pub struct Encoder {
 }
 
 /// What one thread needs while it encodes: the cache of pieces and memory for merging.
-#[derive(Default)]
-pub struct EncodeScratch {
-    cache: Cache,
+pub struct EncodeScratch<T: TokenId> {
+    cache: Cache<T>,
     merge: MergeScratch,
     ids: Vec<u32>,
+    batch: Batch<T>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Queued {
-    /// The inline key, 0 for a longer piece.
-    key: u128,
-    hash: u64,
-    start: usize,
-    end: usize,
+/// The pieces of a batch, and the ids found so far.
+struct Batch<T> {
+    /// Inline keys, 0 for longer pieces.
+    keys: [u128; BATCH],
+    hashes: [u64; BATCH],
+    ready: [T; MOST_IDS * (BATCH + 1)],
+}
+
+/// Ids that a look-up copies at most: 32 bytes of them.
+const MOST_IDS: usize = 16;
+
+impl<T: TokenId> Default for EncodeScratch<T> {
+    fn default() -> Self {
+        Self {
+            cache: Cache::default(),
+            merge: MergeScratch::default(),
+            ids: Vec::new(),
+            batch: Batch {
+                keys: [0; BATCH],
+                hashes: [0; BATCH],
+                ready: [T::default(); MOST_IDS * (BATCH + 1)],
+            },
+        }
+    }
 }
 
 impl Encoder {
@@ -171,7 +165,7 @@ impl Encoder {
     pub fn encode<T: TokenId>(
         &self,
         text: &str,
-        scratch: &mut EncodeScratch,
+        scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
     ) -> Result<(), Error> {
         match &self.normal {
@@ -183,85 +177,102 @@ impl Encoder {
     fn encode_normal<T: TokenId>(
         &self,
         text: &str,
-        scratch: &mut EncodeScratch,
+        scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
     ) -> Result<(), Error> {
         let bytes = text.as_bytes();
-        self.pretokenizer.split(text, |mut start, ends| {
-            let mut batch = [Queued::default(); BATCH];
-            for (queued, &end) in batch.iter_mut().zip(ends) {
-                let (key, hash);
-                if end - start <= INLINE {
-                    key = inline_key(bytes, start, end);
-                    hash = hash_inline(key, SEED);
-                    scratch.cache.prefetch_short(hash);
+        self.pretokenizer.split(text, |start, ends| {
+            let EncodeScratch { cache, batch, .. } = scratch;
+            let mut from = start;
+            for ((&end, key), hash) in ends.iter().zip(&mut batch.keys).zip(&mut batch.hashes) {
+                if end - from <= INLINE {
+                    *key = inline_key(bytes, from, end);
+                    *hash = hash_short(*key);
+                    cache.prefetch_short(*hash);
                 } else {
-                    key = 0;
-                    hash = hash_bytes(&bytes[start..end], SEED);
-                    scratch.cache.prefetch_long(hash);
+                    *key = 0;
+                    if end - from <= MEDIUM {
+                        *hash = hash_medium(&medium_key(bytes, from, end));
+                        cache.prefetch_medium(*hash);
+                    }
                 }
-                *queued = Queued {
-                    key,
-                    hash,
-                    start,
-                    end,
-                };
-                start = end;
+                from = end;
             }
-            self.drain(bytes, &batch[..ends.len()], scratch, out);
+            self.drain(bytes, start, ends, scratch, out);
         })
     }
 
+    /// Writes the ids of a batch. A row of the cache is copied whole, the surplus overwritten by what comes next:
+    /// no branch on the number of ids.
     #[inline(always)]
     fn drain<T: TokenId>(
         &self,
         text: &[u8],
-        queue: &[Queued],
-        scratch: &mut EncodeScratch,
+        mut start: usize,
+        ends: &[usize],
+        scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
     ) {
-        // Three ids are written for every hit and the surplus overwritten by the next: no branch on their number.
-        let mut ready = [T::default(); 3 * BATCH];
         let mut n_ready = 0;
-        for piece in queue {
-            if piece.key != 0 {
-                match scratch.cache.short(piece.key, piece.hash) {
-                    Found::Here(ids, n_ids) => {
-                        ready[n_ready..n_ready + 3].copy_from_slice(&ids.map(T::from_id));
-                        n_ready += n_ids;
+        for (nth, &end) in ends.iter().enumerate() {
+            let EncodeScratch { cache, batch, .. } = scratch;
+            let (key, hash) = (batch.keys[nth], batch.hashes[nth]);
+            let mut known = true;
+            if key != 0 {
+                let found = cache.short(key, hash);
+                if let Some(row) = found.map(AsRef::as_ref) {
+                    batch.ready[n_ready..n_ready + row.len()].copy_from_slice(row);
+                    if let Some(count) = count_of(row) {
+                        n_ready += count;
+                        start = end;
                         continue;
                     }
-                    Found::Aside(ids) => {
-                        out.extend_from_slice(&ready[..n_ready]);
-                        n_ready = 0;
-                        out.extend(ids.iter().map(|&id| T::from_id(id)));
-                        continue;
-                    }
-                    Found::Unknown => {}
                 }
+                known = found.is_some();
+            } else if end - start <= MEDIUM
+                && let Some(row) = cache.medium(&medium_key(text, start, end), hash)
+                && let row = row.as_ref()
+                && let Some(count) = count_of(row)
+            {
+                batch.ready[n_ready..n_ready + row.len()].copy_from_slice(row);
+                n_ready += count;
+                start = end;
+                continue;
             }
-            out.extend_from_slice(&ready[..n_ready]);
+            out.extend_from_slice(&batch.ready[..n_ready]);
             n_ready = 0;
-            self.encode_slowly(&text[piece.start..piece.end], piece, scratch, out);
+            self.encode_slowly(&text[start..end], known, scratch, out);
+            start = end;
         }
-        out.extend_from_slice(&ready[..n_ready]);
+        out.extend_from_slice(&scratch.batch.ready[..n_ready]);
     }
 
-    /// A long piece, or a short one that the cache does not know.
+    /// A piece that its table does not know; where it marks it, or there is none for it, others may.
+    #[inline(never)]
     fn encode_slowly<T: TokenId>(
         &self,
         bytes: &[u8],
-        piece: &Queued,
-        scratch: &mut EncodeScratch,
+        elsewhere: bool,
+        scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
     ) {
-        if piece.key == 0
-            && let Some(ids) = scratch.cache.long(bytes, piece.hash)
-        {
-            out.extend(ids.iter().map(|&id| T::from_id(id)));
-            return;
+        let EncodeScratch {
+            cache, merge, ids, ..
+        } = scratch;
+        if elsewhere {
+            if bytes.len() <= INLINE {
+                let key = medium_key(bytes, 0, bytes.len());
+                let row = cache.medium(&key, hash_medium(&key)).map(AsRef::as_ref);
+                if let Some((row, count)) = row.and_then(|row| Some((row, count_of(row)?))) {
+                    out.extend_from_slice(&row[..count]);
+                    return;
+                }
+            }
+            if let Some(ids) = cache.long(bytes) {
+                out.extend_from_slice(ids);
+                return;
+            }
         }
-        let EncodeScratch { cache, merge, ids } = scratch;
         ids.clear();
         let whole = if self.ignore_merges {
             self.index.find(&self.vocab, bytes)
@@ -272,12 +283,9 @@ impl Encoder {
             Some(id) => ids.push(id),
             None => self.merges.encode(bytes, merge, ids),
         }
+        let from = out.len();
         out.extend(ids.iter().map(|&id| T::from_id(id)));
-        if piece.key == 0 {
-            cache.put_long(bytes, piece.hash, ids);
-        } else {
-            cache.put_short(piece.key, piece.hash, ids);
-        }
+        cache.put(bytes, &out[from..]);
     }
 
     /// Appends the bytes of the ids to `out`; special tokens are written as their text.

@@ -17,17 +17,22 @@ mod cache;
 mod classes;
 mod count;
 mod encode;
+mod memory;
 mod merge;
 mod pack;
 mod pairs;
 mod piece;
+mod pieces;
 mod pretokenize;
 mod scan;
 mod train;
+mod window;
 
 pub use alphabet::{Alphabet, byte_order};
+pub use cache::TokenId;
 pub use count::{PieceCounter, PieceCounts};
-pub use encode::{EncodeScratch, Encoder, Normal, Parts, TokenId};
+pub use encode::{EncodeScratch, Encoder, Normal, Parts};
+pub use memory::give_back;
 pub use pack::{MAX_ROW_LENGTH, Placement, pack};
 pub use piece::Vocab;
 pub use pretokenize::Pretokenizer;
@@ -94,6 +99,9 @@ pub enum Error {
         position: usize,
         vocab_size: usize,
     },
+    /// A value of CURATE_CPU that names no path.
+    #[error(transparent)]
+    Cpu(#[from] curate_text::Error),
     /// A packing row that can hold nothing.
     #[error("row_length {row_length} is out of range: 1 to {limit} tokens")]
     RowLength { row_length: u64, limit: u64 },

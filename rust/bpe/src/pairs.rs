@@ -1,4 +1,4 @@
-//! Counts by pair of symbols, for training.
+//! Counts by pair of symbols, and the new pairs that a merge makes, for training.
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -60,5 +60,43 @@ impl PairCounts {
         self.keys.push(key);
         self.counts.push(0);
         (self.keys.len() - 1, true)
+    }
+}
+
+/// The neighbors that a merge met on one side: how often each symbol stood there, and where the new pairs are.
+#[derive(Default)]
+pub struct Side {
+    /// Index into `met`, by symbol; NONE where it was not met.
+    pub slot_of: Vec<u32>,
+    pub met: Vec<Met>,
+    /// (index into `met`, place of the new pair), in the order of the places.
+    pub places: Vec<(u32, u32)>,
+}
+
+pub struct Met {
+    pub symbol: u32,
+    pub n_places: u32,
+    pub count: i64,
+    /// Entry of the new pair, or NONE where it would be too long; then its list, if it is a candidate.
+    pub new: u32,
+}
+
+impl Side {
+    #[inline(always)]
+    pub fn note(&mut self, symbol: u32, count: i64, place: u32) {
+        let slot = &mut self.slot_of[symbol as usize];
+        if *slot == NONE {
+            *slot = self.met.len() as u32;
+            self.met.push(Met {
+                symbol,
+                n_places: 0,
+                count: 0,
+                new: NONE,
+            });
+        }
+        let met = &mut self.met[*slot as usize];
+        met.count += count;
+        met.n_places += 1;
+        self.places.push((*slot, place));
     }
 }

@@ -4,13 +4,24 @@
 /// The longest piece that is a key in itself.
 pub const INLINE: usize = 15;
 
+/// Masks of the lowest 0 to 15 bytes.
+static LOWEST: [u128; 16] = {
+    let mut masks = [0; 16];
+    let mut length = 1;
+    while length < 16 {
+        masks[length] = u128::MAX >> (128 - 8 * length);
+        length += 1;
+    }
+    masks
+};
+
 /// The key of a piece of 1 to 15 bytes: its bytes from the lowest, zeros, and the length in the top byte.
 #[inline(always)]
 pub fn inline_key(text: &[u8], start: usize, end: usize) -> u128 {
     let length = end - start;
-    debug_assert!((1..=INLINE).contains(&length));
+    debug_assert!(length <= INLINE);
     let bytes = if let Some(window) = text.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
-        u128::from_le_bytes(*window) & (u128::MAX >> (128 - 8 * length as u32))
+        u128::from_le_bytes(*window) & LOWEST[length & INLINE]
     } else {
         let mut window = [0; 16];
         window[..length].copy_from_slice(&text[start..end]);
@@ -42,7 +53,7 @@ pub fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
 
 /// The two halves of a 64 x 64 bit product, xored.
 #[inline(always)]
-fn fold(a: u64, b: u64) -> u64 {
+pub fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }

@@ -13,6 +13,9 @@
 use crate::Error;
 use crate::classes::Classes;
 use crate::scan::{Gpt2, Gpt4, LEFT, O200k, RIGHT, RUN, Reader, SINGLE, Scanner};
+use crate::window::{WIDTH, classify_avx2, classify_avx512};
+use curate_text::Cpu;
+use curate_text::cpu::Path;
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const GPT4: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -31,8 +34,10 @@ const NAMES: [(&str, &str); 5] = [
 /// Steps of backtracking for one match; a text that needs more is an error, not a hang.
 const BACKTRACK_LIMIT: usize = 50_000_000;
 
-/// Pieces that are handed on at a time.
-pub const BATCH: usize = 32;
+/// Pieces after which a batch is handed on.
+const FULL: usize = 32;
+/// Pieces that are handed on at a time at most: a full window may come on top.
+pub const BATCH: usize = FULL + WIDTH;
 
 /// The expressions of the ways to split numbers.
 const NUMBERS: [(u8, &str); 4] = [
@@ -76,6 +81,7 @@ impl Kind {
 
 /// Splits text into pieces; opened once, then pure.
 pub struct Pretokenizer {
+    cpu: Cpu,
     classes: Classes,
     patterns: Vec<String>,
     kinds: Vec<Kind>,
@@ -98,6 +104,7 @@ impl Pretokenizer {
         let patterns: Vec<String> = patterns.iter().map(expression).collect();
         let kinds = patterns.iter().map(|pattern| Kind::new(pattern));
         Ok(Self {
+            cpu: Cpu::detect()?,
             classes: Classes::new(),
             kinds: kinds.collect::<Result<_, _>>()?,
             patterns,
@@ -110,7 +117,7 @@ impl Pretokenizer {
     }
 
     /// Calls `batch(start, ends)` for up to [`BATCH`] pieces at a time: the first begins at `start`, each ends
-    /// where the next begins. No piece is empty, and all together are the text.
+    /// where the next begins. No piece is empty, and all together are the text; a batch may be empty.
     ///
     /// Batches, not pieces, because the scanner's loop stays small that way, and what looks pieces up can ask
     /// for the memory of a whole batch before it waits for any of it.
@@ -132,16 +139,16 @@ impl Pretokenizer {
         use Family::{Gpt2 as G2, Gpt4 as G4, O200k as O2};
         let (reader, bytes) = (Reader::new(&self.classes), text.as_bytes());
         match &self.kinds[step] {
-            Kind::Known(G2, RUN) => scan(&Gpt2::<RUN>(reader), bytes, batch),
-            Kind::Known(G2, SINGLE) => scan(&Gpt2::<SINGLE>(reader), bytes, batch),
-            Kind::Known(G2, LEFT) => scan(&Gpt2::<LEFT>(reader), bytes, batch),
-            Kind::Known(G2, _) => scan(&Gpt2::<RIGHT>(reader), bytes, batch),
-            Kind::Known(G4, SINGLE) => scan(&Gpt4::<SINGLE>(reader), bytes, batch),
-            Kind::Known(G4, LEFT) => scan(&Gpt4::<LEFT>(reader), bytes, batch),
-            Kind::Known(G4, _) => scan(&Gpt4::<RIGHT>(reader), bytes, batch),
-            Kind::Known(O2, SINGLE) => scan(&O200k::<SINGLE>(reader), bytes, batch),
-            Kind::Known(O2, LEFT) => scan(&O200k::<LEFT>(reader), bytes, batch),
-            Kind::Known(O2, _) => scan(&O200k::<RIGHT>(reader), bytes, batch),
+            Kind::Known(G2, RUN) => scan(self.cpu, &Gpt2::<RUN>(reader), bytes, batch),
+            Kind::Known(G2, SINGLE) => scan(self.cpu, &Gpt2::<SINGLE>(reader), bytes, batch),
+            Kind::Known(G2, LEFT) => scan(self.cpu, &Gpt2::<LEFT>(reader), bytes, batch),
+            Kind::Known(G2, _) => scan(self.cpu, &Gpt2::<RIGHT>(reader), bytes, batch),
+            Kind::Known(G4, SINGLE) => scan(self.cpu, &Gpt4::<SINGLE>(reader), bytes, batch),
+            Kind::Known(G4, LEFT) => scan(self.cpu, &Gpt4::<LEFT>(reader), bytes, batch),
+            Kind::Known(G4, _) => scan(self.cpu, &Gpt4::<RIGHT>(reader), bytes, batch),
+            Kind::Known(O2, SINGLE) => scan(self.cpu, &O200k::<SINGLE>(reader), bytes, batch),
+            Kind::Known(O2, LEFT) => scan(self.cpu, &O200k::<LEFT>(reader), bytes, batch),
+            Kind::Known(O2, _) => scan(self.cpu, &O200k::<RIGHT>(reader), bytes, batch),
             Kind::Regex(regex) => return self.split_by_regex(step, regex, text, batch),
         }
         Ok(())
@@ -187,21 +194,20 @@ impl Pretokenizer {
     }
 }
 
-/// Collects the ends of pieces.
+/// Collects the ends of pieces that do not come from a scanner.
 struct Batches<F> {
     batch: F,
-    ends: [usize; BATCH],
+    ends: [usize; FULL],
     filled: usize,
     start: usize,
     at: usize,
 }
 
 impl<F: FnMut(usize, &[usize])> Batches<F> {
-    #[inline(always)]
     fn new(batch: F) -> Self {
         Self {
             batch,
-            ends: [0; BATCH],
+            ends: [0; FULL],
             filled: 0,
             start: 0,
             at: 0,
@@ -209,20 +215,17 @@ impl<F: FnMut(usize, &[usize])> Batches<F> {
     }
 
     /// Ends a piece at `end`, unless it would be empty.
-    #[inline(always)]
     fn cut(&mut self, end: usize) {
-        if end <= self.at {
-            return;
-        }
-        self.at = end;
-        self.ends[self.filled] = end;
-        self.filled += 1;
-        if self.filled == BATCH {
-            self.flush();
+        if end > self.at {
+            self.at = end;
+            self.ends[self.filled] = end;
+            self.filled += 1;
+            if self.filled == FULL {
+                self.flush();
+            }
         }
     }
 
-    #[inline(always)]
     fn flush(&mut self) {
         (self.batch)(self.start, &self.ends[..self.filled]);
         (self.start, self.filled) = (self.at, 0);
@@ -230,12 +233,72 @@ impl<F: FnMut(usize, &[usize])> Batches<F> {
 }
 
 #[inline]
-fn scan(scanner: &impl Scanner, text: &[u8], batch: impl FnMut(usize, &[usize])) {
-    let mut batches = Batches::new(batch);
-    while batches.at < text.len() {
-        batches.cut(scanner.end(text, batches.at));
+fn scan<S: Scanner>(cpu: Cpu, scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
+    match cpu.path() {
+        // SAFETY: a `Cpu` of this path proves that the machine has its instructions.
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx512 if S::HAS_WINDOWS => unsafe { scan_avx512(scanner, text, batch) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx2 if S::HAS_WINDOWS => unsafe { scan_avx2(scanner, text, batch) },
+        _ => scan_by(scanner, text, batch, |_| None),
     }
-    batches.flush();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
+fn scan_avx512<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
+    scan_by(scanner, text, batch, |window| {
+        Some(S::ends(classify_avx512(window), window))
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn scan_avx2<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
+    scan_by(scanner, text, batch, |window| {
+        Some(S::ends(classify_avx2(window), window))
+    });
+}
+
+/// The ends in a window at a time where `ends_in` gives some, else a piece at a time.
+#[inline(always)]
+fn scan_by<S: Scanner>(
+    scanner: &S,
+    text: &[u8],
+    mut batch: impl FnMut(usize, &[usize]),
+    ends_in: impl Fn(&[u8; WIDTH]) -> Option<u64>,
+) {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut ends = [0; BATCH];
+    let mut start = 0;
+    while start < text.len() {
+        let (mut at, mut filled) = (start, 0);
+        while at < text.len() && filled < FULL {
+            // A window is worth its while where at least its first bytes are ASCII.
+            if let Some(window) = text[at..].first_chunk::<WIDTH>()
+                && let Some(first) = window.first_chunk::<8>()
+                && u64::from_le_bytes(*first) & HIGH == 0
+                && let Some(mut found) = ends_in(window)
+                && found != 0
+            {
+                let from = at;
+                while found != 0 {
+                    at = from + found.trailing_zeros() as usize;
+                    ends[filled] = at;
+                    filled += 1;
+                    found &= found - 1;
+                }
+            } else {
+                at = scanner.end(text, at);
+                ends[filled] = at;
+                filled += 1;
+            }
+        }
+        // The one place that calls it, so that it is compiled into this loop, with this path's instructions.
+        batch(start, &ends[..filled]);
+        start = at;
+    }
 }
 
 fn compile(pattern: &str) -> Result<fancy_regex::Regex, Error> {
@@ -340,6 +403,7 @@ mod tests {
     fn by_regex(pattern: &str) -> Pretokenizer {
         let kind = Kind::Regex(Box::new(compile(pattern).expect("valid")));
         Pretokenizer {
+            cpu: Cpu::at_most(Path::Portable),
             classes: Classes::new(),
             patterns: vec![pattern.to_owned()],
             kinds: vec![kind],
@@ -411,16 +475,22 @@ mod tests {
         }
     }
 
-    static BOTH_WAYS: LazyLock<Vec<(Pretokenizer, Pretokenizer)>> = LazyLock::new(|| {
+    /// Every known pattern by the scanners of each instruction set, and by the regex engine.
+    static BOTH_WAYS: LazyLock<Vec<(Vec<Pretokenizer>, Pretokenizer)>> = LazyLock::new(|| {
         let mut patterns: Vec<String> = NAMES.map(|(_, pattern)| pattern.to_owned()).into();
         for (expression, own) in [(GPT2, 0), (GPT4, 2), (O200K, 2)] {
             let variant = |(_, text)| expression.replacen(NUMBERS[own].1, text, 1);
             patterns.extend(NUMBERS.into_iter().skip(1).map(variant));
         }
         let both = |pattern: String| {
-            let scanner = Pretokenizer::new(&pattern).expect("valid");
-            assert!(matches!(scanner.kinds[..], [Kind::Known(..)]), "{pattern}");
-            (scanner, by_regex(&pattern))
+            let on = |cpu| {
+                let mut scanner = Pretokenizer::new(&pattern).expect("valid");
+                assert!(matches!(scanner.kinds[..], [Kind::Known(..)]), "{pattern}");
+                scanner.cpu = cpu;
+                scanner
+            };
+            let scanners = Cpu::all().into_iter().map(on).collect();
+            (scanners, by_regex(&pattern))
         };
         patterns.into_iter().map(both).collect()
     });
@@ -439,24 +509,37 @@ mod tests {
         fn scanners_equal_their_patterns(text in prop_oneof![
             "[ '\\r\\n\\tsStTrReEvVlLdDmM19a/.\u{17f}\u{a0}\u{3000}\u{301}\u{2b0}\u{1c5}éÉ中٣²123]{0,24}",
             any::<String>(),
+            // Longer than a window: ASCII with few and with many other characters, words, and numbers.
+            "[ '\\r\\n\\tsStTrReEvVlLdDmM19a/.,\u{b}\u{1c}]{60,400}",
+            "([ '\\r\\n\\tsrevltd19A/.]{1,90}[\u{17f}\u{a0}é²中]){1,6}",
+            "(([a-zA-Z]{1,12}|[0-9]{1,9}|'(s|re|ll|x)|[.(\\t]|\\r?\\n *\\n?)[ \\n]{0,3}){10,60}",
+            "([а-яёґ]{1,9}[ ,]|[א-ת]{1,9} |[ก-๙]{1,9}|[一-龥]{1,6}|[가-힣]{1,5} |[α-ωά]{1,7} ){5,30}",
         ]) {
-            for (scanner, regex) in BOTH_WAYS.iter() {
-                prop_assert_eq!(pieces(scanner, &text), pieces(regex, &text), "{}", regex.pattern());
+            for (scanners, regex) in BOTH_WAYS.iter() {
+                let expected = pieces(regex, &text);
+                for scanner in scanners {
+                    prop_assert_eq!(&pieces(scanner, &text), &expected, "{} {}", scanner.cpu.name(), regex.pattern());
+                }
             }
         }
 
         #[test]
-        fn scanners_survive_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn scanners_survive_any_bytes(bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..64),
+            proptest::collection::vec(prop_oneof![9 => b' '..b'z', 1 => any::<u8>()], 60..300),
+        ]) {
             let classes = Classes::new();
-            let mut total = 0;
-            let mut add = |start, ends: &[usize]| {
-                assert!(ends.is_sorted_by(|a, b| a < b) && ends.first().is_none_or(|end| *end > start));
-                total += ends.last().map_or(0, |end| end - start);
-            };
-            scan(&Gpt2::<RUN>(Reader::new(&classes)), &bytes, &mut add);
-            scan(&Gpt4::<RIGHT>(Reader::new(&classes)), &bytes, &mut add);
-            scan(&O200k::<LEFT>(Reader::new(&classes)), &bytes, &mut add);
-            prop_assert_eq!(total, 3 * bytes.len());
+            for cpu in Cpu::all() {
+                let mut total = 0;
+                let mut add = |start, ends: &[usize]| {
+                    assert!(ends.is_sorted_by(|a, b| a < b) && ends.first().is_none_or(|end| *end > start));
+                    total += ends.last().map_or(0, |end| end - start);
+                };
+                scan(cpu, &Gpt2::<RUN>(Reader::new(&classes)), &bytes, &mut add);
+                scan(cpu, &Gpt4::<RIGHT>(Reader::new(&classes)), &bytes, &mut add);
+                scan(cpu, &O200k::<LEFT>(Reader::new(&classes)), &bytes, &mut add);
+                prop_assert_eq!(total, 3 * bytes.len());
+            }
         }
     }
 }

@@ -2,9 +2,13 @@
 //!
 //! The distinct pieces lie end to end in one array with a gap between them, one slot a byte. A symbol writes
 //! its id into its first and its last slot, so the neighbor on the right begins at `at + length`, the one on
-//! the left ends at `at - 1`, and no links are needed. Each pair keeps the list of places where it arose;
-//! places that have changed since are passed over. Counts in the heap may be too high and are put right when
-//! they come up. 31,743 merges of 520 thousand distinct pieces take about 0.6 s.
+//! the left ends at `at - 1`, and no links are needed. A pair keeps the list of places where it arose; places that
+//! have changed since are passed over. Counts in the heap may be too high and are put right when they come up.
+//! 31,743 merges of 520 thousand distinct pieces take about 0.5 s.
+//!
+//! Of 605 thousand pairs that arise there, 32 thousand are merged, so only the frequent ones are candidates with a
+//! list and a place in the heap, some four for each merge that is still to come. Of the others the count is kept;
+//! should the candidates run out, one pass over all pieces finds the places of more.
 //!
 //! The rules are those of the `tokenizers` trainer, ties included: the highest count first, then the smaller
 //! (left, right) ids. Ids are special tokens, then the 256 bytes in the order of the characters that stand for
@@ -14,15 +18,15 @@
 
 use crate::Error;
 use crate::alphabet::{Alphabet, byte_name, byte_order, characters, check_special_tokens};
-use crate::pairs::{PairCounts, pair};
-use crate::piece::{TokenIndex, Vocab, prefetch};
+use crate::memory::give_back;
+use crate::pairs::{PairCounts, Side, pair};
+use crate::piece::{TokenIndex, Vocab};
+use crate::pieces::{NO_SYMBOL, Pieces};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Slots that hold no symbol: gaps between pieces, and slots inside a symbol.
+/// Nothing.
 const NONE: u32 = u32::MAX;
-/// Positions are 32 bits wide and `NONE` is not one.
-const MAX_SLOTS: u64 = NONE as u64 - 1;
 /// How many places ahead memory is asked for.
 const AHEAD: usize = 16;
 
@@ -59,12 +63,22 @@ where
     P: IntoIterator<Item = (&'p [u8], i64)>,
     P::IntoIter: Clone,
 {
+    give_back();
     let pieces = pieces.into_iter();
     let alphabet = match options.alphabet {
         Alphabet::Bytes => Vec::new(),
         Alphabet::Characters { initial, limit } => characters(pieces.clone(), initial, limit)?,
     };
-    let mut trainer = Trainer::new(options, &alphabet)?;
+    train_sparing(pieces, options, &alphabet, CANDIDATES)
+}
+
+fn train_sparing<'p>(
+    pieces: impl Iterator<Item = (&'p [u8], i64)> + Clone,
+    options: &TrainOptions<'_>,
+    alphabet: &[char],
+    spare: usize,
+) -> Result<Model, Error> {
+    let mut trainer = Trainer::new(options, alphabet, spare)?;
     trainer.add_pieces(pieces)?;
     trainer.count_pairs();
     trainer.merge_all();
@@ -75,18 +89,8 @@ where
 /// Ordered by count, and then by ids, the smaller pair on top.
 type Candidate = (i64, Reverse<u64>, u32);
 
-/// One byte of a piece. Symbol and piece lie together, because whoever needs the one needs the other.
-#[derive(Clone, Copy)]
-struct Slot {
-    symbol: u32,
-    /// Index into `counts`.
-    piece: u32,
-}
-
-const GAP: Slot = Slot {
-    symbol: NONE,
-    piece: 0,
-};
+/// Pairs are left out when there are twice as many candidates as are kept: twice the merges to come, and these.
+const CANDIDATES: usize = 1 << 14;
 
 struct Trainer<'a> {
     options: TrainOptions<'a>,
@@ -94,51 +98,30 @@ struct Trainer<'a> {
     index: TokenIndex,
     /// Bytes of special tokens, as far as text can spell them.
     forbidden: Vec<Vec<u8>>,
-    slots: Vec<Slot>,
-    counts: Vec<i64>,
+    pieces: Pieces,
     pairs: PairCounts,
+    /// Whether a pair is a candidate or was merged, by its entry.
+    states: Vec<State>,
     places: Vec<Vec<u32>>,
-    /// Lists whose pair is merged: their numbers are given again.
+    /// Lists whose pair is merged or left out: their numbers are given again.
     free: Vec<u32>,
     heap: BinaryHeap<Candidate>,
+    /// Every pair that occurs more often is a candidate or was merged.
+    floor: i64,
+    /// `CANDIDATES`, and fewer in tests.
+    spare: usize,
     sides: [Side; 2],
 }
 
-/// The neighbors that a merge met on one side: how often each symbol stood there, and where the new pairs are.
-#[derive(Default)]
-struct Side {
-    /// Index into `met`, by symbol; NONE where it was not met.
-    slot_of: Vec<u32>,
-    met: Vec<Met>,
-}
-
-struct Met {
-    symbol: u32,
-    count: i64,
-    places: Vec<u32>,
-}
-
-impl Side {
-    #[inline(always)]
-    fn note(&mut self, symbol: u32, count: i64, place: u32) {
-        let slot = self.slot_of[symbol as usize];
-        if slot == NONE {
-            self.slot_of[symbol as usize] = self.met.len() as u32;
-            self.met.push(Met {
-                symbol,
-                count,
-                places: vec![place],
-            });
-        } else {
-            let met = &mut self.met[slot as usize];
-            met.count += count;
-            met.places.push(place);
-        }
-    }
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    LeftOut,
+    Candidate,
+    Merged,
 }
 
 impl<'a> Trainer<'a> {
-    fn new(options: &TrainOptions<'a>, alphabet: &[char]) -> Result<Self, Error> {
+    fn new(options: &TrainOptions<'a>, alphabet: &[char], spare: usize) -> Result<Self, Error> {
         let special = options.special_tokens.len();
         let minimum = special + 256 + alphabet.len();
         if options.vocab_size < minimum {
@@ -175,12 +158,15 @@ impl<'a> Trainer<'a> {
             model,
             index,
             forbidden,
-            slots: vec![GAP],
-            counts: Vec::new(),
+            pieces: Pieces::new(),
             pairs: PairCounts::new(),
+            states: Vec::new(),
             places: Vec::new(),
             free: Vec::new(),
             heap: BinaryHeap::new(),
+            // What occurs less often than is asked for is never merged.
+            floor: options.min_frequency.clamp(1, i64::MAX as u64) as i64 - 1,
+            spare,
             sides: Default::default(),
         })
     }
@@ -193,8 +179,8 @@ impl<'a> Trainer<'a> {
         for (id, byte) in (self.options.special_tokens.len() as u32..).zip(byte_order()) {
             id_of_byte[usize::from(byte)] = id;
         }
-        let n_slots: usize = pieces.clone().map(|(piece, _)| piece.len() + 1).sum();
-        self.slots.reserve_exact(n_slots.min(MAX_SLOTS as usize));
+        self.pieces
+            .reserve(pieces.clone().map(|(piece, _)| piece.len()));
         let of_bytes = matches!(self.options.alphabet, Alphabet::Bytes);
         // No pair can occur more often than all bytes together, so no later sum overflows either.
         let mut total = 0i64;
@@ -208,76 +194,128 @@ impl<'a> Trainer<'a> {
             if count == 0 || text.len() < 2 {
                 continue;
             }
-            let n_slots = self.slots.len() as u64 + text.len() as u64 + 1;
-            if n_slots > MAX_SLOTS {
-                return Err(Error::TooManyBytes {
-                    bytes: n_slots,
-                    limit: MAX_SLOTS,
-                });
-            }
-            let piece = self.counts.len() as u32;
-            self.counts.push(count);
+            self.pieces.check_room(text.len())?;
             if of_bytes {
                 let symbols = text.iter().map(|&byte| id_of_byte[usize::from(byte)]);
-                self.slots
-                    .extend(symbols.map(|symbol| Slot { symbol, piece }));
+                self.pieces.push(count, symbols.map(|symbol| (symbol, 1)));
             } else {
-                self.add_characters(text, piece);
+                let text = String::from_utf8_lossy(text);
+                let symbol_of = |character: char| {
+                    let mut buffer = [0; 4];
+                    let bytes = character.encode_utf8(&mut buffer).as_bytes();
+                    let known = self.index.find(&self.model.vocab, bytes);
+                    (known.unwrap_or(NO_SYMBOL), bytes.len())
+                };
+                self.pieces.push(count, text.chars().map(symbol_of));
             }
-            self.slots.push(GAP);
         }
         Ok(())
     }
 
-    /// One slot a byte; a character that is no symbol leaves a gap, over which nothing merges.
-    fn add_characters(&mut self, text: &[u8], piece: u32) {
-        for character in String::from_utf8_lossy(text).chars() {
-            let mut buffer = [0; 4];
-            let bytes = character.encode_utf8(&mut buffer).as_bytes();
-            let symbol = self.index.find(&self.model.vocab, bytes).unwrap_or(NONE);
-            let start = self.slots.len();
-            let inside = Slot {
-                symbol: NONE,
-                piece,
-            };
-            self.slots.resize(start + bytes.len(), inside);
-            self.slots[start].symbol = symbol;
-            self.slots[start + bytes.len() - 1].symbol = symbol;
-        }
+    /// Calls `found(pair, place, piece)` for every two neighbors.
+    fn for_each_pair(&self, found: impl FnMut(u64, u32, usize)) {
+        let length = |symbol: u32| self.model.vocab.token(symbol).len();
+        self.pieces.for_each_pair(length, found);
     }
 
     fn count_pairs(&mut self) {
-        let mut at = 1;
-        while at + 1 < self.slots.len() {
-            let Slot {
-                symbol: left,
-                piece,
-            } = self.slots[at];
-            if left == NONE {
-                at += 1;
-                continue;
+        let mut pairs = std::mem::replace(&mut self.pairs, PairCounts::new());
+        self.for_each_pair(|key, _, piece| {
+            let (entry, _) = pairs.entry(key);
+            pairs.counts[entry] += self.pieces.counts[piece];
+        });
+        self.states = vec![State::LeftOut; pairs.counts.len()];
+        self.pairs = pairs;
+        self.add_candidates();
+    }
+
+    /// Makes candidates of all pairs above the floor that are none yet.
+    fn add_candidates(&mut self) {
+        let mut number_of = vec![NONE; self.pairs.counts.len()];
+        let mut wanted = Vec::new();
+        for (entry, &count) in self.pairs.counts.iter().enumerate() {
+            if self.states[entry] == State::LeftOut && count > self.floor {
+                number_of[entry] = wanted.len() as u32;
+                wanted.push(entry);
             }
-            let next = at + self.model.vocab.token(left).len();
-            let right = self.slots[next].symbol;
-            if right != NONE {
-                let (entry, is_new) = self.pairs.entry(pair(left, right));
-                self.pairs.counts[entry] += self.counts[piece as usize];
-                if is_new {
-                    self.places.push(Vec::new());
-                }
-                // Until the first merge the list of a pair has the number of the pair.
-                self.places[entry].push(at as u32);
-            }
-            at = next;
         }
-        let keys = self.pairs.keys.iter().zip(&self.pairs.counts).zip(0u32..);
-        self.heap = keys
-            .map(|((&key, &count), list)| (count, Reverse(key), list))
-            .collect();
+        let number = |key: u64| {
+            let number = self.pairs.find(key).map_or(NONE, |entry| number_of[entry]);
+            (number != NONE).then_some(number as usize)
+        };
+        // Each list is made as long as it will be: they are most of what training needs to hold.
+        let mut lengths = vec![0usize; wanted.len()];
+        self.for_each_pair(|key, _, _| {
+            if let Some(number) = number(key) {
+                lengths[number] += 1;
+            }
+        });
+        let mut lists: Vec<Vec<u32>> = lengths.into_iter().map(Vec::with_capacity).collect();
+        self.for_each_pair(|key, place, _| {
+            if let Some(number) = number(key) {
+                lists[number].push(place);
+            }
+        });
+        for (entry, places) in wanted.into_iter().zip(lists) {
+            self.push(entry, places);
+        }
+    }
+
+    /// A candidate with these places.
+    fn push(&mut self, entry: usize, places: Vec<u32>) -> u32 {
+        let list = self.free.pop().unwrap_or(self.places.len() as u32);
+        if list as usize == self.places.len() {
+            self.places.push(places);
+        } else {
+            self.places[list as usize] = places;
+        }
+        if self.states[entry] == State::LeftOut {
+            self.states[entry] = State::Candidate;
+        }
+        let (count, key) = (self.pairs.counts[entry], self.pairs.keys[entry]);
+        self.heap.push((count, Reverse(key), list));
+        list
+    }
+
+    /// Leaves out the least frequent candidates where there are far more than merges to come.
+    fn leave_out(&mut self) {
+        let to_come = self.options.vocab_size - self.model.vocab.len();
+        let kept = to_come.saturating_mul(2).saturating_add(self.spare);
+        if self.heap.len() / 2 <= kept {
+            return;
+        }
+        let mut candidates = std::mem::take(&mut self.heap).into_vec();
+        for (count, Reverse(key), _) in &mut candidates {
+            *count = self
+                .pairs
+                .find(*key)
+                .map_or(0, |entry| self.pairs.counts[entry]);
+        }
+        let (_, &mut (count, ..), _) =
+            candidates.select_nth_unstable_by_key(kept, |&(count, ..)| Reverse(count));
+        self.floor = self.floor.max(count);
+        candidates.retain(|&(count, Reverse(key), list)| {
+            let entry = self.pairs.find(key).filter(|_| count <= self.floor);
+            let out = entry.filter(|&entry| self.states[entry] == State::Candidate);
+            if let Some(entry) = out {
+                self.states[entry] = State::LeftOut;
+                self.places[list as usize] = Vec::new();
+                self.free.push(list);
+            }
+            out.is_none()
+        });
+        self.heap = BinaryHeap::from(candidates);
     }
 
     fn merge_all(&mut self) {
+        let least = self.options.min_frequency.clamp(1, i64::MAX as u64) as i64;
         while self.model.vocab.len() < self.options.vocab_size {
+            let top = self.heap.peek().map_or(0, |&(count, ..)| count);
+            if top <= self.floor && self.floor >= least {
+                self.floor = (self.floor / 4).max(least - 1);
+                self.add_candidates();
+                continue;
+            }
             let Some((count, Reverse(key), list)) = self.heap.pop() else {
                 break;
             };
@@ -287,9 +325,10 @@ impl<'a> Trainer<'a> {
                 self.heap.push((now, Reverse(key), list));
                 continue;
             }
-            if count < 1 || (count as u64) < self.options.min_frequency {
+            if count < least {
                 break;
             }
+            self.states[entry] = State::Merged;
             let places = std::mem::take(&mut self.places[list as usize]);
             self.free.push(list);
             let (left, right) = ((key >> 32) as u32, key as u32);
@@ -301,7 +340,10 @@ impl<'a> Trainer<'a> {
             self.model.left.push(left);
             self.model.right.push(right);
             self.merge(left, right, new, &places);
-            self.update_neighbors(left, right, new);
+            let grown = self.update_neighbors(left, right, new);
+            self.list_new_pairs(new);
+            self.list_older_places(grown);
+            self.leave_out();
         }
     }
 
@@ -322,37 +364,42 @@ impl<'a> Trainer<'a> {
         for side in &mut self.sides {
             side.slot_of.resize(self.model.vocab.len(), NONE);
         }
-        let slots = &mut self.slots[..];
+        let pieces = &mut self.pieces;
         for (nth, &place) in places.iter().enumerate() {
             // The places of a pair are all over memory, and known long before their turn.
             if let Some(&ahead) = places.get(nth + AHEAD) {
-                prefetch(slots, ahead as usize);
+                pieces.prefetch(ahead as usize);
             }
             let at = place as usize;
             let middle = at + left_length;
-            let Slot { symbol, piece } = slots[at];
             // A place that changed may lie so that the right half would begin beyond the array.
-            if symbol != left || slots.get(middle).map(|slot| slot.symbol) != Some(right) {
+            let slots = &pieces.slots;
+            if slots[at] != left || slots.get(middle) != Some(&right) {
                 continue;
             }
             let end = middle + right_length;
-            let count = self.counts[piece as usize];
-            let (before, after) = (slots[at - 1].symbol, slots[end].symbol);
-            if before != NONE {
+            // Before anything is written: what reads a whole line would wait for it.
+            let count = pieces.count_at(at);
+            let slots = &mut pieces.slots;
+            let (before, after) = (slots[at - 1], slots[end]);
+            slots[middle] = NO_SYMBOL;
+            slots[at] = new;
+            slots[end - 1] = new;
+            if before < NO_SYMBOL {
                 let start = at - self.model.vocab.token(before).len();
                 self.sides[0].note(before, count, start as u32);
             }
-            if after != NONE {
+            if after < NO_SYMBOL {
                 self.sides[1].note(after, count, place);
             }
-            slots[middle].symbol = NONE;
-            slots[at].symbol = new;
-            slots[end - 1].symbol = new;
         }
     }
 
     /// (before, left) and (right, after) became (before, new) and (new, after).
-    fn update_neighbors(&mut self, left: u32, right: u32, new: u32) {
+    ///
+    /// Gives the entries of pairs that had occurred already, as they can where `new` is an older token that is spelled
+    /// alike, and that are no candidates.
+    fn update_neighbors(&mut self, left: u32, right: u32, new: u32) -> Vec<usize> {
         let of_bytes = matches!(self.options.alphabet, Alphabet::Bytes);
         let vocab = &self.model.vocab;
         let length = |symbol: u32| match vocab.token(symbol) {
@@ -361,25 +408,26 @@ impl<'a> Trainer<'a> {
         };
         let new_length = length(new);
         let limit = self.options.max_token_length.unwrap_or(usize::MAX);
-        let (mut touched, mut gone) = (Vec::new(), Vec::new());
+        let (mut gone, mut grown) = (Vec::new(), Vec::new());
         for (is_after, side) in [false, true].into_iter().zip(&mut self.sides) {
-            for Met {
-                symbol,
-                count,
-                places,
-            } in side.met.drain(..)
-            {
+            for met in &mut side.met {
+                let symbol = met.symbol;
                 side.slot_of[symbol as usize] = NONE;
                 let (old, key) = if is_after {
                     (pair(right, symbol), pair(new, symbol))
                 } else {
                     (pair(symbol, left), pair(symbol, new))
                 };
-                gone.push((old, count));
+                gone.push((old, met.count));
                 if limit == usize::MAX || length(symbol) + new_length < limit {
-                    let (entry, _) = self.pairs.entry(key);
-                    self.pairs.counts[entry] += count;
-                    touched.push((key, entry, places));
+                    let (entry, is_new) = self.pairs.entry(key);
+                    if is_new {
+                        self.states.push(State::LeftOut);
+                    } else if self.states[entry] == State::LeftOut && !(is_after && symbol == new) {
+                        grown.push(entry);
+                    }
+                    self.pairs.counts[entry] += met.count;
+                    met.new = entry as u32;
                 }
             }
         }
@@ -390,150 +438,58 @@ impl<'a> Trainer<'a> {
                 self.pairs.counts[entry] -= count;
             }
         }
-        // Only now are the counts of the new pairs complete: (new, new) may have been met on both sides.
-        touched.sort_by_key(|(key, ..)| *key);
-        touched.dedup_by(|next, kept| {
-            let same = next.0 == kept.0;
-            if same {
-                kept.2.append(&mut next.2);
-                kept.2.sort_unstable();
-            }
-            same
-        });
-        for (key, entry, places) in touched {
-            let count = self.pairs.counts[entry];
-            if count > 0 {
-                let list = self.free.pop().unwrap_or(self.places.len() as u32);
-                if list as usize == self.places.len() {
-                    self.places.push(places);
-                } else {
-                    self.places[list as usize] = places;
+        grown
+    }
+
+    /// Makes candidates of the pairs that the last merge met, now that their counts are complete.
+    fn list_new_pairs(&mut self, new: u32) {
+        let mut sides = std::mem::take(&mut self.sides);
+        // (new, new) may have been met on both sides.
+        let mut of_new = NONE;
+        for side in &mut sides {
+            for met in side.met.iter_mut().filter(|met| met.new != NONE) {
+                let entry = std::mem::replace(&mut met.new, NONE) as usize;
+                if met.symbol == new && of_new != NONE {
+                    met.new = of_new;
+                } else if self.pairs.counts[entry] > self.floor {
+                    met.new = self.push(entry, Vec::with_capacity(met.n_places as usize));
+                    of_new = if met.symbol == new { met.new } else { of_new };
                 }
-                self.heap.push((count, Reverse(key), list));
+            }
+            for (slot, place) in side.places.drain(..) {
+                let list = side.met[slot as usize].new;
+                if list != NONE {
+                    self.places[list as usize].push(place);
+                }
+            }
+            side.met.clear();
+        }
+        if of_new != NONE {
+            self.places[of_new as usize].sort_unstable();
+        }
+        self.sides = sides;
+    }
+
+    /// Lists the older places of pairs that became candidates with the new ones alone.
+    fn list_older_places(&mut self, grown: Vec<usize>) {
+        for entry in grown {
+            if self.states[entry] == State::Candidate {
+                let (key, list) = (
+                    self.pairs.keys[entry],
+                    self.heap.iter().find(|c| c.1.0 == self.pairs.keys[entry]),
+                );
+                let newer = list.map_or(&[][..], |&(.., list)| &self.places[list as usize]);
+                let mut older = Vec::new();
+                self.for_each_pair(|found, place, _| {
+                    if found == key && newer.binary_search(&place).is_err() {
+                        older.push(place);
+                    }
+                });
+                self.push(entry, older);
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    /// The rules written down naively: count all pairs anew before every merge.
-    fn naive_merges(words: &[(Vec<u8>, i64)], options: &TrainOptions<'_>) -> Vec<(u32, u32)> {
-        let order: Vec<u8> = byte_order().collect();
-        let id = |byte: &u8| {
-            order
-                .iter()
-                .position(|known| known == byte)
-                .expect("all are listed") as u32
-        };
-        let mut lengths = vec![1usize; 256];
-        let mut words: Vec<(Vec<u32>, i64)> = words
-            .iter()
-            .map(|(word, count)| (word.iter().map(id).collect(), *count))
-            .collect();
-        let mut merges = Vec::new();
-        while lengths.len() < options.vocab_size {
-            let mut counts: BTreeMap<(u32, u32), i64> = BTreeMap::new();
-            for (word, count) in &words {
-                for pair in word.windows(2) {
-                    let length = lengths[pair[0] as usize] + lengths[pair[1] as usize];
-                    if length == 2 || options.max_token_length.is_none_or(|limit| length < limit) {
-                        *counts.entry((pair[0], pair[1])).or_default() += count;
-                    }
-                }
-            }
-            let best = counts
-                .into_iter()
-                .max_by_key(|&(pair, count)| (count, Reverse(pair)));
-            let Some((pair, count)) = best else { break };
-            if count < 1 || (count as u64) < options.min_frequency {
-                break;
-            }
-            for (word, _) in &mut words {
-                let mut at = 0;
-                while at + 1 < word.len() {
-                    if (word[at], word[at + 1]) == pair {
-                        word.splice(at..at + 2, [lengths.len() as u32]);
-                    }
-                    at += 1;
-                }
-            }
-            lengths.push(lengths[pair.0 as usize] + lengths[pair.1 as usize]);
-            merges.push(pair);
-        }
-        merges
-    }
-
-    proptest! {
-        #[test]
-        fn merges_are_those_of_the_naive_rules(
-            words in proptest::collection::vec(("[ab]{1,12}|[abc ]{1,6}|a{1,20}", 0i64..9), 0..12),
-            vocab_size in 256usize..290,
-            min_frequency in 0u64..4,
-            max_token_length in proptest::option::of(1usize..8),
-        ) {
-            let words: Vec<(Vec<u8>, i64)> =
-                words.into_iter().map(|(word, count)| (word.into_bytes(), count)).collect();
-            let options = TrainOptions { vocab_size, special_tokens: &[], min_frequency, max_token_length, ..TrainOptions::default() };
-            let pieces = words.iter().map(|(word, count)| (word.as_slice(), *count));
-            let model = train(pieces, &options).expect("trains");
-            let merges: Vec<(u32, u32)> = model.left.into_iter().zip(model.right).collect();
-            prop_assert_eq!(merges, naive_merges(&words, &options));
-        }
-    }
-
-    fn error(vocab_size: usize, special_tokens: &[&str], count: i64) -> String {
-        let special_tokens: Vec<String> = special_tokens
-            .iter()
-            .map(|token| (*token).to_owned())
-            .collect();
-        let options = TrainOptions {
-            vocab_size,
-            special_tokens: &special_tokens,
-            ..TrainOptions::default()
-        };
-        train([(b"ab".as_slice(), count)], &options)
-            .expect_err("refused")
-            .to_string()
-    }
-
-    #[test]
-    fn what_cannot_be_trained_is_refused_with_the_limit() {
-        assert!(error(256, &["<|endoftext|>"], 1).contains("at least 257"));
-        assert!(error(300, &["a"], 1).contains("single byte"));
-        assert!(error(300, &["<x>", "<x>"], 1).contains("twice"));
-        assert!(error(300, &[""], 1).contains("empty"));
-        assert!(error(300, &[], -1).contains("-1"));
-        assert!(error(300, &[], i64::MAX).contains("2^63"));
-    }
-
-    #[test]
-    fn counts_may_be_larger_than_32_bits() {
-        let words: [(&[u8], i64); 2] = [(b"ab", 3 << 40), (b"cd", 1 << 41)];
-        let options = TrainOptions {
-            vocab_size: 257,
-            ..TrainOptions::default()
-        };
-        assert_eq!(
-            train(words, &options).expect("trains").vocab.token(256),
-            b"ab"
-        );
-    }
-
-    #[test]
-    fn text_never_becomes_a_special_token() {
-        let special_tokens = vec!["<eod>".to_owned()];
-        let options = TrainOptions {
-            vocab_size: 400,
-            special_tokens: &special_tokens,
-            ..TrainOptions::default()
-        };
-        let model = train([(b"<eod>".as_slice(), 5)], &options).expect("trains");
-        assert!((1..model.vocab.len() as u32).all(|id| model.vocab.token(id) != b"<eod>"));
-        assert_eq!(model.left.len(), 3);
-    }
-}
+mod tests;

@@ -15,6 +15,8 @@ const END_LOOKS: usize = 120;
 const INLINE_END_LOOKS: usize = 24;
 /// How far up a start tag looks for an element that it ends.
 const IMPLIED_END_LOOKS: usize = 40;
+/// A pre of more bytes was hardly meant to be one: its elements cut again.
+const MAX_CODE: usize = 50_000;
 /// Indentation kept from white space before the first element of a pre.
 const MAX_INDENT: usize = 200;
 
@@ -47,6 +49,8 @@ pub struct Builder {
     links: u32,
     strongs: u32,
     pres: u32,
+    /// No text came since the end of a link.
+    after_link: bool,
     n_images: u16,
     n_inputs: u16,
     indent: Vec<u8>,
@@ -87,6 +91,7 @@ impl Builder {
             links: 0,
             strongs: 0,
             pres: 0,
+            after_link: false,
             n_images: 0,
             n_inputs: 0,
             indent: Vec::new(),
@@ -114,6 +119,10 @@ impl Builder {
             Tag::INPUT => self.n_inputs = self.n_inputs.saturating_add(1),
             Tag::HR | Tag::BODY => self.flush(),
             _ if tag.is(property::VOID) || matches!(tag, Tag::HTML | Tag::HEAD) => {}
+            _ if self.pres > 0 && is_line_of_code(tag) && self.block_bytes() < MAX_CODE => {
+                self.new_line();
+                self.push_inline(tag, attributes, tokens);
+            }
             _ => {
                 self.end_implied(tag);
                 if self.open.len() >= MAX_DEPTH {
@@ -191,6 +200,8 @@ impl Builder {
     fn push_inline(&mut self, tag: Tag, attributes: &Attributes, tokens: usize) {
         match tag {
             Tag::A => {
+                // Links side by side are words apart, as buttons and tags are.
+                self.space |= self.after_link && self.pres == 0;
                 self.links += 1;
                 if self.in_block {
                     self.block.n_links = self.block.n_links.saturating_add(1);
@@ -230,6 +241,11 @@ impl Builder {
                 return;
             }
             _ => {}
+        }
+        if self.pres > 0 && is_line_of_code(tag) && self.top().tag == tag && self.top().inline {
+            self.new_line();
+            self.pop();
+            return;
         }
         let block_level = tag.is(property::BLOCK);
         if block_level {
@@ -306,6 +322,7 @@ impl Builder {
     }
 
     fn put(&mut self, mut text: &[u8]) {
+        self.after_link = false;
         let before = self.page.text.len();
         if self.breaks > 0 {
             let Some(first) = text.iter().position(|&byte| byte > b' ') else {
@@ -327,6 +344,21 @@ impl Builder {
         }
         if self.strongs > 0 {
             self.block.strong_bytes += added;
+        }
+    }
+
+    /// Begins a line of code, unless one was begun.
+    fn new_line(&mut self) {
+        if self.in_block && self.page.text.last().is_some_and(|&last| last != b'\n') {
+            self.page.text.push(b'\n');
+        }
+    }
+
+    fn block_bytes(&self) -> usize {
+        if self.in_block {
+            self.page.text.len() - self.block.text.start as usize
+        } else {
+            0
         }
     }
 
@@ -381,7 +413,10 @@ impl Builder {
         };
         if open.inline {
             match open.tag {
-                Tag::A => self.links -= 1,
+                Tag::A => {
+                    self.links -= 1;
+                    self.after_link = true;
+                }
                 Tag::B | Tag::STRONG => self.strongs -= 1,
                 _ => {}
             }
@@ -426,6 +461,11 @@ impl Builder {
             }
         }
     }
+}
+
+/// Elements that highlighters put around the lines of a pre: there they are lines and no blocks.
+fn is_line_of_code(tag: Tag) -> bool {
+    matches!(tag, Tag::DIV | Tag::P | Tag::OL | Tag::UL | Tag::LI)
 }
 
 fn context_starts_pre(tag: Tag) -> bool {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_MAC_CYRILLIC};
 
 /// A meta element is looked for in this many bytes; the standard says 1,024, and pages put scripts before it.
 const META_BYTES: usize = 16_384;
@@ -28,6 +28,9 @@ pub struct Decoded<'a> {
 
 /// Decodes a page. `declared` is the charset that the server declared, if any; unknown names are ignored.
 pub fn decode<'a>(page: &'a [u8], declared: Option<&str>) -> Decoded<'a> {
+    if let Some(decoded) = utf32(page) {
+        return decoded;
+    }
     let (encoding, body) = match Encoding::for_bom(page) {
         Some((encoding, length)) => (encoding, &page[length..]),
         None => (without_mark(page, declared), page),
@@ -60,6 +63,9 @@ fn without_mark(page: &[u8], declared: Option<&str>) -> &'static Encoding {
     let Err(error) = std::str::from_utf8(page) else {
         return UTF_8;
     };
+    if mostly_utf8(page, error.valid_up_to()) {
+        return UTF_8;
+    }
     let candidates = [
         declared.and_then(|name| Encoding::for_label(name.as_bytes())),
         meta(&page[..page.len().min(META_BYTES)]),
@@ -67,15 +73,15 @@ fn without_mark(page: &[u8], declared: Option<&str>) -> &'static Encoding {
     let mut undecided = None;
     for encoding in candidates.into_iter().flatten() {
         if encoding == UTF_8 || encoding == UTF_16LE || encoding == UTF_16BE {
-            continue; // UTF-16 was looked for above; UTF-8 has its turn below
+            continue; // both were looked for above
         }
         if fits(encoding, page) {
             return encoding;
         }
         undecided = undecided.or(Some(encoding));
     }
-    if mostly_utf8(page, error.valid_up_to()) {
-        return UTF_8;
+    if undecided.is_none() && is_mac_cyrillic(page) {
+        return X_MAC_CYRILLIC;
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(&page[..page.len().min(DETECTION_BYTES)], true);
@@ -113,6 +119,55 @@ fn utf16(page: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
+/// UTF-32, which the Encoding Standard has not: with a mark, or with a zero in the highest byte of every character.
+fn utf32(page: &[u8]) -> Option<Decoded<'static>> {
+    let (units, rest) = page.as_chunks::<4>();
+    let head = &units[..units.len().min(256)];
+    if head.len() < 4 || !rest.is_empty() {
+        return None;
+    }
+    let fits = |decode: fn([u8; 4]) -> u32| {
+        head.iter()
+            .all(|&unit| (1..0x11_0000).contains(&decode(unit)))
+    };
+    let (decode, encoding): (fn([u8; 4]) -> u32, _) =
+        match (fits(u32::from_le_bytes), fits(u32::from_be_bytes)) {
+            (true, false) => (u32::from_le_bytes, "UTF-32LE"),
+            (false, true) => (u32::from_be_bytes, "UTF-32BE"),
+            _ => return None,
+        };
+    let mut text: String = units
+        .iter()
+        .map(|&unit| char::from_u32(decode(unit)).unwrap_or(char::REPLACEMENT_CHARACTER))
+        .filter(|&c| c != '\0')
+        .collect();
+    if text.starts_with('\u{feff}') {
+        text.drain(..3);
+    }
+    let n_replaced = text.matches(char::REPLACEMENT_CHARACTER).count();
+    Some(Decoded {
+        text: Cow::Owned(text),
+        encoding,
+        n_replaced,
+    })
+}
+
+/// Cyrillic of old Macs, which detection does not know: runs of bytes from E0 on are small letters there as in
+/// windows-1251, but capitals lie in 80 to 9F instead of C0 to DF, and the last letter is DF instead of FF.
+fn is_mac_cyrillic(page: &[u8]) -> bool {
+    let page = &page[..page.len().min(DETECTION_BYTES)];
+    let count = |is: fn(u8) -> bool| page.iter().filter(|&&byte| is(byte)).count();
+    let small = count(|byte| (0xE0..=0xFE).contains(&byte));
+    let mac = count(|byte| (0x80..=0x9F).contains(&byte) || byte == 0xDF);
+    let windows = count(|byte| (0xC0..=0xDD).contains(&byte) || byte == 0xFF);
+    let high = count(|byte| byte >= 0x80);
+    let in_runs = page
+        .windows(2)
+        .filter(|pair| pair[0] >= 0x80 && pair[1] >= 0x80)
+        .count();
+    small * 2 > high && in_runs * 2 > high && mac * 20 > high && mac > windows * 4
+}
+
 /// Whether most sequences beyond ASCII are valid UTF-8; `valid` bytes are known to be.
 fn mostly_utf8(page: &[u8], valid: usize) -> bool {
     let count = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte >= 0xC0).count();
@@ -134,7 +189,7 @@ fn mostly_utf8(page: &[u8], valid: usize) -> bool {
             }
         }
     }
-    good >= bad * GOOD_FOR_BAD
+    good > 0 && good >= bad * GOOD_FOR_BAD
 }
 
 /// The encoding that a meta element or an XML declaration names, wherever `charset=` or `encoding=` stands in one.
@@ -235,6 +290,21 @@ mod tests {
             ("<p>plain text</p>".into(), "UTF-16LE", 0)
         );
         assert_eq!(decoded(b"a\0b", None), ("ab".into(), "UTF-8", 0));
+    }
+
+    #[test]
+    fn utf32_and_the_cyrillic_of_old_macs_are_told_by_their_bytes() {
+        let text = "Привет, мир. Это письмо со старого компьютера, и в нём я пишу о погоде.";
+        let wide: Vec<u8> = text
+            .chars()
+            .flat_map(|c| (c as u32).to_be_bytes())
+            .collect();
+        assert_eq!(decoded(&wide, None), (text.into(), "UTF-32BE", 0));
+        let (page, _, _) = X_MAC_CYRILLIC.encode(text);
+        assert_eq!(decoded(&page, None), (text.into(), "x-mac-cyrillic", 0));
+        let german = "Straße, Füße, Größe, Maß, Öl, Äpfel, Übermaß, große weiße Schüssel";
+        let (page, _, _) = WINDOWS_1252.encode(german);
+        assert_eq!(decoded(&page, None), (german.into(), "windows-1252", 0));
     }
 
     #[test]

@@ -29,6 +29,14 @@ fn block_level_tags_cut_and_inline_tags_do_not() {
 }
 
 #[test]
+fn links_side_by_side_are_words_apart() {
+    assert_eq!(
+        texts("<p><a>one</a><a>two</a> th<a>re</a>e<p><a>x</a><b><a>y</a></b>"),
+        ["one two three", "x y"]
+    );
+}
+
+#[test]
 fn one_line_break_is_a_line_and_two_are_a_paragraph() {
     assert_eq!(texts("<p>a<br>b<br/> <br>c<hr>d"), ["a\nb", "c", "d"]);
 }
@@ -98,6 +106,10 @@ fn code_keeps_its_white_space_and_its_indentation() {
     assert_eq!(
         texts("<pre>\n  <span>if</span> x:\n\tgo(1,  2)\n\n</pre><p>a  b"),
         ["  if x:\n\tgo(1,  2)", "a b"]
+    );
+    assert_eq!(
+        texts("<pre><div>if x:</div><div>  go()</div><ol><li>a<li>b</ol></pre><div>c</div>"),
+        ["if x:\n  go()\na\nb", "c"]
     );
 }
 

@@ -111,15 +111,27 @@ fn pieces_of<'a>(
 #[pyfunction]
 fn add_counts(
     py: Python<'_>,
-    pretokens: TextColumn,
-    counts: Primitive<Int64Type>,
+    pretokens: Vec<TextColumn>,
+    counts: Vec<Primitive<Int64Type>>,
 ) -> Result<(Column, Column), Error> {
+    if pretokens.len() != counts.len() {
+        let message = format!(
+            "{} columns of pretokens but {} of counts",
+            pretokens.len(),
+            counts.len()
+        );
+        return Err(Error::Python(PyValueError::new_err(message)));
+    }
     let counted = py.detach(|| {
+        curate_bpe::give_back();
         let mut counter = PieceCounter::new();
-        for (row, (piece, count)) in pieces_of(&pretokens, &counts)?.enumerate() {
-            let count =
-                u64::try_from(count).map_err(|_| curate_bpe::Error::Count { row, count })?;
-            counter.add(piece, count);
+        for (pretokens, counts) in pretokens.iter().zip(&counts) {
+            let pieces = pieces_of(pretokens, counts)?;
+            if let Some(row) = counts.iter().position(|&count| count < 0) {
+                let count = counts[row];
+                return Err(curate_bpe::Error::Count { row, count }.into());
+            }
+            counter.add(pieces.map(|(piece, count)| (piece, count as u64)));
         }
         Ok::<_, Error>(counter.finish())
     })?;
@@ -213,8 +225,12 @@ impl Patterns {
 #[pyclass(frozen, module = "curate._rust")]
 struct Encoder {
     encoder: curate_bpe::Encoder,
-    scratches: Mutex<Vec<EncodeScratch>>,
+    narrow: Pool<u16>,
+    wide: Pool<u32>,
 }
+
+/// Scratches that no call uses just now.
+type Pool<T> = Mutex<Vec<EncodeScratch<T>>>;
 
 #[pymethods]
 impl Encoder {
@@ -263,7 +279,8 @@ impl Encoder {
         });
         Ok(Self {
             encoder: encoder?,
-            scratches: Mutex::default(),
+            narrow: Mutex::default(),
+            wide: Mutex::default(),
         })
     }
 
@@ -288,11 +305,11 @@ impl Encoder {
         }
         if vocab_size <= 1 << 16 {
             let (offsets, ids) =
-                py.detach(|| self.encode_rows::<u16>(text.texts(), end_of_document))?;
+                py.detach(|| self.encode_rows(&self.narrow, text.texts(), end_of_document))?;
             Ok(Column::lists::<UInt16Type>(offsets, ids)?)
         } else {
             let (offsets, ids) =
-                py.detach(|| self.encode_rows::<u32>(text.texts(), end_of_document))?;
+                py.detach(|| self.encode_rows(&self.wide, text.texts(), end_of_document))?;
             Ok(Column::lists::<UInt32Type>(offsets, ids)?)
         }
     }
@@ -311,15 +328,12 @@ impl Encoder {
 impl Encoder {
     fn encode_rows<T: TokenId>(
         &self,
+        pool: &Pool<T>,
         texts: Texts<'_>,
         end_of_document: Option<u32>,
     ) -> Result<(Vec<i64>, Vec<T>), Error> {
         // A poisoned pool still holds whole scratches: they are put back only after a call that ended well.
-        let pool = || {
-            self.scratches
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let pool = || pool.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = pool().pop().unwrap_or_default();
         let mut offsets = Vec::with_capacity(texts.len() + 1);
         offsets.push(0);

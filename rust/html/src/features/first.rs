@@ -320,6 +320,8 @@ pub struct Measured {
     pub signatures: Vec<u32>,
     /// The last heading before each block, or NONE.
     pub headings: Vec<u32>,
+    /// Share of the blocks' first words that have a weight: low where the page's language was hardly trained on.
+    pub known_words: f32,
     good: Vec<f32>,
     sums: Vec<Sums>,
     path_weights: Vec<PathWeight>,
@@ -396,6 +398,12 @@ impl Measured {
             }
             self.path_weights.push(weight);
         }
+        let first = &self.words.first;
+        let known = first
+            .iter()
+            .filter(|&&word| linear.word(word).is_some())
+            .count();
+        self.known_words = share(known as f32, first.len() as f32);
         self.word_weights.clear();
         let words = &self.words;
         self.word_weights.extend(self.shapes.iter().map(|shape| {

@@ -143,7 +143,7 @@ impl Mass {
 }
 
 /// The threshold on probabilities with the highest expected F1 of words, that F1, and each block's rank: the share
-/// of words in blocks no less probable. This is how a page's blocks are chosen, too.
+/// of words in blocks no less probable.
 pub fn threshold(said: &[f32], weights: &[f32]) -> (f32, f32, Vec<f32>) {
     let mut order: Vec<u32> = (0..said.len() as u32).collect();
     order.sort_by(|&a, &b| {

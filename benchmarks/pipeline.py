@@ -1,0 +1,106 @@
+"""A web crawl to clean text: `curate run pipelines/default.yaml` beside datatrove's chain for FineWeb.
+
+    python -m benchmarks.pipeline --json
+
+Both read the 2,442 responses of ../shared/data/crawl, with one worker. CPU seconds are those of all their processes,
+start-up and planning included. Ours does more (languages, redaction, exact and near duplicates); theirs leaves out
+what needs a download (the URL filter's lists, the language filter's model), so that other languages reach its quality
+filters, and gets 30 seconds a page for extraction where its default is one.
+
+datatrove cannot be installed beside this project: it gets an environment of its own (environments.py).
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import environments
+from benchmarks.harness import Report, run
+from benchmarks.texts import SHARED
+
+ROOT = Path(__file__).resolve().parent.parent
+CRAWL = SHARED / "crawl"
+
+
+def pipeline(report: Report) -> None:
+    """Pages a core of both, and the seconds of every step."""
+    if not CRAWL.is_dir():
+        raise SystemExit(f"the real data that this benchmark reads is absent: {CRAWL}")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        ours = curate(out / "ours", 1)
+        two = curate(out / "two", 2)
+        theirs = datatrove(out / "theirs")
+    versions = ", ".join(f"{name} {version}" for name, version in theirs["versions"].items())
+    note = f"{ours['pages']:,} pages, {ours['documents']:,} documents stay; {theirs['documents']:,} of datatrove's"
+    beside = ("datatrove", ours["pages"] / theirs["cpu"])
+    report.row("pages_a_core", ours["pages"] / ours["cpu"], "pages/s", 1, *beside, f"{note} ({versions})")
+    speedup = ours["wall"] / two["wall"]
+    report.row("two_workers", speedup, "x", 1, note=f"by the clock, {ours['wall']:.1f} s with one, the same documents")
+    if ours["documents"] != two["documents"]:
+        raise AssertionError(f"one worker keeps {ours['documents']} documents, two keep {two['documents']}")
+    _table(report, "curate, seconds by the clock", ours)
+    _table(report, "datatrove, seconds by the clock", theirs)
+
+
+def _table(report: Report, title: str, found: dict[str, Any]) -> None:
+    """Seconds of each step by the clock, what the rest of the run's are, and the rows that go in and come out."""
+    steps = [*found["steps"], ("start-up and planning", found["wall"] - sum(s[1] for s in found["steps"]), "", "")]
+    lines = []
+    for name, seconds, rows_in, rows_out in steps:
+        share = 100 * seconds / found["wall"]
+        lines.append([name, f"{seconds:.2f}", f"{share:.1f} %", str(rows_in), str(rows_out)])
+        report.row(f"{title.partition(',')[0]} {name}", seconds, "s", 1, note=f"{share:.1f} %", table=title)
+    report.table(title, ["step", "seconds", "share", "rows in", "rows out"], lines)
+
+
+def curate(out: Path, workers: int) -> dict[str, Any]:
+    """Run the default recipe; its CPU time, and the seconds of its steps by the receipts."""
+    command = [sys.executable, "-m", "curate", "run", str(ROOT / "pipelines" / "default.yaml")]
+    done = _timed([*command, "--input", str(CRAWL), "--out", str(out), "--workers", str(workers)])
+    funnel = json.loads((out / "funnel.json").read_text())["steps"]
+    steps = [(step["step"], step["seconds"], step["rows_in"], step["rows_out"]) for step in funnel]
+    receipts = [json.loads(path.read_text()) for path in out.glob("passes/*/*.json") if path.name != "plan.json"]
+    files = sum(receipt["seconds"] for receipt in receipts) - sum(seconds for _, seconds, _, _ in steps)
+    steps = [(name, seconds, *rows) for name, seconds, *rows in steps if name != "read"]
+    steps.append(("reading and writing files", files, "", ""))
+    return {**done, "steps": steps, "pages": funnel[0]["rows_in"], "documents": funnel[-1]["rows_out"]}
+
+
+def datatrove(out: Path) -> dict[str, Any]:
+    """Run the chain in its own environment."""
+    script = Path(__file__).with_name("datatrove_chain.py")
+    done = _timed(
+        [str(environments.python("datatrove")), str(script), str(CRAWL), str(out), "1"], env={"PYTHONPATH": ""}
+    )
+    said = json.loads(done.pop("out").splitlines()[-1])
+    steps = []
+    for step in said["steps"]:
+        rows = step.get("total", step.get("documents", ""))
+        name = " ".join(word for word in step["name"].split() if word.isascii() and word != "-")
+        steps.append((name, step["seconds"], rows, step.get("forwarded", rows)))
+    return {**done, "steps": steps, "documents": said["steps"][-1]["total"], "versions": said["versions"]}
+
+
+def _timed(command: list[str], env: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run it; seconds by the clock, CPU seconds of it and all its descendants, and what it printed."""
+    before, began = _used(), time.perf_counter()
+    done = subprocess.run(command, env={**os.environ, **(env or {})}, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
+    return {"wall": time.perf_counter() - began, "cpu": _used() - before, "out": done.stdout}
+
+
+def _used() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    run("pipeline", [pipeline], ["trafilatura", "resiliparse"])

@@ -1,0 +1,128 @@
+"""The extractor's model: labels by alignment, files that the kernel reads as they were trained, what ships."""
+
+import hashlib
+import random
+import re
+
+import lightgbm
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import corpus
+from conftest import ROOT
+from curate import kernels
+from curate.stages import extract
+from models.extractor import fit
+from models.extractor.export import forest, model_file, table
+from models.extractor.labels import label
+from models.extractor.truth import Page
+
+MODEL = ROOT / "rust/html/model/extractor.bin"
+
+# A text extracted by another model is another text: a new model asks for a new version of the stage.
+VERSIONS = {2: "@SHA@"}
+
+
+def page(blocks: list[str], truth: str, url: str = "https://a.test/") -> Page:
+    html = "".join(f"<p>{block}</p>" for block in blocks).encode()
+    return Page(url, url, "wcxb_dev", "article", "en", html, None, {"kind": "full", "main": truth})
+
+
+def shares(blocks: list[str], truth: str) -> list[float]:
+    found = label(page(blocks, truth), blocks)
+    assert found is not None and found.whole
+    return [round(float(share), 2) for share in found.share]
+
+
+LONG = "The tide rises twice a day because the earth turns under the moon"
+OTHER = "Read our privacy policy and accept all cookies before you go on reading"
+
+
+def test_a_block_is_labelled_by_the_share_of_its_words_that_the_truth_has_in_order() -> None:
+    assert shares([OTHER, LONG, "and nobody stops it"], f"{LONG} and nobody stops it") == [0, 1, 1]
+    assert shares([LONG + " " + OTHER], LONG)[0] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_copy_of_the_truth_counts_once() -> None:
+    assert sorted(shares([LONG, OTHER, LONG], LONG)) == [0, 0, 1]
+
+
+def test_a_block_that_the_truth_has_elsewhere_counts_while_its_words_are_unused() -> None:
+    second = "Sailors have known as much for longer than anyone has written about it"
+    assert shares([LONG, second], f"{second} {LONG}") == [1, 1]
+
+
+def test_short_blocks_far_from_the_text_only_share_words_with_it() -> None:
+    assert shares(["the moon", *[OTHER] * 20, LONG], f"the moon {LONG}") == [0] * 21 + [1]
+    assert shares([*[OTHER] * 20, "the moon", LONG], f"the moon {LONG}") == [0] * 20 + [1, 1]
+
+
+def test_passages_label_the_blocks_they_touch_and_no_others() -> None:
+    truth = {"kind": "segments", "with": ["rises twice a day"], "without": ["accept all cookies before you go on"]}
+    found = label(Page("i", "u", "s", None, None, b"", None, truth), [LONG, OTHER, "else"])
+    assert found is not None and found.share.tolist() == [1, 0, -1] and not found.whole
+
+
+def test_rows_reach_the_leaves_that_the_library_says() -> None:
+    """Trained on noise over pages of every shape, stages agree with LightGBM on every block."""
+    rng = random.Random(5)
+    pages = [corpus.page(corpus.article(rng)) for _ in range(30)]
+    data, charsets = pa.array(pages, pa.large_binary()), pa.array([""] * len(pages))
+    blocks = sum(kernels.html_blocks(data, charsets)[0].to_pylist())
+    names = np.unique(kernels.html_blocks(data, charsets)[2].values.to_numpy())
+    draw = np.random.default_rng(5)
+    linear = table(names, draw.normal(size=len(names))) + fit.NOTHING
+    share = draw.random(blocks).astype(np.float32)
+    first_rows = _rows(data, charsets, linear, None)
+    settings = {**fit.TREES, "min_data_in_leaf": 2}
+    first = lightgbm.train(settings, lightgbm.Dataset(first_rows, share), 40)
+    said = first.predict(first_rows).astype(np.float32)
+    second_rows = _rows(data, charsets, linear, pa.array(said))
+    second = lightgbm.train(settings, lightgbm.Dataset(second_rows, share), 40)
+    model = model_file(linear, first, second)
+    expected = second.predict(second_rows)
+    found = [block for one in pages for block in kernels.explain_html(one, model=model)]
+    assert np.allclose([block[2] for block in found], said, atol=2e-4)
+    # What the first stage says is rounded, so a block may fall on the other side of one of the second's thresholds.
+    close = np.isclose([block[3] for block in found], expected, atol=2e-3)
+    assert close.mean() > 0.98
+
+
+def _rows(data: pa.Array, charsets: pa.Array, linear: bytes, said: pa.Array | None) -> np.ndarray:
+    n = sum(kernels.html_blocks(data, charsets)[0].to_pylist())
+    return np.asarray(kernels.html_rows(data, charsets, linear=linear, said=said)).reshape(n, -1)
+
+
+def test_training_is_the_same_every_time_and_finds_what_the_truth_says() -> None:
+    rng = random.Random(3)
+    pages = []
+    for i in range(40):
+        text = corpus.article(rng)
+        html = (
+            corpus.page(text, title=f"Page {i}") + b"<footer><p>Imprint, privacy, cookies, terms of use.</p></footer>"
+        )
+        url = f"https://site{i}.test/"
+        pages.append(Page(url, url, "wcxb_dev", "article", "en", html, None, {"kind": "full", "main": text}))
+    made = fit.corpus_of([pages], frozenset(), folds=2)
+    models = [fit.fit_all(made, fit.fit_folds(made, 2)) for _ in range(2)]
+    assert models[0] == models[1]
+    texts = fit.texts_of_folds(made, fit.fit_folds(made, 2).models)
+    assert not any("Imprint" in text for text in texts.values())
+    assert all(page.truth and page.truth["main"][:60] in texts[page.record_id] for page in pages)
+
+
+def test_a_forest_of_too_many_thresholds_is_refused() -> None:
+    rows = np.random.default_rng(1).random((5000, 1)).astype(np.float32)
+    settings = {"objective": "cross_entropy", "num_leaves": 32, "max_bin": 4000, "verbose": -1, "min_data_in_leaf": 1}
+    booster = lightgbm.train(settings, lightgbm.Dataset(rows, rows[:, 0], params=settings), 60)
+    with pytest.raises(ValueError, match="lower max_bin"):
+        forest(booster)
+
+
+def test_the_model_that_ships_is_the_one_of_its_card_and_of_the_stage() -> None:
+    sha256 = hashlib.sha256(MODEL.read_bytes()).hexdigest()
+    card = (MODEL.parent / "CARD.md").read_text()
+    assert re.findall(r"SHA-256 `(\w+)`", card) == [sha256]
+    assert MODEL.stat().st_size <= 200_000
+    assert VERSIONS[extract.STAGE.version] == sha256
