@@ -59,7 +59,7 @@ def test_short_blocks_far_from_the_text_only_share_words_with_it() -> None:
 
 
 def test_passages_label_the_blocks_they_touch_and_no_others() -> None:
-    truth = {"kind": "segments", "with": ["rises twice a day"], "without": ["accept all cookies before you go on"]}
+    truth = {"kind": "segments", "with": ["rises twice a day"], "without": ["policy and accept all cookies before you go on"]}
     found = label(Page("i", "u", "s", None, None, b"", None, truth), [LONG, OTHER, "else"])
     assert found is not None and found.share.tolist() == [1, 0, -1] and not found.whole
 
