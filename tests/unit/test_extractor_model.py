@@ -59,7 +59,8 @@ def test_short_blocks_far_from_the_text_only_share_words_with_it() -> None:
 
 
 def test_passages_label_the_blocks_they_touch_and_no_others() -> None:
-    truth = {"kind": "segments", "with": ["rises twice a day"], "without": ["policy and accept all cookies before you go on"]}
+    unwanted = "policy and accept all cookies before you go on"
+    truth = {"kind": "segments", "with": ["rises twice a day"], "without": [unwanted]}
     found = label(Page("i", "u", "s", None, None, b"", None, truth), [LONG, OTHER, "else"])
     assert found is not None and found.share.tolist() == [1, 0, -1] and not found.whole
 
@@ -97,7 +98,7 @@ def _rows(data: pa.Array, charsets: pa.Array, linear: bytes, said: pa.Array | No
 def test_training_is_the_same_every_time_and_finds_what_the_truth_says() -> None:
     rng = random.Random(3)
     pages = []
-    for i in range(40):
+    for i in range(200):
         text = corpus.article(rng)
         html = (
             corpus.page(text, title=f"Page {i}") + b"<footer><p>Imprint, privacy, cookies, terms of use.</p></footer>"
@@ -105,9 +106,10 @@ def test_training_is_the_same_every_time_and_finds_what_the_truth_says() -> None
         url = f"https://site{i}.test/"
         pages.append(Page(url, url, "wcxb_dev", "article", "en", html, None, {"kind": "full", "main": text}))
     made = fit.corpus_of([pages], frozenset(), folds=2)
-    models = [fit.fit_all(made, fit.fit_folds(made, 2)) for _ in range(2)]
-    assert models[0] == models[1]
-    texts = fit.texts_of_folds(made, fit.fit_folds(made, 2).models)
+    fitted = [fit.fit_folds(made, 2) for _ in range(2)]
+    assert fitted[0].models == fitted[1].models
+    assert fit.fit_all(made, fitted[0]) == fit.fit_all(made, fitted[1])
+    texts = fit.texts_of_folds(made, fitted[0].models)
     assert not any("Imprint" in text for text in texts.values())
     assert all(page.truth and page.truth["main"][:60] in texts[page.record_id] for page in pages)
 
