@@ -35,7 +35,10 @@ pub fn decode<'a>(page: &'a [u8], declared: Option<&str>) -> Decoded<'a> {
         Some((encoding, length)) => (encoding, &page[length..]),
         None => (without_mark(page, declared), page),
     };
-    let (text, damaged) = encoding.decode_without_bom_handling(body);
+    let (text, damaged) = match simdutf8::basic::from_utf8(body) {
+        Ok(text) if encoding == UTF_8 => (Cow::Borrowed(text), false),
+        _ => encoding.decode_without_bom_handling(body),
+    };
     let n_replaced = if damaged {
         text.matches('\u{fffd}').count()
     } else {
@@ -60,7 +63,7 @@ fn without_mark(page: &[u8], declared: Option<&str>) -> &'static Encoding {
     if page.contains(&0x1b) && fits(ISO_2022_JP, page) {
         return ISO_2022_JP;
     }
-    let Err(error) = std::str::from_utf8(page) else {
+    let Err(error) = simdutf8::compat::from_utf8(page) else {
         return UTF_8;
     };
     if mostly_utf8(page, error.valid_up_to()) {

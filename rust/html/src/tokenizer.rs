@@ -21,10 +21,10 @@ const OTHER_TOKENS: usize = 4;
 const MAX_TYPES: usize = 200;
 
 /// Blocks and elements that a page may have: no page that was written for people comes near.
-const MAX_BLOCKS: usize = 150_000;
-const MAX_NODES: usize = 400_000;
+const MAX_BLOCKS: usize = 100_000;
+const MAX_NODES: usize = 300_000;
 
-/// Reads a page. A page of more than 150,000 blocks or 400,000 block-level elements is refused.
+/// Reads a page. A page of more than 100,000 blocks or 300,000 block-level elements is refused.
 pub fn parse(html: &str) -> Result<Page, Error> {
     let mut tokenizer = Tokenizer {
         html: html.as_bytes(),

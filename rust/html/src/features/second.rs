@@ -184,7 +184,7 @@ pub struct View<'a> {
     ranks: Vec<f32>,
     highest: f32,
     /// The last accepted block before each block, and the next one after it.
-    accepted: Vec<(Option<usize>, Option<usize>)>,
+    accepted: Vec<(Option<u32>, Option<u32>)>,
 }
 
 impl<'a> View<'a> {
@@ -269,6 +269,10 @@ impl<'a> View<'a> {
         let mean = |(accepted, words): (f32, f32)| accepted / words;
         let alike = self.alike[self.measured.paths[block] as usize];
         let (last, next) = self.accepted[block];
+        let (last, next) = (
+            last.map(|last| last as usize),
+            next.map(|next| next as usize),
+        );
         let heading = self.measured.headings[block];
         Said {
             p: self.said[block],
@@ -323,20 +327,20 @@ fn weigh_nodes(page: &Page, mass: &Mass, n: usize) -> (Vec<(f32, f32, f32)>, usi
     (nodes, best)
 }
 
-fn accepted(said: &[f32]) -> Vec<(Option<usize>, Option<usize>)> {
+fn accepted(said: &[f32]) -> Vec<(Option<u32>, Option<u32>)> {
     let mut accepted = vec![(None, None); said.len()];
     let mut last = None;
     for (block, &p) in said.iter().enumerate() {
         accepted[block].0 = last;
         if p > ACCEPTED {
-            last = Some(block);
+            last = Some(block as u32);
         }
     }
     let mut next = None;
     for (block, &p) in said.iter().enumerate().rev() {
         accepted[block].1 = next;
         if p > ACCEPTED {
-            next = Some(block);
+            next = Some(block as u32);
         }
     }
     accepted
