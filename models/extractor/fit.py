@@ -73,7 +73,8 @@ class Corpus:
     """Pages with a truth, their blocks one after the other, and what is known about each block.
 
     `share` is float32 [blocks], -1 where nothing is known; `weight` float32 [blocks], 0 there. `blind` (int64
-    [pages]) says whose words (1), names (2) or both (3) weigh nothing, `folder` (int64 [pages]) which folder a page is from.
+    [pages]) says whose words (1), names (2) or both (3) weigh nothing, `folder` (int64
+    [pages]) which folder a page is from.
     """
 
     pages: list[Page]

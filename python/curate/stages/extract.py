@@ -6,7 +6,7 @@ names a function that takes the page's bytes and its declared charset and return
 can be killed. Rows that already are documents go through.
 
     curate extract crawl/*.warc.gz --out pages
-    curate extract --explain page.html       what was decided about each block, and why
+    curate extract --explain page.html   why each block was kept or not
 """
 
 import importlib.util

@@ -1,6 +1,6 @@
 //! Which blocks are the page's main content, given how probable each is.
 
-use crate::features::first::Measured;
+use crate::features::measured::Measured;
 use crate::features::second::{threshold, weight};
 use crate::hash::{Fnv, Numbers};
 use crate::page::Page;

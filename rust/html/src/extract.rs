@@ -7,7 +7,7 @@ use curate_text::Cpu;
 use crate::Error;
 use crate::choose::{Comments, choose};
 use crate::decode::decode;
-use crate::features::first::Measured;
+use crate::features::measured::Measured;
 use crate::features::second::weight;
 use crate::features::{first, second};
 use crate::model::Model;

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::decode::decode;
-use crate::features::first::Measured;
+use crate::features::measured::Measured;
 use crate::features::{first, second};
 use crate::linear::Linear;
 use crate::page::{NONE, Page};

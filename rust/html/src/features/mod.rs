@@ -6,6 +6,8 @@
 //! and stands in the row where its group is declared: nothing else knows the order.
 
 pub mod first;
+pub mod groups;
+pub mod measured;
 pub mod second;
 pub mod shape;
 

@@ -1,7 +1,7 @@
 //! The features of the second stage: what the first stage said of the blocks around, of the elements around and
 //! of blocks alike. They follow the first stage's features in the row.
 
-use crate::features::first::{LEVELS, Measured};
+use crate::features::measured::{LEVELS, Measured};
 use crate::features::{flag, group, named};
 use crate::page::{NONE, Page};
 
