@@ -220,6 +220,7 @@ fn sums(
     sums_portable(forest, values, columns)
 }
 
+/// The leaves of 64 rows stay in four registers from node to node; one comparison serves all of them.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn sums_avx512(
@@ -227,7 +228,33 @@ fn sums_avx512(
     values: &[[f32; LANES]],
     columns: &mut [[u8; LANES]],
 ) -> [i32; LANES] {
-    sums_portable(forest, values, columns)
+    use std::arch::x86_64::{
+        _mm512_cmpgt_epu8_mask, _mm512_loadu_si512, _mm512_mask_and_epi32, _mm512_set1_epi8,
+        _mm512_set1_epi32, _mm512_storeu_si512,
+    };
+    bin(forest, values, columns);
+    let mut sums = [0_i32; LANES];
+    for tree in &forest.trees {
+        let mut registers = [_mm512_set1_epi32(-1); 4];
+        for node in &tree.nodes {
+            let column = &columns[usize::from(node.feature)];
+            // SAFETY: a column has 64 bytes.
+            let bins = unsafe { _mm512_loadu_si512(column.as_ptr().cast()) };
+            let mut goes_right = _mm512_cmpgt_epu8_mask(bins, _mm512_set1_epi8(node.bin as i8));
+            let right = _mm512_set1_epi32(node.right as i32);
+            for leaves in &mut registers {
+                *leaves = _mm512_mask_and_epi32(*leaves, goes_right as u16, *leaves, right);
+                goes_right >>= 16;
+            }
+        }
+        let mut reachable = [[0_u32; 16]; 4];
+        for (to, leaves) in reachable.iter_mut().zip(registers) {
+            // SAFETY: sixteen numbers of four bytes are 64 bytes.
+            unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), leaves) };
+        }
+        add_leaves(tree, reachable.as_flattened(), &mut sums);
+    }
+    sums
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -246,6 +273,24 @@ fn sums_portable(
     values: &[[f32; LANES]],
     columns: &mut [[u8; LANES]],
 ) -> [i32; LANES] {
+    bin(forest, values, columns);
+    let mut sums = [0_i32; LANES];
+    for tree in &forest.trees {
+        let mut reachable = [u32::MAX; LANES];
+        for node in &tree.nodes {
+            let column = &columns[usize::from(node.feature)];
+            for (leaves, &bin) in reachable.iter_mut().zip(column) {
+                *leaves &= if bin > node.bin { node.right } else { u32::MAX };
+            }
+        }
+        add_leaves(tree, &reachable, &mut sums);
+    }
+    sums
+}
+
+/// The number of thresholds below each value.
+#[inline(always)]
+fn bin(forest: &Forest, values: &[[f32; LANES]], columns: &mut [[u8; LANES]]) {
     for ((column, value), thresholds) in columns.iter_mut().zip(values).zip(&forest.thresholds) {
         let mut bins = [0_i32; LANES];
         for &threshold in thresholds {
@@ -257,20 +302,14 @@ fn sums_portable(
             *to = bin as u8; // a feature has at most 255 thresholds
         }
     }
-    let mut sums = [0_i32; LANES];
-    for tree in &forest.trees {
-        let mut reachable = [u32::MAX; LANES];
-        for node in &tree.nodes {
-            let column = &columns[usize::from(node.feature)];
-            for (leaves, &bin) in reachable.iter_mut().zip(column) {
-                *leaves &= if bin > node.bin { node.right } else { u32::MAX };
-            }
-        }
-        for (sum, leaves) in sums.iter_mut().zip(reachable) {
-            *sum += i32::from(tree.leaves[leaves.trailing_zeros() as usize & (MAX_LEAVES - 1)]);
-        }
+}
+
+/// Adds to each row's sum the lowest leaf that it can reach.
+#[inline(always)]
+fn add_leaves(tree: &Tree, reachable: &[u32], sums: &mut [i32; LANES]) {
+    for (sum, leaves) in sums.iter_mut().zip(reachable) {
+        *sum += i32::from(tree.leaves[leaves.trailing_zeros() as usize & (MAX_LEAVES - 1)]);
     }
-    sums
 }
 
 /// 1 / (1 + exp(-x)), by additions and multiplications only, so that every machine gives the same bits.
