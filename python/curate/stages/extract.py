@@ -49,7 +49,7 @@ class Extract(Settings):
     min_score: float = setting(
         0.0, "pages whose text is less sure are rejected as extract.low_score (blocks only)", unit="0..1", ge=0, le=1
     )
-    max_bytes: int = setting(10 << 20, "larger pages are rejected as extract.too_large", unit="bytes", ge=1)
+    max_bytes: int = setting(5 << 20, "larger pages are rejected as extract.too_large", unit="bytes", ge=1)
     min_chars: int = setting(1, "shorter texts are rejected as extract.empty", unit="characters", ge=0)
     timeout: float = setting(5.0, "CPU time a page may take before it is rejected (not blocks)", unit="seconds", gt=0)
     parser_memory: int = setting(
@@ -117,7 +117,9 @@ def apply(batch: pa.RecordBatch, state: State) -> pa.RecordBatch:
     plain = [i for i, result in enumerate(results) if result is None and kinds[i] == "text/plain"]
     for rows, extract in ((plain, _decoded), (html, _blocks if state.sandbox is None else _foreign)):
         if rows:
-            for row, result in zip(rows, extract(pages.take(rows), charsets.take(rows), state), strict=True):
+            every = len(rows) == batch.num_rows  # taking them would copy the pages
+            chosen = (pages, charsets) if every else (pages.take(rows), charsets.take(rows))
+            for row, result in zip(rows, extract(*chosen, state), strict=True):
                 results[row] = _judged(result, state.config)
     return _documents(batch, [result or Result() for result in results])
 

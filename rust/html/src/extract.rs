@@ -19,7 +19,7 @@ use crate::tokenizer::parse;
 const MAX_BYTES: usize = 1 << 30;
 
 /// From this many blocks on rows are made twice instead of kept.
-const MANY_BLOCKS: usize = 8192;
+const MANY_BLOCKS: usize = 2048;
 
 /// How a page is extracted.
 #[derive(Clone, Copy, Debug, Default)]
