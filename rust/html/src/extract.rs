@@ -146,13 +146,7 @@ impl<'m> Extractor<'m> {
         if page.blocks.is_empty() {
             return Ok(extracted);
         }
-        self.decide(&page);
-        let kept = choose(
-            &page,
-            &self.measured,
-            &self.probabilities,
-            settings.comments,
-        );
+        let kept = self.decide(&page, settings.comments);
         (extracted.score, extracted.share) = self.confidence(&kept);
         extracted.text = write(&page, &kept, settings.format);
         if page.blocks.len() > MANY_BLOCKS {
@@ -161,8 +155,8 @@ impl<'m> Extractor<'m> {
         Ok(extracted)
     }
 
-    /// Fills `said` and `probabilities`.
-    fn decide(&mut self, page: &Page) {
+    /// Fills `said` and `probabilities`; gives the blocks to keep.
+    fn decide(&mut self, page: &Page, comments: Comments) -> Vec<bool> {
         let n = page.blocks.len();
         let (model, cpu, measured, rows) =
             (self.model, self.cpu, &mut self.measured, &mut self.rows);
@@ -191,6 +185,7 @@ impl<'m> Extractor<'m> {
         model
             .second
             .probabilities(n, write, cpu, &mut self.probabilities);
+        choose(page, &self.measured, &self.probabilities, comments)
     }
 
     fn confidence(&self, kept: &[bool]) -> (f32, f32) {
@@ -218,13 +213,7 @@ impl<'m> Extractor<'m> {
         if page.blocks.is_empty() {
             return Ok(Vec::new());
         }
-        self.decide(&page);
-        let kept = choose(
-            &page,
-            &self.measured,
-            &self.probabilities,
-            settings.comments,
-        );
+        let kept = self.decide(&page, settings.comments);
         let names = crate::features::all();
         let first = first::View::new(&page, &self.model.linear, &self.measured);
         let second = second::View::new(&page, &self.measured, &self.said);

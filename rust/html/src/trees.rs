@@ -129,16 +129,6 @@ impl Forest {
         }
         moved
     }
-
-    /// Number of trees.
-    pub fn len(&self) -> usize {
-        self.trees.len()
-    }
-
-    /// Whether there is no tree.
-    pub fn is_empty(&self) -> bool {
-        self.trees.is_empty()
-    }
 }
 
 /// Where the leaves to the left of a node over `leaves` end.
