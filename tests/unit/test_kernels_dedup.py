@@ -61,9 +61,9 @@ def signature(value: str, ngram: int, bands: int, rows: int, seed: int) -> tuple
         return None, []
     slots = []
     for slot, number in enumerate(stream(seed, bands * rows)):
-        factor, term = number & 0xFFFFFFFF | 1, number >> 32
+        factor = number >> 32 | 1
         halves = [s >> 32 if slot % 2 else s & 0xFFFFFFFF for s in shingles]
-        slots.append(min((factor * half + term) % 2**32 for half in halves))
+        slots.append(min(factor * half % 2**32 for half in halves))
     keys = [finish_band(band, slots[band * rows : (band + 1) * rows]) for band in range(bands)]
     return keys, shingles
 

@@ -108,7 +108,7 @@ class NearDedup(Settings):
     def parameters(self) -> dict[str, Any]:
         """What signatures depend on: an index of other parameters cannot be compared with."""
         bands, rows = self.shape()
-        return {"version": 1, "scheme": self.scheme, "ngram": self.ngram, "bands": bands, "rows": rows,
+        return {"version": 2, "scheme": self.scheme, "ngram": self.ngram, "bands": bands, "rows": rows,
                 "seed": self.seed, "shingles": self.verify}  # fmt: skip
 
 
@@ -422,7 +422,7 @@ SIGNED_BY = ("scheme", "ngram", "bands", "rows", "threshold", "seed", "verify")
 
 STAGE = Stage(
     name="near_dedup",
-    version=3,
+    version=4,
     summary="Keep one of near-identical texts (MinHash).",
     config=NearDedup,
     files=index_files,

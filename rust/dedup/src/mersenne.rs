@@ -10,7 +10,13 @@ const PRIME: u64 = (1 << 61) - 1;
 const LANES: usize = 8;
 
 /// The slots of datasketch for shingles of which the low 32 bits are taken.
-pub fn minima(cpu: Cpu, a: &[u64], b: &[u64], set: &[u64], out: &mut Vec<u32>) {
+pub fn minima(
+    cpu: Cpu,
+    a: &[u64],
+    b: &[u64],
+    set: impl Iterator<Item = u64> + Clone,
+    out: &mut Vec<u32>,
+) {
     let mut full = vec![0; a.len()];
     slots(cpu, a, b, set, 0xFFFF_FFFF, &mut full);
     out.clear();
@@ -18,7 +24,14 @@ pub fn minima(cpu: Cpu, a: &[u64], b: &[u64], set: &[u64], out: &mut Vec<u32>) {
 }
 
 /// The least values of all slots over hash & mask of a set, each & mask; the mask for an empty set.
-pub fn slots(cpu: Cpu, a: &[u64], b: &[u64], set: &[u64], mask: u64, out: &mut [u64]) {
+pub fn slots(
+    cpu: Cpu,
+    a: &[u64],
+    b: &[u64],
+    set: impl Iterator<Item = u64> + Clone,
+    mask: u64,
+    out: &mut [u64],
+) {
     match cpu.path() {
         // SAFETY: a `Cpu` of this path proves that the machine has its instructions.
         #[cfg(target_arch = "x86_64")]
@@ -30,12 +43,18 @@ pub fn slots(cpu: Cpu, a: &[u64], b: &[u64], set: &[u64], mask: u64, out: &mut [
 /// The same code: the compiler has 64-bit multiplications of eight lanes here.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn slots_avx512(a: &[u64], b: &[u64], set: &[u64], mask: u64, out: &mut [u64]) {
+fn slots_avx512(
+    a: &[u64],
+    b: &[u64],
+    set: impl Iterator<Item = u64> + Clone,
+    mask: u64,
+    out: &mut [u64],
+) {
     work(a, b, set, mask, out);
 }
 
 #[inline(always)]
-fn work(a: &[u64], b: &[u64], set: &[u64], mask: u64, out: &mut [u64]) {
+fn work(a: &[u64], b: &[u64], set: impl Iterator<Item = u64> + Clone, mask: u64, out: &mut [u64]) {
     out.fill(mask);
     for ((a, b), out) in a
         .chunks(LANES)
@@ -45,7 +64,7 @@ fn work(a: &[u64], b: &[u64], set: &[u64], mask: u64, out: &mut [u64]) {
         let (mut factor, mut term, mut least) = ([0; LANES], [0; LANES], [mask; LANES]);
         factor[..a.len()].copy_from_slice(a);
         term[..b.len()].copy_from_slice(b);
-        for &hash in set {
+        for hash in set.clone() {
             for lane in 0..LANES {
                 let image = (hash & mask)
                     .wrapping_mul(factor[lane])
@@ -76,7 +95,7 @@ mod tests {
             let expected: Vec<u64> = (0..a.len()).map(|k| set.iter().map(|&h| image(h, k)).min().unwrap()).collect();
             for cpu in Cpu::all() {
                 let mut seen = vec![0; a.len()];
-                slots(cpu, &a, &b, &set, mask, &mut seen);
+                slots(cpu, &a, &b, set.iter().copied(), mask, &mut seen);
                 prop_assert_eq!(&seen, &expected);
             }
         }

@@ -91,7 +91,7 @@ fn minhash_slots(
         let (mut sketch, mut row_slots) = (minhash::Sketch::new(params)?, Vec::new());
         let mut out = Vec::with_capacity(rows * slots);
         for row in 0..rows {
-            sketch.fill(cpu, sets.checked(row)?, &mut row_slots);
+            sketch.fill(cpu, sets.checked(row)?.iter().copied(), &mut row_slots);
             out.extend_from_slice(&row_slots[..slots]);
         }
         Ok::<_, curate_dedup::Error>(out)
@@ -127,7 +127,7 @@ fn mersenne_slots(
     let out = py.detach(|| {
         let mut out = vec![0; rows * a.len()];
         for (row, slots) in out.chunks_mut(a.len().max(1)).enumerate() {
-            mersenne::slots(cpu, &a, &b, sets.checked(row)?, mask, slots);
+            mersenne::slots(cpu, &a, &b, sets.checked(row)?.iter().copied(), mask, slots);
         }
         Ok::<_, curate_dedup::Error>(out)
     })?;

@@ -79,25 +79,29 @@ fn halves(bytes: &[u8; 16]) -> (u64, u64) {
 }
 
 /// Appends the hashes of all n-grams of `words` in reading order: words.len() - n + 1 of them, or none.
+pub fn hash_ngrams(words: &[u64], n: usize, out: &mut Vec<u64>) {
+    out.extend(ngrams(words, n));
+}
+
+/// The hashes of all n-grams of `words` in reading order: words.len() - n + 1 of them, or none.
 ///
 /// The hash of (w0 .. wn-1) is finish(n * K2 + w0 * B^(n-1) + ... + wn-1), and n is at least 1.
-pub fn hash_ngrams(words: &[u64], n: usize, out: &mut Vec<u64>) {
-    if n == 0 || words.len() < n {
-        return;
-    }
+#[inline]
+pub fn ngrams(words: &[u64], n: usize) -> impl ExactSizeIterator<Item = u64> + Clone {
+    let whole = n >= 1 && words.len() >= n;
+    let (head, tail) = words.split_at(if whole { n - 1 } else { words.len() });
     let power = B.wrapping_pow(n as u32);
     let start = (n as u64).wrapping_mul(K2);
-    let (head, tail) = words.split_at(n);
     let mut sum = head
         .iter()
         .fold(0_u64, |sum, &word| sum.wrapping_mul(B).wrapping_add(word));
-    out.reserve(tail.len() + 1);
-    out.push(finish(sum.wrapping_add(start)));
-    out.extend(tail.iter().zip(words).map(|(&enters, &leaves)| {
-        let shift = enters.wrapping_sub(leaves.wrapping_mul(power));
+    let mut leaves = 0;
+    tail.iter().zip(words).map(move |(&enters, &first)| {
+        let shift = enters.wrapping_sub(leaves);
+        leaves = first.wrapping_mul(power);
         sum = sum.wrapping_mul(B).wrapping_add(shift);
         finish(sum.wrapping_add(start))
-    }));
+    })
 }
 
 #[cfg(test)]
