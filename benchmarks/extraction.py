@@ -206,16 +206,22 @@ def _share(index: int, n: int, barrier: Any, results: Any) -> None:
 
 
 def memory(report: Report) -> None:
-    """Peak resident memory of a worker of `curate extract`: on the crawl, and on hostile pages of 10 MB."""
+    """Peak resident memory of a worker of `curate extract`: on the crawl, on hostile pages just below the largest that
+    are read unless one asks for more, and on hostile pages of 10 MB where one does.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        hostile = Path(folder) / "torture.warc"
-        with hostile.open("wb") as file:
-            for name in PAGES:
-                file.write(_record(name, PAGES[name](2 * TORTURE_BYTES)))
-        for name, source in [("crawl", CRAWL), ("hostile_pages", hostile)]:
-            out = Path(folder) / name
-            command = [sys.executable, "-m", "curate", "extract", str(source), "--out", str(out)]
-            options = ["--format", "warc", "--workers", "1", "--max-bytes", str(16 << 20)]
+        for name, size, options in [
+            ("crawl", None, []),
+            ("hostile_pages", TORTURE_BYTES, []),
+            ("hostile_pages_10mb", 2 * TORTURE_BYTES, ["--max-bytes", str(16 << 20)]),
+        ]:
+            source, out = Path(folder) / f"{name}.warc", Path(folder) / name
+            if size is not None:
+                with source.open("wb") as file:
+                    for page in PAGES:
+                        file.write(_record(page, PAGES[page](size)))
+            command = [sys.executable, "-m", "curate", "extract", str(source if size else CRAWL), "--out", str(out)]
+            options = ["--format", "warc", "--workers", "1", *options]
             subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             peak = max(json.loads(path.read_text())["peak_memory_bytes"] for path in receipts(out))
             report.row(f"worker_memory_{name}", peak / 2**20, "MiB", 1, note="peak resident, Python and Arrow included")

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import corpus
+from torture import PAGES
 
 
 def crawl(folder: Path) -> Path:
@@ -89,3 +90,15 @@ def test_markdown_is_written_where_asked_for(tmp_path: Path, curate: Any) -> Non
     done = curate("extract", crawl(tmp_path), "--out", tmp_path / "out", "--output", "markdown", "--json")
     assert done.code == 0 and json.loads(done.out), done.err
     assert any(line.startswith("# ") for row in documents(tmp_path / "out") for line in row["text"].splitlines())
+
+
+def test_a_worker_stays_small_whatever_the_pages(tmp_path: Path, curate: Any) -> None:
+    """Hostile pages about as large as are read: 200 MiB are enough, and each is a document or a reject."""
+    pages = [(f"https://e.test/{i}", page(5_000_000)) for i, page in enumerate(PAGES.values())]
+    corpus.write_warc(tmp_path / "c.warc.gz", pages)
+    out = tmp_path / "out"
+    done = curate("extract", tmp_path / "c.warc.gz", "--out", out, "--workers", 1)
+    assert done.code == 0, done.err
+    receipts = [json.loads(path.read_text()) for path in out.glob("passes/*/*.json") if path.name != "plan.json"]
+    assert max(receipt["peak_memory_bytes"] for receipt in receipts) <= 200 << 20
+    assert len(documents(out)) + len(rejects(out)) == len(PAGES)

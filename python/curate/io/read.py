@@ -46,7 +46,9 @@ class ReadCounts:
 
 
 class Batcher:
-    """Collects rows given as dicts and yields a batch when it is full; `schema_of` is RAW or DOCUMENT."""
+    """Collects rows given as dicts into batches of BATCH_BYTES, more only where one row is; `schema_of` is RAW or
+    DOCUMENT.
+    """
 
     def __init__(self, source: str, rel: str, schema_of: pa.Schema) -> None:
         self.source, self.rel = source, rel
@@ -54,15 +56,19 @@ class Batcher:
         self.rows: list[dict[str, Any]] = []
         self.size = 0
 
-    def add(self, row: dict[str, Any], size: int) -> None:
+    def add(self, row: dict[str, Any], size: int) -> Iterator[pa.RecordBatch]:
+        """Collect a row; gives the rows before it where it would be too much with them."""
+        if self.size + size > BATCH_BYTES or len(self.rows) == BATCH_ROWS:
+            yield from self.rest()
         self.rows.append({"source": self.source, "origin_file": self.rel, **row})
         self.size += size
 
-    @property
-    def full(self) -> bool:
-        return self.size >= BATCH_BYTES or len(self.rows) >= BATCH_ROWS
+    def rest(self) -> Iterator[pa.RecordBatch]:
+        """The rows that are left, if there are any."""
+        if self.rows:
+            yield self._take()
 
-    def take(self) -> pa.RecordBatch:
+    def _take(self) -> pa.RecordBatch:
         columns = []
         for f in self.schema:
             values = [row.get(f.name) for row in self.rows]
@@ -178,11 +184,9 @@ def _read_jsonl(piece: Slice, counts: ReadCounts) -> Iterator[pa.RecordBatch]:
         kind = schema.RAW if "payload" in row else schema.DOCUMENT
         if batcher is None:
             batcher = Batcher(piece.source, piece.rel, kind)
-        batcher.add(row, size)
-        if batcher.full:
-            yield batcher.take()
-    if batcher is not None and batcher.rows:
-        yield batcher.take()
+        yield from batcher.add(row, size)
+    if batcher is not None:
+        yield from batcher.rest()
     if ignored:
         counts.warnings.append(f"{piece.rel}: keys that are not carried on: {', '.join(sorted(ignored))}")
 
@@ -296,8 +300,8 @@ def _read_text(piece: Slice, counts: ReadCounts) -> Iterator[pa.RecordBatch]:
         row["text"] = data.decode("utf-8-sig", "replace")
         if "\ufffd" in row["text"] and b"\xef\xbf\xbd" not in data:
             row |= _REPLACED
-    batcher.add(row, len(data))
-    yield batcher.take()
+    yield from batcher.add(row, len(data))
+    yield from batcher.rest()
 
 
 # -- Parquet -------------------------------------------------------------------------------------------------

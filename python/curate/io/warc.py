@@ -163,11 +163,8 @@ def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[pa.RecordBatch]:
                 continue
             record_id = (record.record_id or "") + (f"#{ordinal}" if ordinal else "")
             identity = schema.doc_id(piece.rel, offset, record_id)
-            batcher.add({"doc_id": identity, "origin_offset": offset, **row}, row.pop("size"))
-            if batcher.full:
-                yield batcher.take()
-    if batcher.rows:
-        yield batcher.take()
+            yield from batcher.add({"doc_id": identity, "origin_offset": offset, **row}, row.pop("size"))
+    yield from batcher.rest()
 
 
 Found = tuple[int, int, WarcRecord, Callable[[], str]]

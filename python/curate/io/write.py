@@ -96,6 +96,8 @@ class Regrouper:
                 self._push(part.slice(0, head))
                 yield self.take()
                 part = part.slice(head)
+            if self.rows and self.size + part.nbytes > GROUP_BYTES:
+                yield self.take()
             self._push(part)
             if self.rows >= GROUP_ROWS or self.size >= GROUP_BYTES:
                 yield self.take()

@@ -10,9 +10,11 @@ can be killed. Rows that already are documents go through.
 """
 
 import importlib.util
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import field_validator
 
 from curate import kernels, schema
@@ -74,18 +76,20 @@ class Extract(Settings):
         return name
 
 
-class Result(NamedTuple):
-    """The text of a page, or the rule that rejects it."""
-
-    text: str = ""
-    rule: str | None = None
-    value: float | None = None
-    limit: float | None = None
-    detail: str | None = None
-    title: str | None = None
-    language: str | None = None
-    score: float | None = None
-    share: float | None = None
+FOUND = pa.schema(
+    {
+        "text": pa.large_string(),
+        "title": pa.string(),
+        "language": pa.string(),
+        "score": pa.float32(),
+        "share": pa.float32(),
+        "rule": pa.string(),  # that rejects the page; then the three after it say why
+        "value": pa.float64(),
+        "limit": pa.float64(),
+        "detail": pa.string(),
+    }
+)
+"""What came of pages. Texts stay in Arrow on their way, since one of a hostile page takes megabytes."""
 
 
 class State:
@@ -112,96 +116,119 @@ def apply(batch: pa.RecordBatch, state: State) -> pa.RecordBatch:
     kinds = batch.column("content_type").to_pylist()
     pages = batch.column("payload").fill_null(b"")
     charsets = batch.column("charset").fill_null("")
-    results: list[Result | None] = [_refused(pages[i].as_py(), kinds[i], state.config) for i in range(batch.num_rows)]
-    html = [i for i, result in enumerate(results) if result is None and kinds[i] != "text/plain"]
-    plain = [i for i, result in enumerate(results) if result is None and kinds[i] == "text/plain"]
+    refused = _refused(pages, kinds, state.config)
+    html = [row for row, kind in enumerate(kinds) if row not in refused and kind != "text/plain"]
+    plain = [row for row, kind in enumerate(kinds) if row not in refused and kind == "text/plain"]
+    parts = [_found(list(refused.values()))]
     for rows, extract in ((plain, _decoded), (html, _blocks if state.sandbox is None else _foreign)):
+        every = len(rows) == batch.num_rows  # taking them would copy the pages
         if rows:
-            every = len(rows) == batch.num_rows  # taking them would copy the pages
             chosen = (pages, charsets) if every else (pages.take(rows), charsets.take(rows))
-            for row, result in zip(rows, extract(*chosen, state), strict=True):
-                results[row] = _judged(result, state.config)
-    return _documents(batch, [result or Result() for result in results])
+            parts.append(_judged(extract(*chosen, state), state.config))
+    filled = [part for part in parts if part.num_rows]
+    order = np.argsort([*refused, *plain, *html])
+    return _documents(batch, filled[0] if len(filled) == 1 else pa.concat_batches(filled).take(order))
 
 
-def _documents(batch: pa.RecordBatch, results: list[Result]) -> pa.RecordBatch:
+def _documents(batch: pa.RecordBatch, found: pa.RecordBatch) -> pa.RecordBatch:
     kept = ("doc_id", "source", "url", "crawled_at", "origin_file", "origin_offset")
     columns = {name: batch.column(name) for name in kept}
-    columns["text"] = pa.array([result.text for result in results], pa.large_string())
-    columns["n_copies"] = pa.array([1] * len(results), pa.uint32())
-    columns["title"] = pa.array([result.title for result in results], pa.string())
-    columns["lang_declared"] = pa.array([result.language for result in results], pa.string())
-    columns["extract_score"] = pa.array([result.score for result in results], pa.float32())
-    columns["extract_share"] = pa.array([result.share for result in results], pa.float32())
+    columns |= {
+        "text": found.column("text"),
+        "n_copies": pa.repeat(pa.scalar(1, pa.uint32()), batch.num_rows),
+        "title": found.column("title"),
+        "lang_declared": found.column("language"),
+        "extract_score": found.column("score"),
+        "extract_share": found.column("share"),
+    }
     documents = schema.conform(pa.RecordBatch.from_pydict(columns), schema.DOCUMENT)
-    verdicts = [list(column) for column in zip(*(result[1:5] for result in results), strict=True)] or [[], [], [], []]
-    return with_verdict(documents, *verdicts)
+    return with_verdict(documents, *(found.column(name) for name in ("rule", "value", "limit", "detail")))
 
 
-def _refused(page: bytes, kind: str | None, config: Extract) -> Result | None:
-    """Why a page is not looked at, if it is not."""
-    if kind is not None and kind not in _HTML and kind != "text/plain":
-        return Result(rule="extract.not_html", detail=kind)
-    if len(page) > config.max_bytes:
-        return Result(rule="extract.too_large", value=len(page), limit=config.max_bytes)
-    if page.startswith(b"%PDF-") or (page.count(b"\0") > max(8, len(page) // 100) and not _is_wide(page)):
-        return Result(rule="extract.not_html", value=page.count(b"\0"), detail="binary content")
-    return None
+def _found(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([{"text": "", **row} for row in rows], FOUND)
 
 
-def _is_wide(page: bytes) -> bool:
+def _refused(pages: pa.Array, kinds: list[str | None], config: Extract) -> dict[int, dict[str, Any]]:
+    """The pages that are not looked at, and why."""
+    sizes, nuls = pc.binary_length(pages).to_pylist(), pc.count_substring(pages, b"\0").to_pylist()
+    pdf = pc.starts_with(pages, b"%PDF-").to_pylist()
+    refused: dict[int, dict[str, Any]] = {}
+    for row, (kind, size) in enumerate(zip(kinds, sizes, strict=True)):
+        if kind is not None and kind not in _HTML and kind != "text/plain":
+            refused[row] = {"rule": "extract.not_html", "detail": kind}
+        elif size > config.max_bytes:
+            refused[row] = {"rule": "extract.too_large", "value": size, "limit": config.max_bytes}
+        elif pdf[row] or (nuls[row] > max(8, size // 100) and not _is_wide(pages.slice(row, 1))):
+            refused[row] = {"rule": "extract.not_html", "value": nuls[row], "detail": "binary content"}
+    return refused
+
+
+def _is_wide(page: pa.Array) -> bool:
     """Whether the page is UTF-16 or UTF-32, where NUL bytes are part of the characters."""
-    encoding = kernels.decode_html(pa.array([page], pa.large_binary()), pa.array([""])).field("encoding")[0].as_py()
+    encoding = kernels.decode_html(page, pa.array([""])).field("encoding")[0].as_py()
     return bool(encoding.startswith(("UTF-16", "UTF-32")))
 
 
-def _judged(result: Result, config: Extract) -> Result:
-    """The result, rejected where its text is too short or too unsure."""
-    if result.rule is not None:
-        return result
-    text = result.text.replace("\0", "").strip()
-    if len(text) < max(1, config.min_chars):
-        return result._replace(text=text, rule="extract.empty", value=len(text), limit=config.min_chars)
-    if result.score is not None and result.score < config.min_score:
-        return result._replace(text=text, rule="extract.low_score", value=result.score, limit=config.min_score)
-    return result._replace(text=text)
+def _judged(found: pa.RecordBatch, config: Extract) -> pa.RecordBatch:
+    """What was found, rejected where its text is too short or too unsure."""
+    free = pc.is_null(found.column("rule"))
+    chars, score = pc.utf8_length(found.column("text")), found.column("score")
+    short = pc.and_(free, pc.less(chars, max(1, config.min_chars)))
+    unsure = pc.and_(pc.and_not(free, short), pc.fill_null(pc.less(score, config.min_score), False))
+    for name, empty, low in [
+        ("rule", "extract.empty", "extract.low_score"),
+        ("value", chars, score),
+        ("limit", config.min_chars, config.min_score),
+    ]:
+        kind = FOUND.field(name).type
+        empty, low = (v.cast(kind) if isinstance(v, pa.Array) else pa.scalar(v, kind) for v in (empty, low))
+        changed = pc.case_when(pc.make_struct(short, unsure), empty, low, found.column(name))
+        found = found.set_column(found.schema.get_field_index(name), FOUND.field(name), changed)
+    return found
 
 
-def _decoded(pages: pa.Array, charsets: pa.Array, state: State) -> list[Result]:
+def _decoded(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch:
     """text/plain: the text as it is."""
-    return [Result(text) for text in kernels.decode_html(pages, charsets).field("text").to_pylist()]
+    return _found([{"text": text.strip()} for text in kernels.decode_html(pages, charsets).field("text").to_pylist()])
 
 
-def _blocks(pages: pa.Array, charsets: pa.Array, state: State) -> list[Result]:
+def _blocks(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch:
     config = state.config
     found = kernels.extract_html(pages, charsets, format=config.output, comments=config.comments)
-    return [
-        Result(rule="extract.error", detail=row["error"])
-        if row["error"] is not None
-        else Result(
-            row["text"],
-            title=row["title"] or None,
-            language=row["language"] or None,
-            score=row["score"],
-            share=row["share"],
-        )
-        for row in found.to_pylist()
-    ]
+    good, none = found.field("error").is_null(), pa.nulls(len(found), pa.float64())
+    columns = {
+        "text": found.field("text"),
+        "title": _or_null(found.field("title")),
+        "language": _or_null(found.field("language")),
+        "score": pc.if_else(good, found.field("score"), None),
+        "share": pc.if_else(good, found.field("share"), None),
+        "rule": pc.if_else(good, pa.scalar(None, pa.string()), "extract.error"),
+        "value": none,
+        "limit": none,
+        "detail": found.field("error"),
+    }
+    return pa.RecordBatch.from_pydict(columns, FOUND)
 
 
-def _foreign(pages: pa.Array, charsets: pa.Array, state: State) -> list[Result]:
+def _or_null(column: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(column, ""), None, column).cast(pa.string())
+
+
+def _foreign(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch:
     """One page at a time in the child."""
-    config, results = state.config, []
+    config = state.config
+    rows: list[dict[str, Any]] = []
     assert state.sandbox is not None
     for page, charset in zip(pages, charsets.to_pylist(), strict=True):
         try:
             text = state.sandbox.call(page.as_py(), extractor=config.extractor, charset=charset or None)
-            results.append(Result(text))
+            rows.append({"text": text.replace("\0", "").strip()})
         except Timeout:
-            results.append(Result(rule="extract.timeout", value=config.timeout, limit=config.timeout))
+            rows.append({"rule": "extract.timeout", "value": config.timeout, "limit": config.timeout})
         except Crashed as error:
-            results.append(Result(rule="extract.error", detail=str(error)))
-    return results
+            rows.append({"rule": "extract.error", "detail": str(error)})
+    return _found(rows)
 
 
 STAGE = Stage(

@@ -140,16 +140,16 @@ def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.Record
 
 
 def with_verdict(
-    batch: pa.RecordBatch, rule: list[str | None], value: Any = None, limit: Any = None, detail: Any = None
+    batch: pa.RecordBatch, rule: list[str | None] | pa.Array, value: Any = None, limit: Any = None, detail: Any = None
 ) -> pa.RecordBatch:
     """`batch` with the VERDICT columns: row i is dropped where rule[i] is not None.
 
-    value, limit and detail are lists of a length with rule, or one value for all rows.
+    value, limit and detail are lists or arrays of a length with rule, or one value for all rows.
     """
     n = batch.num_rows
     columns = {"reject_rule": rule, "reject_value": value, "reject_limit": limit, "reject_detail": detail}
     for name, values in columns.items():
         kind = pa.string() if name in ("reject_rule", "reject_detail") else pa.float64()
-        listed = values if isinstance(values, list) else [values] * n
+        listed = values if isinstance(values, list | pa.Array) else [values] * n
         batch = batch.append_column(name, pa.array(listed, kind))
     return batch

@@ -33,7 +33,7 @@ pub struct Settings {
 /// What came of a page.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extracted {
-    /// The main content.
+    /// The main content, without NUL characters and without white space around it.
     pub text: String,
     /// The title element, white space collapsed.
     pub title: String,
@@ -148,7 +148,7 @@ impl<'m> Extractor<'m> {
         }
         let kept = self.decide(&page, settings.comments);
         (extracted.score, extracted.share) = self.confidence(&kept);
-        extracted.text = write(&page, &kept, settings.format);
+        extracted.text = trimmed(write(&page, &kept, settings.format));
         if page.blocks.len() > MANY_BLOCKS {
             *self = Self::new(self.model, self.cpu); // one huge page must not hold memory for ever
         }
@@ -238,6 +238,14 @@ impl<'m> Extractor<'m> {
         };
         Ok((0..page.blocks.len()).map(decide).collect())
     }
+}
+
+/// Without white space around it, as Python's `str.strip` means it.
+fn trimmed(mut text: String) -> String {
+    let blank = |c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c);
+    text.truncate(text.trim_end_matches(blank).len());
+    text.drain(..text.len() - text.trim_start_matches(blank).len());
+    text
 }
 
 fn path(page: &Page, block: usize) -> String {

@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arrow_array::builder::{Float32Builder, LargeStringBuilder, StringBuilder, UInt32Builder};
 use arrow_array::types::{Float32Type, Int64Type, UInt32Type};
-use arrow_array::{
-    ArrayRef, Float32Array, LargeStringArray, StringArray, StructArray, UInt32Array,
-};
+use arrow_array::{ArrayRef, LargeStringArray, StructArray, UInt32Array};
 use arrow_schema::{Field, Fields};
-use curate_html::{Comments, Extracted, Extractor, Format, Linear, Model, Settings, training};
+use curate_html::{Comments, Extractor, Format, Linear, Model, Settings, training};
 use curate_text::{Cpu, Texts};
 use pyo3::prelude::*;
 
@@ -97,51 +96,42 @@ fn extract_html(
 ) -> Result<Column, Error> {
     let (cpu, settings) = (Cpu::detect()?, settings(format, comments)?);
     let pages = Pages::new(&pages, &charsets)?;
-    let results = py.detach(|| {
+    let mut strings: [LargeStringBuilder; 4] = Default::default();
+    let mut numbers: [Float32Builder; 2] = Default::default();
+    let (mut replaced, mut errors) = (UInt32Builder::new(), StringBuilder::new());
+    py.detach(|| {
         with_model(model, |model| {
             let mut extractor = Extractor::new(model, cpu);
-            let extract = |(page, charset)| extractor.extract(page, charset, settings);
-            Ok(pages.iter().map(extract).collect::<Vec<_>>())
+            for (page, charset) in pages.iter() {
+                let found = extractor.extract(page, charset, settings);
+                errors.append_option(found.as_ref().err().map(ToString::to_string));
+                let found = found.unwrap_or_default();
+                let values = [&found.text, &found.title, &found.language, found.encoding];
+                for (column, value) in strings.iter_mut().zip(values) {
+                    column.append_value(value);
+                }
+                for (column, value) in numbers.iter_mut().zip([found.score, found.share]) {
+                    column.append_value(value);
+                }
+                replaced.append_value(found.n_replaced as u32);
+            }
+            Ok(())
         })
     })?;
-    let nothing = Extracted::default();
-    let good: Vec<&Extracted> = results
-        .iter()
-        .map(|r| r.as_ref().unwrap_or(&nothing))
-        .collect();
-    let strings = |get: fn(&Extracted) -> &str| {
-        Arc::new(LargeStringArray::from_iter_values(
-            good.iter().map(|e| get(e)),
-        ))
-    };
-    let errors = results
-        .iter()
-        .map(|r| r.as_ref().err().map(ToString::to_string));
-    let columns: Vec<(&str, ArrayRef, bool)> = vec![
-        ("text", strings(|e| &e.text), false),
-        ("title", strings(|e| &e.title), false),
-        ("language", strings(|e| &e.language), false),
-        (
-            "score",
-            Arc::new(Float32Array::from_iter_values(good.iter().map(|e| e.score))),
-            false,
-        ),
-        (
-            "share",
-            Arc::new(Float32Array::from_iter_values(good.iter().map(|e| e.share))),
-            false,
-        ),
-        ("encoding", strings(|e| e.encoding), false),
-        (
-            "n_replaced",
-            Arc::new(UInt32Array::from_iter_values(
-                good.iter().map(|e| e.n_replaced as u32),
-            )),
-            false,
-        ),
-        ("error", Arc::new(errors.collect::<StringArray>()), true),
+    let rows = pages.pages.len();
+    let [text, title, language, encoding] = strings.map(|mut s| Arc::new(s.finish()) as ArrayRef);
+    let [score, share] = numbers.map(|mut n| Arc::new(n.finish()) as ArrayRef);
+    let columns = vec![
+        ("text", text, false),
+        ("title", title, false),
+        ("language", language, false),
+        ("score", score, false),
+        ("share", share, false),
+        ("encoding", encoding, false),
+        ("n_replaced", Arc::new(replaced.finish()), false),
+        ("error", Arc::new(errors.finish()), true),
     ];
-    table(columns, results.len())
+    table(columns, rows)
 }
 
 /// Every page decoded: text, encoding, n_replaced.
