@@ -11,8 +11,6 @@ use curate_text::hash::Stream;
 
 /// Slots are worked on 16 at a time: the count is rounded up and the rest is ignored.
 const LANES: usize = 16;
-/// Registers of slots that are filled during one pass over the set: with AVX-512, 7 of them are the usual 112 slots.
-const GROUPS: usize = 7;
 
 /// The factors of all permutations, in groups of 16.
 #[derive(Debug)]
@@ -65,12 +63,13 @@ fn minima_portable(
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{GROUPS, LANES};
+    use super::LANES;
 
     /// One pass over the set, by the code for just so many registers.
     macro_rules! passes {
         ($pass:ident, $a:ident, $set:ident, $out:ident) => {
             match $a.len() {
+                8 => $pass::<8>($a, $set.clone(), $out),
                 7 => $pass::<7>($a, $set.clone(), $out),
                 6 => $pass::<6>($a, $set.clone(), $out),
                 5 => $pass::<5>($a, $set.clone(), $out),
@@ -82,13 +81,14 @@ mod x86 {
         };
     }
 
+    /// Registers of 16 slots: 7 of them are the usual 112 slots, 8 are 128.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     pub fn minima_avx512(
         a: &[[u32; LANES]],
         set: impl Iterator<Item = u64> + Clone,
         out: &mut [[u32; LANES]],
     ) {
-        for (a, out) in a.chunks(GROUPS).zip(out.chunks_mut(GROUPS)) {
+        for (a, out) in a.chunks(8).zip(out.chunks_mut(8)) {
             passes!(pass_avx512, a, set, out);
         }
     }
@@ -128,7 +128,7 @@ mod x86 {
     ) {
         let a = a.as_flattened().as_chunks::<8>().0;
         let out = out.as_flattened_mut().as_chunks_mut::<8>().0;
-        for (a, out) in a.chunks(GROUPS).zip(out.chunks_mut(GROUPS)) {
+        for (a, out) in a.chunks(7).zip(out.chunks_mut(7)) {
             passes!(pass_avx2, a, set, out);
         }
     }
