@@ -116,6 +116,11 @@ impl Pretokenizer {
         self.patterns.first().map_or("", String::as_str)
     }
 
+    /// The instructions that splitting uses.
+    pub(crate) fn cpu(&self) -> Cpu {
+        self.cpu
+    }
+
     /// Calls `batch(start, ends)` for up to [`BATCH`] pieces at a time: the first begins at `start`, each ends
     /// where the next begins. No piece is empty, and all together are the text; a batch may be empty.
     ///
@@ -249,7 +254,9 @@ fn scan<S: Scanner>(cpu: Cpu, scanner: &S, text: &[u8], batch: impl FnMut(usize,
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
 fn scan_avx512<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
     let ends_in = |window: &[u8; WIDTH]| Some(S::ends(classify_avx512(window), window));
-    scan_by(scanner, text, batch, ends_in, |found, at, ends| places_avx512(found, at, ends));
+    scan_by(scanner, text, batch, ends_in, |found, at, ends| {
+        places_avx512(found, at, ends)
+    });
 }
 
 #[cfg(target_arch = "x86_64")]

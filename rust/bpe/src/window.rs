@@ -275,7 +275,8 @@ pub fn places_avx512(bits: u64, from: usize, out: &mut [usize; WIDTH]) {
         let low = _mm512_castsi512_si128(places);
         let eights = [low, _mm_bsrli_si128::<8>(low)];
         for (eight, out) in eights.into_iter().zip(sixteen.as_chunks_mut::<8>().0) {
-            let wide = _mm512_add_epi64(_mm512_cvtepu8_epi64(eight), _mm512_set1_epi64(from as i64));
+            let wide =
+                _mm512_add_epi64(_mm512_cvtepu8_epi64(eight), _mm512_set1_epi64(from as i64));
             // SAFETY: the chunk is 64 bytes, and the store needs no alignment.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), wide) };
         }
