@@ -10,7 +10,7 @@
 //! come from here or from the merge.
 
 use crate::memory::table;
-use crate::piece::{INLINE, fold, hash_bytes, hash_inline, inline_key, prefetch};
+use crate::piece::{INLINE, fold, hash_bytes, inline_key, prefetch};
 
 /// Lines of the first table at first and at most: 1 MB and 16 MB.
 const SHORT_BITS: (u32, u32) = (14, 18);
@@ -107,24 +107,16 @@ fn set_met<T: TokenId>(row: &mut [T], met: bool) {
     row[last] = T::from_id(if met { without | MET } else { without });
 }
 
-#[derive(Clone, Copy, Default)]
-#[repr(C, align(32))]
-struct Short<T: TokenId> {
-    key: [u64; 2],
-    ids: T::Few,
-}
-
-impl<T: TokenId> Short<T> {
-    #[inline(always)]
-    fn is(&self, key: u128) -> bool {
-        (self.key[0] ^ key as u64) | (self.key[1] ^ (key >> 64) as u64) == 0
-    }
-}
+/// A piece of up to [`INLINE`] bytes as a number; see [`short_key`].
+pub type Key = [u64; 2];
 
 /// Two entries in one cache line.
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
-struct Line<T: TokenId>([Short<T>; 2]);
+struct Line<T: TokenId> {
+    keys: [Key; 2],
+    ids: [T::Few; 2],
+}
 
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
@@ -207,9 +199,66 @@ pub fn hash_medium(key: &[u64; 4]) -> u64 {
     low ^ fold(key[2] ^ 0xd6e8_feb8_6659_fd93, key[3] ^ SEED)
 }
 
+/// Ones above the lowest 0 to 15 bytes.
+static ABOVE: [u128; INLINE + 1] = {
+    let mut above = [u128::MAX; INLINE + 1];
+    let mut length = 1;
+    while length <= INLINE {
+        above[length] <<= 8 * length;
+        length += 1;
+    }
+    above
+};
+
+/// The key of a piece of up to [`INLINE`] bytes of UTF-8: its bytes, and behind them 0xff, which no UTF-8 has.
 #[inline(always)]
-pub fn hash_short(key: u128) -> u64 {
-    hash_inline(key, SEED)
+pub fn short_key(text: &[u8], start: usize, end: usize) -> Key {
+    let length = end - start;
+    debug_assert!(length <= INLINE);
+    let bytes = if let Some(window) = text.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
+        u128::from_le_bytes(*window)
+    } else {
+        let mut window = [0; 16];
+        window[..length].copy_from_slice(&text[start..end]);
+        u128::from_le_bytes(window)
+    };
+    let key = bytes | ABOVE[length & INLINE];
+    [key as u64, (key >> 64) as u64]
+}
+
+/// No piece has this key.
+pub const NO_KEY: Key = [u64::MAX; 2];
+
+/// Only the upper bits are good: one multiplication a word, without the fold that would bring them down.
+#[inline(always)]
+fn hash_short(key: &Key) -> u64 {
+    let low = key[0].wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    low.wrapping_add(key[1].wrapping_mul(0xd6e8_feb8_6659_fd93))
+}
+
+/// Which of two keys this one is: bit 0 or bit 2, or 0 for neither.
+#[inline(always)]
+pub fn which(keys: &[Key; 2], key: &Key) -> usize {
+    let is = |nth: usize| usize::from((keys[nth][0] ^ key[0]) | (keys[nth][1] ^ key[1]) == 0);
+    is(0) | is(1) << 2
+}
+
+/// As [`which`], by AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+pub fn which_avx2(keys: &[Key; 2], key: &Key) -> usize {
+    use std::arch::x86_64::*;
+    // SAFETY: 32 and 16 bytes are read, which is what the arrays have, and neither load needs alignment.
+    let (keys, key) = unsafe {
+        (
+            _mm256_loadu_si256(keys.as_ptr().cast()),
+            _mm_loadu_si128(key.as_ptr().cast()),
+        )
+    };
+    let equal = _mm256_cmpeq_epi64(keys, _mm256_broadcastsi128_si256(key));
+    let words = _mm256_movemask_pd(_mm256_castsi256_pd(equal)) as usize;
+    words & words >> 1 & 0b101
 }
 
 /// The three tables, 1.4 MB at first and 28 MB at most, and at most 17 MB of arenas.
@@ -234,9 +283,12 @@ impl<T: TokenId> Default for Cache<T> {
 }
 
 impl<T: TokenId> Cache<T> {
+    /// The line of the first table where a piece has its place, asked for so that it is here when it is needed.
     #[inline(always)]
-    pub fn prefetch_short(&self, hash: u64) {
-        prefetch(&self.short.entries, self.short.place(hash));
+    pub fn prefetch_short(&self, key: &Key) -> usize {
+        let place = self.short.place(hash_short(key));
+        prefetch(&self.short.entries, place);
+        place
     }
 
     #[inline(always)]
@@ -246,26 +298,26 @@ impl<T: TokenId> Cache<T> {
 
     /// The ids of a piece of up to [`INLINE`] bytes, if they are known: see [`count_of`].
     #[inline(always)]
-    pub fn short(&mut self, key: u128, hash: u64) -> Option<&T::Few> {
-        // An index in place of a branch, for which of two it is cannot be foreseen.
-        let place_in = |Line(line): &Line<T>| {
-            let nth = usize::from(!line[0].is(key));
-            (nth, line[nth].is(key))
-        };
-        let mut place = self.short.place(hash);
-        let (mut nth, mut is_here) = place_in(&self.short.entries[place]);
-        if !is_here {
+    pub fn short(
+        &mut self,
+        key: &Key,
+        mut place: usize,
+        which: impl Fn(&[Key; 2], &Key) -> usize,
+    ) -> Option<&T::Few> {
+        let mut found = which(&self.short.entries[place].keys, key);
+        if found == 0 {
             place ^= 1;
-            (nth, is_here) = place_in(&self.short.entries[place]);
-            if !is_here {
+            found = which(&self.short.entries[place].keys, key);
+            if found == 0 {
                 return None;
             }
         }
-        let entry = &mut self.short.entries[place].0[nth];
-        if !is_met(entry.ids.as_ref()) {
-            set_met(entry.ids.as_mut(), true);
+        // An index in place of a branch, for which of two it is cannot be foreseen.
+        let ids = &mut self.short.entries[place].ids[found >> 2];
+        if !is_met(ids.as_ref()) {
+            set_met(ids.as_mut(), true);
         }
-        Some(&entry.ids)
+        Some(ids)
     }
 
     /// The ids of a piece of up to [`MEDIUM`] bytes, if they are known.
@@ -292,8 +344,7 @@ impl<T: TokenId> Cache<T> {
     /// Remembers the ids of a piece that is not known.
     pub fn put(&mut self, piece: &[u8], ids: &[T]) {
         if piece.len() <= INLINE {
-            let key = inline_key(piece, 0, piece.len());
-            self.put_short(key, row_of(ids));
+            self.put_short(short_key(piece, 0, piece.len()), row_of(ids));
             if ids.len() < T::Few::default().as_ref().len() {
                 return;
             }
@@ -318,11 +369,13 @@ impl<T: TokenId> Cache<T> {
         }
     }
 
-    fn put_short(&mut self, key: u128, ids: T::Few) {
+    fn put_short(&mut self, key: Key, ids: T::Few) {
         if let Some(smaller) = self.short.grow() {
-            for Short { key, ids } in smaller.into_iter().flat_map(|Line(line)| line) {
-                if key != [0; 2] {
-                    self.place_short(u128::from(key[1]) << 64 | u128::from(key[0]), ids);
+            for Line { keys, ids } in smaller {
+                for (key, ids) in keys.into_iter().zip(ids) {
+                    if key != [0; 2] {
+                        self.place_short(key, ids);
+                    }
                 }
             }
         }
@@ -330,29 +383,27 @@ impl<T: TokenId> Cache<T> {
     }
 
     /// In its line or the neighboring one if there is room, else in place of an entry of its line.
-    fn place_short(&mut self, key: u128, ids: T::Few) {
-        let mut place = self.short.place(hash_short(key));
-        let is_full = |line: &Line<T>| line.0[1].key != [0; 2];
+    fn place_short(&mut self, key: Key, ids: T::Few) {
+        let mut place = self.short.place(hash_short(&key));
+        let is_full = |line: &Line<T>| line.keys[1] != [0; 2];
         if is_full(&self.short.entries[place]) && !is_full(&self.short.entries[place ^ 1]) {
             place ^= 1;
         }
-        let Line(line) = &mut self.short.entries[place];
-        let unmet = |entry: &Short<T>| !is_met(entry.ids.as_ref());
-        let victim = if line[0].key == [0; 2] {
+        let line = &mut self.short.entries[place];
+        let unmet = |ids: &T::Few| !is_met(ids.as_ref());
+        let victim = if line.keys[0] == [0; 2] {
             0
-        } else if line[1].key == [0; 2] || unmet(&line[1]) {
+        } else if !is_full(line) || unmet(&line.ids[1]) {
             1
-        } else if unmet(&line[0]) {
+        } else if unmet(&line.ids[0]) {
             0
         } else {
-            line.iter_mut()
-                .for_each(|entry| set_met(entry.ids.as_mut(), false));
+            line.ids
+                .iter_mut()
+                .for_each(|ids| set_met(ids.as_mut(), false));
             1
         };
-        line[victim] = Short {
-            key: [key as u64, (key >> 64) as u64],
-            ids,
-        };
+        (line.keys[victim], line.ids[victim]) = (key, ids);
     }
 
     fn put_long(&mut self, piece: &[u8], ids: &[T]) {

@@ -3,11 +3,15 @@
 //! Pieces come in batches of 32, so that the cache lines of all are on their way before the first is needed.
 //! A special token is never the result of text, whatever the text says: it is put in by who calls.
 
-use crate::cache::{Cache, MEDIUM, TokenId, count_of, hash_medium, hash_short, medium_key};
+use crate::cache::{
+    Cache, Key, MEDIUM, NO_KEY, TokenId, count_of, hash_medium, medium_key, short_key, which,
+    which_avx2,
+};
 use crate::merge::{MergeScratch, Merges};
-use crate::piece::{INLINE, TokenIndex, Vocab, inline_key};
+use crate::piece::{INLINE, TokenIndex, Vocab};
 use crate::pretokenize::BATCH;
 use crate::{Error, Pretokenizer};
+use curate_text::cpu::Path;
 use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
 
@@ -90,15 +94,15 @@ pub struct EncodeScratch<T: TokenId> {
     cache: Cache<T>,
     merge: MergeScratch,
     ids: Vec<u32>,
-    batch: Batch<T>,
+    batch: Batch,
 }
 
-/// The pieces of a batch, and the ids found so far.
-struct Batch<T> {
-    /// Inline keys, 0 for longer pieces.
-    keys: [u128; BATCH],
-    hashes: [u64; BATCH],
-    ready: [T; MOST_IDS * (BATCH + 1)],
+/// The pieces of a batch.
+struct Batch {
+    /// [`NO_KEY`] for longer pieces.
+    keys: [Key; BATCH],
+    /// The lines of the cache where they may be; the hash of a longer piece.
+    places: [usize; BATCH],
 }
 
 /// Ids that a look-up copies at most: 32 bytes of them.
@@ -111,9 +115,8 @@ impl<T: TokenId> Default for EncodeScratch<T> {
             merge: MergeScratch::default(),
             ids: Vec::new(),
             batch: Batch {
-                keys: [0; BATCH],
-                hashes: [0; BATCH],
-                ready: [T::default(); MOST_IDS * (BATCH + 1)],
+                keys: [NO_KEY; BATCH],
+                places: [0; BATCH],
             },
         }
     }
@@ -181,70 +184,98 @@ impl Encoder {
         out: &mut Vec<T>,
     ) -> Result<(), Error> {
         let bytes = text.as_bytes();
-        self.pretokenizer.split(text, |start, ends| {
-            let EncodeScratch { cache, batch, .. } = scratch;
-            let mut from = start;
-            for ((&end, key), hash) in ends.iter().zip(&mut batch.keys).zip(&mut batch.hashes) {
-                if end - from <= INLINE {
-                    *key = inline_key(bytes, from, end);
-                    *hash = hash_short(*key);
-                    cache.prefetch_short(*hash);
-                } else {
-                    *key = 0;
-                    if end - from <= MEDIUM {
-                        *hash = hash_medium(&medium_key(bytes, from, end));
-                        cache.prefetch_medium(*hash);
-                    }
-                }
-                from = end;
-            }
-            self.drain(bytes, start, ends, scratch, out);
-        })
+        match self.pretokenizer.cpu().path() {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 | Path::Avx512 => self.pretokenizer.split(text, |start, ends| {
+                // SAFETY: a `Cpu` of either path proves that the machine has AVX2.
+                unsafe { self.batch_avx2(bytes, start, ends, scratch, out) }
+            }),
+            _ => self.pretokenizer.split(text, |start, ends| {
+                self.batch(bytes, start, ends, scratch, out, which);
+            }),
+        }
     }
 
-    /// Writes the ids of a batch. A row of the cache is copied whole, the surplus overwritten by what comes next:
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn batch_avx2<T: TokenId>(
+        &self,
+        text: &[u8],
+        start: usize,
+        ends: &[usize],
+        scratch: &mut EncodeScratch<T>,
+        out: &mut Vec<T>,
+    ) {
+        let which = |keys: &[Key; 2], key: &Key| which_avx2(keys, key);
+        self.batch(text, start, ends, scratch, out, which);
+    }
+
+    /// Appends the ids of a batch. A row of the cache is copied whole, the surplus overwritten by what comes next:
     /// no branch on the number of ids.
     #[inline(always)]
-    fn drain<T: TokenId>(
+    fn batch<T: TokenId>(
         &self,
         text: &[u8],
         mut start: usize,
         ends: &[usize],
         scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
+        which: impl Fn(&[Key; 2], &Key) -> usize,
     ) {
-        let mut n_ready = 0;
+        let EncodeScratch { cache, batch, .. } = scratch;
+        let mut from = start;
+        for ((&end, key), place) in ends.iter().zip(&mut batch.keys).zip(&mut batch.places) {
+            if end - from <= INLINE {
+                *key = short_key(text, from, end);
+                *place = cache.prefetch_short(key);
+            } else {
+                *key = NO_KEY;
+                if end - from <= MEDIUM {
+                    let hash = hash_medium(&medium_key(text, from, end));
+                    cache.prefetch_medium(hash);
+                    *place = hash as usize;
+                }
+            }
+            from = end;
+        }
+        let room = MOST_IDS * BATCH;
+        out.reserve(room);
+        let (mut to, mut n_ids) = (out.as_mut_ptr(), out.len());
         for (nth, &end) in ends.iter().enumerate() {
             let EncodeScratch { cache, batch, .. } = scratch;
-            let (key, hash) = (batch.keys[nth], batch.hashes[nth]);
+            let (key, place) = (&batch.keys[nth], batch.places[nth]);
             let mut known = true;
-            if key != 0 {
-                let found = cache.short(key, hash);
-                if let Some(row) = found.map(AsRef::as_ref) {
-                    batch.ready[n_ready..n_ready + row.len()].copy_from_slice(row);
-                    if let Some(count) = count_of(row) {
-                        n_ready += count;
+            if end - start <= INLINE {
+                let found = cache.short(key, place, &which);
+                if let Some(row) = found {
+                    // SAFETY: there is room for [`MOST_IDS`] of each piece of the batch from `n_ids` on.
+                    unsafe { to.add(n_ids).cast::<T::Few>().write_unaligned(*row) };
+                    if let Some(count) = count_of(row.as_ref()) {
+                        n_ids += count;
                         start = end;
                         continue;
                     }
                 }
                 known = found.is_some();
             } else if end - start <= MEDIUM
-                && let Some(row) = cache.medium(&medium_key(text, start, end), hash)
-                && let row = row.as_ref()
-                && let Some(count) = count_of(row)
+                && let Some(row) = cache.medium(&medium_key(text, start, end), place as u64)
+                && let Some(count) = count_of(row.as_ref())
             {
-                batch.ready[n_ready..n_ready + row.len()].copy_from_slice(row);
-                n_ready += count;
+                // SAFETY: as above.
+                unsafe { to.add(n_ids).cast::<T::Several>().write_unaligned(*row) };
+                n_ids += count;
                 start = end;
                 continue;
             }
-            out.extend_from_slice(&batch.ready[..n_ready]);
-            n_ready = 0;
+            // SAFETY: all ids up to here were written.
+            unsafe { out.set_len(n_ids) };
             self.encode_slowly(&text[start..end], known, scratch, out);
+            out.reserve(room);
+            (to, n_ids) = (out.as_mut_ptr(), out.len());
             start = end;
         }
-        out.extend_from_slice(&scratch.batch.ready[..n_ready]);
+        // SAFETY: as above.
+        unsafe { out.set_len(n_ids) };
     }
 
     /// A piece that its table does not know; where it marks it, or there is none for it, others may.

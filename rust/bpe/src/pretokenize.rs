@@ -13,7 +13,7 @@
 use crate::Error;
 use crate::classes::Classes;
 use crate::scan::{Gpt2, Gpt4, LEFT, O200k, RIGHT, RUN, Reader, SINGLE, Scanner};
-use crate::window::{WIDTH, classify_avx2, classify_avx512};
+use crate::window::{WIDTH, classify_avx2, classify_avx512, places, places_avx512};
 use curate_text::Cpu;
 use curate_text::cpu::Path;
 
@@ -114,6 +114,11 @@ impl Pretokenizer {
     /// The regular expression of the first pattern, as it stands in a tokenizer file.
     pub fn pattern(&self) -> &str {
         self.patterns.first().map_or("", String::as_str)
+    }
+
+    /// The instructions that splitting uses.
+    pub(crate) fn cpu(&self) -> Cpu {
+        self.cpu
     }
 
     /// Calls `batch(start, ends)` for up to [`BATCH`] pieces at a time: the first begins at `start`, each ends
@@ -241,24 +246,24 @@ fn scan<S: Scanner>(cpu: Cpu, scanner: &S, text: &[u8], batch: impl FnMut(usize,
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Path::Avx2 if S::HAS_WINDOWS => unsafe { scan_avx2(scanner, text, batch) },
-        _ => scan_by(scanner, text, batch, |_| None),
+        _ => scan_by(scanner, text, batch, |_| None, places),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
 fn scan_avx512<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
-    scan_by(scanner, text, batch, |window| {
-        Some(S::ends(classify_avx512(window), window))
+    let ends_in = |window: &[u8; WIDTH]| Some(S::ends(classify_avx512(window), window));
+    scan_by(scanner, text, batch, ends_in, |found, at, ends| {
+        places_avx512(found, at, ends)
     });
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn scan_avx2<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
-    scan_by(scanner, text, batch, |window| {
-        Some(S::ends(classify_avx2(window), window))
-    });
+    let ends_in = |window: &[u8; WIDTH]| Some(S::ends(classify_avx2(window), window));
+    scan_by(scanner, text, batch, ends_in, places);
 }
 
 /// The ends in a window at a time where `ends_in` gives some, else a piece at a time.
@@ -268,6 +273,7 @@ fn scan_by<S: Scanner>(
     text: &[u8],
     mut batch: impl FnMut(usize, &[usize]),
     ends_in: impl Fn(&[u8; WIDTH]) -> Option<u64>,
+    places: impl Fn(u64, usize, &mut [usize; WIDTH]),
 ) {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut ends = [0; BATCH];
@@ -279,16 +285,13 @@ fn scan_by<S: Scanner>(
             if let Some(window) = text[at..].first_chunk::<WIDTH>()
                 && let Some(first) = window.first_chunk::<8>()
                 && u64::from_le_bytes(*first) & HIGH == 0
-                && let Some(mut found) = ends_in(window)
+                && let Some(found) = ends_in(window)
                 && found != 0
+                && let Some(room) = ends[filled..].first_chunk_mut()
             {
-                let from = at;
-                while found != 0 {
-                    at = from + found.trailing_zeros() as usize;
-                    ends[filled] = at;
-                    filled += 1;
-                    found &= found - 1;
-                }
+                places(found, at, room);
+                at += 63 - found.leading_zeros() as usize;
+                filled += found.count_ones() as usize;
             } else {
                 at = scanner.end(text, at);
                 ends[filled] = at;

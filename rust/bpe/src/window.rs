@@ -236,3 +236,54 @@ pub fn classify_avx2(text: &[u8; WIDTH]) -> Window {
         high: both(bytes[0], bytes[1]),
     }
 }
+
+/// Writes the places of the bits that are set, counted from `from`. Sixteen at a time, more than most windows have,
+/// whether there are as many or not: how often a loop over them would run cannot be foreseen.
+#[inline(always)]
+pub fn places(mut bits: u64, from: usize, out: &mut [usize; WIDTH]) {
+    for sixteen in out.as_chunks_mut::<16>().0 {
+        for place in sixteen {
+            *place = from + bits.trailing_zeros() as usize;
+            bits &= bits.wrapping_sub(1);
+        }
+        if bits == 0 {
+            break;
+        }
+    }
+}
+
+/// As [`places`], by AVX-512: the numbers 0 to 63, compressed.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
+pub fn places_avx512(bits: u64, from: usize, out: &mut [usize; WIDTH]) {
+    use std::arch::x86_64::*;
+    const ALL: [u8; WIDTH] = {
+        let mut all = [0; WIDTH];
+        let mut nth = 0;
+        while nth < WIDTH {
+            all[nth] = nth as u8;
+            nth += 1;
+        }
+        all
+    };
+    // SAFETY: the array is 64 bytes, and the load needs no alignment.
+    let all = unsafe { _mm512_loadu_si512(ALL.as_ptr().cast()) };
+    let mut places = _mm512_maskz_compress_epi8(bits, all);
+    let mut left = bits.count_ones() as usize;
+    for sixteen in out.as_chunks_mut::<16>().0 {
+        let low = _mm512_castsi512_si128(places);
+        let eights = [low, _mm_bsrli_si128::<8>(low)];
+        for (eight, out) in eights.into_iter().zip(sixteen.as_chunks_mut::<8>().0) {
+            let wide =
+                _mm512_add_epi64(_mm512_cvtepu8_epi64(eight), _mm512_set1_epi64(from as i64));
+            // SAFETY: the chunk is 64 bytes, and the store needs no alignment.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), wide) };
+        }
+        if left <= 16 {
+            break;
+        }
+        left -= 16;
+        places = _mm512_shuffle_i32x4::<0b11_11_10_01>(places, places);
+    }
+}
