@@ -12,7 +12,7 @@
 //! the high one. So all 64 bits count, while a register of 512 bits serves 16 slots. No term b_k is added, since a
 //! shift of well-mixed hashes changes no probability: it would matter for h = 0 only, which then has the least image
 //! under all permutations. The slots themselves are never kept, only a 64-bit key a band. Text becomes keys at
-//! 900 MB/s a core; the sorted hashes that exact similarity needs take as long again.
+//! 900 MB/s a core, 380 with the sorted hashes that exact similarity needs.
 //! Source: Broder 1997; bands after Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, 3.4.
 
 use curate_text::hash;
@@ -68,7 +68,7 @@ pub struct Signatures {
 /// What is wanted beside the band keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shingles {
-    /// The sorted distinct hashes of every text, for exact similarity: sorting them takes as long as signing.
+    /// The sorted distinct hashes of every text, for exact similarity: sorting them takes longer than signing.
     Sorted,
     /// Nothing. The least of hashes is the least of their set, so that they need not even be distinct.
     None,
