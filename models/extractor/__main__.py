@@ -76,18 +76,24 @@ def main() -> None:
     parser.add_argument("--crawl", type=Path, default=DATA / "crawl", help="folder that is trained on and evaluated")
     parser.add_argument("--more", type=Path, default=DATA / "crawl_more", help="folder that is only trained on")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of extractor.bin and CARD.md")
+    parser.add_argument(
+        "--every-source", action="store_true", help="cross-validate with the sources left out too, and write nothing"
+    )
     options = parser.parse_args()
     for folder in (options.crawl, options.more):
         if not folder.is_dir():
             parser.error(f"{folder}: no such folder; it must hold WARC files and their ground truth")
-    corpus = fit.load([options.crawl, options.more], fit.LEFT_OUT, folds=5)
+    corpus = fit.load([options.crawl, options.more], frozenset() if options.every_source else fit.LEFT_OUT, folds=5)
     say(f"{len(corpus.pages):,} pages, {len(corpus.share):,} blocks")
     fitted = fit.fit_folds(corpus, 5, say)
+    evaluated = [page for page, folder in zip(corpus.pages, corpus.folder, strict=True) if folder == 0]
+    scores = evaluate(evaluated, fit.texts_of_folds(corpus, fitted.models))
+    if options.every_source:
+        print(figures(scores))
+        return
     model = fit.fit_all(corpus, fitted)
     if len(model) > LIMIT:
         raise SystemExit(f"the model has {len(model):,} bytes, more than {LIMIT:,}: take fewer trees or tokens")
-    evaluated = [page for page, folder in zip(corpus.pages, corpus.folder, strict=True) if folder == 0]
-    scores = evaluate(evaluated, fit.texts_of_folds(corpus, fitted.models))
     versions = ("lightgbm", "scikit-learn", "numpy", "rapidfuzz")
     card = CARD.format(
         bytes=len(model),
