@@ -210,17 +210,13 @@ def memory(report: Report) -> None:
     are read unless one asks for more, and on hostile pages of 10 MB where one does.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for name, size, options in [
-            ("crawl", None, []),
-            ("hostile_pages", TORTURE_BYTES, []),
-            ("hostile_pages_10mb", 2 * TORTURE_BYTES, ["--max-bytes", str(16 << 20)]),
+        for name, source, options in [
+            ("crawl", CRAWL, []),
+            ("hostile_pages", _hostile(Path(folder) / "5.warc", TORTURE_BYTES), []),
+            ("hostile_pages_10mb", _hostile(Path(folder) / "10.warc", 2 * TORTURE_BYTES), ["--max-bytes", "16777216"]),
         ]:
-            source, out = Path(folder) / f"{name}.warc", Path(folder) / name
-            if size is not None:
-                with source.open("wb") as file:
-                    for page in PAGES:
-                        file.write(_record(page, PAGES[page](size)))
-            command = [sys.executable, "-m", "curate", "extract", str(source if size else CRAWL), "--out", str(out)]
+            out = Path(folder) / name
+            command = [sys.executable, "-m", "curate", "extract", str(source), "--out", str(out)]
             options = ["--format", "warc", "--workers", "1", *options]
             subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             peak = max(json.loads(path.read_text())["peak_memory_bytes"] for path in receipts(out))
@@ -230,6 +226,14 @@ def memory(report: Report) -> None:
 def receipts(run_folder: Path) -> list[Path]:
     """The receipts of a run's tasks."""
     return [path for path in sorted(run_folder.glob("passes/*/*.json")) if path.name != "plan.json"]
+
+
+def _hostile(path: Path, size: int) -> Path:
+    """A WARC of the hostile pages."""
+    with path.open("wb") as file:
+        for name, page in PAGES.items():
+            file.write(_record(name, page(size)))
+    return path
 
 
 def _record(name: str, page: bytes) -> bytes:

@@ -12,6 +12,10 @@ class CurateError(Exception):
     exit_code = 1
 
 
+class FatalError(CurateError):
+    """Nothing can go on: the disk is full, or memory does not suffice. The run stops at once."""
+
+
 class ConfigError(CurateError):
     """A command line, recipe or configuration that is wrong as written."""
 
@@ -36,6 +40,23 @@ class ResumeError(CurateError):
     """A folder that holds a run of another recipe or of other inputs."""
 
     exit_code = 2
+
+
+class LockError(CurateError):
+    """Another process owns the folder."""
+
+    exit_code = 2
+
+
+class DamageError(CurateError):
+    """A committed file is not what its receipt says; it is made again. `path` is relative to the run's folder."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(f"{path}: {what}")
+        self.path, self.what = path, what
+
+    def __reduce__(self) -> tuple[type["DamageError"], tuple[str, str]]:
+        return DamageError, (self.path, self.what)
 
 
 class GuardError(CurateError):

@@ -7,12 +7,16 @@ Columns that a step does not know pass through untouched.
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from curate.errors import SchemaError
 
-VERSION = 1
+VERSION = 2
+
+Kind = Literal["raw", "document"]
+"""What a row is: a page before extraction, or a document. It is carried beside the rows, never told by a column."""
 
 DOC_ID = pa.binary(16)
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
@@ -40,19 +44,26 @@ _OFFSET = _field(
     "byte of the record in the file (of the compressed member in a .gz), or row",
     "bytes or rows",
 )
+_SOURCE_ID = _field("source_id", pa.string(), "the id that the input gave the document; null where it gave none")
+_EXTRA = _field(
+    "extra",
+    pa.large_string(),
+    "a JSON object of what the input said beside the known columns and has no column of its own; null for nothing",
+)
 
 RAW = pa.schema(
     [
-        _DOC_ID, _SOURCE, _URL, _CRAWLED, _FILE, _OFFSET,
+        _DOC_ID, _SOURCE, _URL, _CRAWLED, _FILE, _OFFSET, _SOURCE_ID,
         _field("content_type", pa.string(), "media type as declared, without parameters"),
         _field("charset", pa.string(), "charset as declared by the server; null where it declared none"),
         _field("payload", pa.large_binary(), "the body, transfer- and content-decoded", "bytes"),
+        _EXTRA,
     ]
 )  # fmt: skip
 
 DOCUMENT = pa.schema(
     [
-        _DOC_ID, _SOURCE, _URL, _CRAWLED, _FILE, _OFFSET,
+        _DOC_ID, _SOURCE, _URL, _CRAWLED, _FILE, _OFFSET, _SOURCE_ID,
         _field("text", pa.large_string(), "the document, valid UTF-8", nullable=False),
         _field("title", pa.string(), "title of the page; set by extract"),
         _field("synthetic", pa.bool_(), "true where a model wrote it"),
@@ -62,12 +73,15 @@ DOCUMENT = pa.schema(
         _field("lang", CATEGORY, "language, ISO 639-1; set by langid"),
         _field("lang_score", pa.float32(), "confidence of lang", "0..1"),
         _field("quality_score", pa.float32(), "set by quality, higher is better", "0..1"),
-        _field("n_redactions", pa.uint16(), "spans replaced by redact", "count"),
+        _field("n_redactions", pa.uint32(), "spans replaced by redact", "count"),
         _field("cluster_id", DOC_ID, "doc_id of the representative, set by the last deduplication"),
         _field("n_copies", pa.uint32(), "documents that this one stands for, itself included", "count"),
         _field("n_tokens", pa.uint32(), "set by tokenize", "count"),
+        _EXTRA,
     ]
 )  # fmt: skip
+
+SCHEMA_OF: dict[Kind, pa.Schema] = {"raw": RAW, "document": DOCUMENT}
 
 REJECT = pa.schema(
     [
@@ -102,14 +116,14 @@ TOKENS_16 = pa.schema(
 )
 TOKENS_32 = TOKENS_16.set(1, TOKENS_16.field("tokens").with_type(pa.large_list(pa.uint32())))
 
-# A step that drops or marks a row fills these; the run layer splits, counts and records, and removes the columns.
+# What a reader or a step decided about each row of a batch, in a batch of as many rows beside it.
 VERDICT = pa.schema(
     [
-        pa.field("reject_action", pa.string()),  # null stands for drop; mark keeps the row
-        pa.field("reject_rule", pa.string()),
-        pa.field("reject_value", pa.float64()),
-        pa.field("reject_limit", pa.float64()),
-        pa.field("reject_detail", pa.string()),
+        pa.field("action", pa.string()),  # null: the row is dropped; "mark": it stays, and the verdict is recorded
+        pa.field("rule", pa.string()),  # null: no verdict
+        pa.field("value", pa.float64()),
+        pa.field("limit", pa.float64()),
+        pa.field("detail", pa.string()),
     ]
 )
 
@@ -126,6 +140,24 @@ MARK = pa.schema(
         pa.field("span_end", pa.int64()),
     ]
 )
+
+
+def verdicts(
+    rule: list[str | None] | pa.Array, value: Any = None, limit: Any = None, detail: Any = None, action: Any = None
+) -> pa.RecordBatch:
+    """VERDICT rows: row i has a verdict where rule[i] is not None, and is dropped unless action[i] is "mark".
+
+    value, limit, detail and action are lists or arrays as long as rule, or one value for all rows.
+    """
+    columns = {"action": action, "rule": rule, "value": value, "limit": limit, "detail": detail}
+    arrays = []
+    for field in VERDICT:
+        values = columns[field.name]
+        if isinstance(values, pa.Array | pa.ChunkedArray):
+            arrays.append(values if values.type == field.type else values.cast(field.type))
+        else:
+            arrays.append(pa.array(values if isinstance(values, list) else [values] * len(rule), field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=VERDICT)
 
 
 def doc_id(origin_file: str, offset: int, record_id: str = "") -> bytes:

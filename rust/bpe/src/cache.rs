@@ -10,7 +10,8 @@
 //! come from here or from the merge.
 
 use crate::memory::table;
-use crate::piece::{INLINE, fold, hash_bytes, inline_key, prefetch};
+use crate::piece::{INLINE, first_bytes, fold, hash_bytes, inline_key, prefetch};
+use curate_text::bits::LOWEST;
 
 /// Lines of the first table at first and at most: 1 MB and 16 MB.
 const SHORT_BITS: (u32, u32) = (14, 18);
@@ -199,35 +200,12 @@ pub fn hash_medium(key: &[u64; 4]) -> u64 {
     low ^ fold(key[2] ^ 0xd6e8_feb8_6659_fd93, key[3] ^ SEED)
 }
 
-/// Ones above the lowest 0 to 15 bytes.
-static ABOVE: [u128; INLINE + 1] = {
-    let mut above = [u128::MAX; INLINE + 1];
-    let mut length = 1;
-    while length <= INLINE {
-        above[length] <<= 8 * length;
-        length += 1;
-    }
-    above
-};
-
 /// The key of a piece of up to [`INLINE`] bytes of UTF-8: its bytes, and behind them 0xff, which no UTF-8 has.
 #[inline(always)]
 pub fn short_key(text: &[u8], start: usize, end: usize) -> Key {
-    let length = end - start;
-    debug_assert!(length <= INLINE);
-    let bytes = if let Some(window) = text.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
-        u128::from_le_bytes(*window)
-    } else {
-        let mut window = [0; 16];
-        window[..length].copy_from_slice(&text[start..end]);
-        u128::from_le_bytes(window)
-    };
-    let key = bytes | ABOVE[length & INLINE];
+    let key = first_bytes(text, start, end) | !LOWEST[(end - start) & INLINE];
     [key as u64, (key >> 64) as u64]
 }
-
-/// No piece has this key.
-pub const NO_KEY: Key = [u64::MAX; 2];
 
 /// Only the upper bits are good: one multiplication a word, without the fold that would bring them down.
 #[inline(always)]

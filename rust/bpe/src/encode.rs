@@ -4,8 +4,7 @@
 //! A special token is never the result of text, whatever the text says: it is put in by who calls.
 
 use crate::cache::{
-    Cache, Key, MEDIUM, NO_KEY, TokenId, count_of, hash_medium, medium_key, short_key, which,
-    which_avx2,
+    Cache, Key, MEDIUM, TokenId, count_of, hash_medium, medium_key, short_key, which, which_avx2,
 };
 use crate::merge::{MergeScratch, Merges};
 use crate::piece::{INLINE, TokenIndex, Vocab};
@@ -99,7 +98,7 @@ pub struct EncodeScratch<T: TokenId> {
 
 /// The pieces of a batch.
 struct Batch {
-    /// [`NO_KEY`] for longer pieces.
+    /// Of those of up to [`INLINE`] bytes.
     keys: [Key; BATCH],
     /// The lines of the cache where they may be; the hash of a longer piece.
     places: [usize; BATCH],
@@ -115,7 +114,7 @@ impl<T: TokenId> Default for EncodeScratch<T> {
             merge: MergeScratch::default(),
             ids: Vec::new(),
             batch: Batch {
-                keys: [NO_KEY; BATCH],
+                keys: [[0; 2]; BATCH],
                 places: [0; BATCH],
             },
         }
@@ -228,13 +227,10 @@ impl Encoder {
             if end - from <= INLINE {
                 *key = short_key(text, from, end);
                 *place = cache.prefetch_short(key);
-            } else {
-                *key = NO_KEY;
-                if end - from <= MEDIUM {
-                    let hash = hash_medium(&medium_key(text, from, end));
-                    cache.prefetch_medium(hash);
-                    *place = hash as usize;
-                }
+            } else if end - from <= MEDIUM {
+                let hash = hash_medium(&medium_key(text, from, end));
+                cache.prefetch_medium(hash);
+                *place = hash as usize;
             }
             from = end;
         }

@@ -1,33 +1,28 @@
 //! Pieces as table keys: up to 15 bytes fit in one 128-bit number, length in the top byte, so that nine in
 //! ten lookups compare two registers and touch one cache line. Longer pieces go by hash and bytes.
 
+use curate_text::bits::LOWEST;
+
 /// The longest piece that is a key in itself.
 pub const INLINE: usize = 15;
 
-/// Masks of the lowest 0 to 15 bytes.
-static LOWEST: [u128; 16] = {
-    let mut masks = [0; 16];
-    let mut length = 1;
-    while length < 16 {
-        masks[length] = u128::MAX >> (128 - 8 * length);
-        length += 1;
+/// The bytes of a piece of up to [`INLINE`] from the lowest on, and in the others whatever follows it in the text.
+#[inline(always)]
+pub fn first_bytes(text: &[u8], start: usize, end: usize) -> u128 {
+    debug_assert!(end - start <= INLINE);
+    if let Some(window) = text.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
+        return u128::from_le_bytes(*window);
     }
-    masks
-};
+    let mut window = [0; 16];
+    window[..end - start].copy_from_slice(&text[start..end]);
+    u128::from_le_bytes(window)
+}
 
 /// The key of a piece of 1 to 15 bytes: its bytes from the lowest, zeros, and the length in the top byte.
 #[inline(always)]
 pub fn inline_key(text: &[u8], start: usize, end: usize) -> u128 {
     let length = end - start;
-    debug_assert!(length <= INLINE);
-    let bytes = if let Some(window) = text.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
-        u128::from_le_bytes(*window) & LOWEST[length & INLINE]
-    } else {
-        let mut window = [0; 16];
-        window[..length].copy_from_slice(&text[start..end]);
-        u128::from_le_bytes(window)
-    };
-    bytes | (length as u128) << 120
+    first_bytes(text, start, end) & LOWEST[length & INLINE] | (length as u128) << 120
 }
 
 /// Mixes a key into 64 bits whose upper bits are good: one wide multiplication, folded.

@@ -252,24 +252,13 @@ pub fn places(mut bits: u64, from: usize, out: &mut [usize; WIDTH]) {
     }
 }
 
-/// As [`places`], by AVX-512: the numbers 0 to 63, compressed.
+/// As [`places`], by AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
 pub fn places_avx512(bits: u64, from: usize, out: &mut [usize; WIDTH]) {
     use std::arch::x86_64::*;
-    const ALL: [u8; WIDTH] = {
-        let mut all = [0; WIDTH];
-        let mut nth = 0;
-        while nth < WIDTH {
-            all[nth] = nth as u8;
-            nth += 1;
-        }
-        all
-    };
-    // SAFETY: the array is 64 bytes, and the load needs no alignment.
-    let all = unsafe { _mm512_loadu_si512(ALL.as_ptr().cast()) };
-    let mut places = _mm512_maskz_compress_epi8(bits, all);
+    let mut places = curate_text::bits::places_avx512(bits);
     let mut left = bits.count_ones() as usize;
     for sixteen in out.as_chunks_mut::<16>().0 {
         let low = _mm512_castsi512_si128(places);

@@ -22,12 +22,10 @@ pub fn ngram_hits(texts: Texts<'_>, grams: &[u64], n: usize) -> Result<Hits, Err
     check_length(n)?;
     let lookup = Lookup::new(grams)?;
     let mut normalizer = Normalizer::default();
-    let (mut hashes, mut out) = (Vec::new(), Hits::default());
+    let mut out = Hits::default();
     for row in 0..texts.len() {
         normalizer.scan(row, texts.text(row)?)?;
-        hashes.clear();
-        hash::hash_ngrams(normalizer.hashes(), n, &mut hashes);
-        for (word, &hash) in hashes.iter().enumerate() {
+        for (word, hash) in hash::ngrams(normalizer.hashes(), n).enumerate() {
             if let Some(gram) = lookup.find(hash) {
                 out.rows.push(row as u32);
                 out.grams.push(gram);

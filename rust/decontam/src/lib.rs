@@ -54,7 +54,7 @@ pub fn ngram_hashes(texts: Texts<'_>, n: usize) -> Result<(Vec<i64>, Vec<u64>), 
     let (mut offsets, mut values) = (vec![0], Vec::new());
     for row in 0..texts.len() {
         normalizer.scan(row, texts.text(row)?)?;
-        hash::hash_ngrams(normalizer.hashes(), n, &mut values);
+        values.extend(hash::ngrams(normalizer.hashes(), n));
         offsets.push(values.len() as i64);
     }
     Ok((offsets, values))

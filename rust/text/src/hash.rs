@@ -78,11 +78,6 @@ fn halves(bytes: &[u8; 16]) -> (u64, u64) {
     (both as u64, (both >> 64) as u64)
 }
 
-/// Appends the hashes of all n-grams of `words` in reading order: words.len() - n + 1 of them, or none.
-pub fn hash_ngrams(words: &[u64], n: usize, out: &mut Vec<u64>) {
-    out.extend(ngrams(words, n));
-}
-
 /// The hashes of all n-grams of `words` in reading order: words.len() - n + 1 of them, or none.
 ///
 /// The hash of (w0 .. wn-1) is finish(n * K2 + w0 * B^(n-1) + ... + wn-1), and n is at least 1.
@@ -123,9 +118,7 @@ mod tests {
         ];
         let hashes: Vec<u64> = words.iter().map(|w| hash_bytes(w.as_bytes())).collect();
         assert_eq!(hashes, VECTORS);
-        let mut grams = Vec::new();
-        hash_ngrams(&hashes, 5, &mut grams);
-        assert_eq!(grams, GRAMS);
+        assert_eq!(ngrams(&hashes, 5).collect::<Vec<_>>(), GRAMS);
         let mut stream = Stream::new(1);
         assert_eq!(
             [stream.next_u64(), stream.next_u64()],
@@ -169,12 +162,8 @@ mod tests {
     fn rolling_equals_starting_anew() {
         let words: Vec<u64> = (0..50).map(|i| hash_bytes(&[i])).collect();
         for n in [1, 2, 5, 13, 50, 51] {
-            let mut rolled = Vec::new();
-            hash_ngrams(&words, n, &mut rolled);
-            let mut anew = Vec::new();
-            words
-                .windows(n)
-                .for_each(|gram| hash_ngrams(gram, n, &mut anew));
+            let rolled: Vec<u64> = ngrams(&words, n).collect();
+            let anew: Vec<u64> = words.windows(n).flat_map(|gram| ngrams(gram, n)).collect();
             assert_eq!(rolled, anew, "{n}");
         }
     }

@@ -4,6 +4,7 @@
 //! 0.6 to 2.3 GB/s, `hash` turns them into 64-bit numbers that are stored and so never change. Unicode is version
 //! 14.0 as CPython 3.11 has it, frozen in a table of 49 KB.
 
+pub mod bits;
 pub mod chars;
 mod column;
 pub mod cpu;

@@ -147,6 +147,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::{HAN_FIRST, HAN_FOUR, HAN_LAST, HAN_LATE, for_edges};
+    use crate::bits::places_avx512;
 
     #[target_feature(
         enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -228,26 +229,15 @@ mod x86 {
         });
     }
 
-    /// Compresses the numbers 0..64 by the mask and stores them 16 at a time, with no branch a bit.
+    /// Stores the places of the bits 16 at a time, with no branch a bit.
     #[inline]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
     )]
     fn push_bits_avx512(block: usize, bits: u64, out: &mut Vec<u32>) {
-        const IOTA: [u8; 64] = {
-            let mut iota = [0; 64];
-            let mut i = 0;
-            while i < 64 {
-                iota[i] = i as u8;
-                i += 1;
-            }
-            iota
-        };
         let count = bits.count_ones() as usize;
         out.reserve(64);
-        // SAFETY: IOTA has 64 bytes.
-        let iota = unsafe { _mm512_loadu_si512(IOTA.as_ptr().cast()) };
-        let places = _mm512_maskz_compress_epi8(bits, iota);
+        let places = places_avx512(bits);
         let block = _mm512_set1_epi32(block as i32);
         let quarters = [
             _mm512_castsi512_si128(places),

@@ -15,6 +15,7 @@
 //! Cyrillic, Hebrew, Arabic) by one look-up that gives class and lower-case form. Lower-casing is the simple mapping
 //! (`chars::lower`).
 
+use crate::bits::LOWEST;
 use crate::chars::{self, CASED, UNSPACED, WORD};
 use crate::cpu::Cpu;
 use crate::{Error, hash, masks};
@@ -144,7 +145,7 @@ impl Words {
             let (start, length) = (start as usize, (end - start) as usize);
             match lower.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
                 Some(chunk) if length <= 16 => {
-                    let both = u128::from_le_bytes(*chunk) & KEEP[length];
+                    let both = u128::from_le_bytes(*chunk) & LOWEST[length];
                     hash::hash_short(both as u64, (both >> 64) as u64, length)
                 }
                 _ => hash::hash_bytes(&lower[start..start + length]),
@@ -168,17 +169,6 @@ fn lower_case(code: u32, to: &mut [u8], place: usize, resized: &mut Vec<u32>) {
         resized.push(place as u32);
     }
 }
-
-/// KEEP[n] has ones in the n lowest bytes.
-static KEEP: [u128; 17] = {
-    let mut keep = [u128::MAX; 17];
-    let mut length = 0;
-    while length < 16 {
-        keep[length] = (1 << (8 * length)) - 1;
-        length += 1;
-    }
-    keep
-};
 
 fn lower_slowly(word: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(word.len() + 4);
