@@ -18,7 +18,8 @@ import corpus
 import shards as made
 from conftest import Finished, command
 from curate import _rust
-from curate.tokenizer import END_OF_DOCUMENT, open_encoder, write_tokenizer
+from curate.tokenizer.files import Model, tokenizer_json
+from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder
 
 STEPS, T, BATCH = 30, 32, 4
 SMALL = ["--size", "tiny", "--tokens", STEPS * T * BATCH]
@@ -35,7 +36,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained = _rust.train_bpe(*map(pa.array, pretokens), vocab_size=400, special_tokens=[END_OF_DOCUMENT])
     vocab, left, right = map(pa.array, trained)
     path = folder / "tokenizer.json"
-    write_tokenizer(path, vocab, left, right, pattern="gpt2", special_tokens=[END_OF_DOCUMENT])
+    expression = _rust.pattern_expression("gpt2")
+    path.write_bytes(tokenizer_json(Model(vocab, left, right, expression, [END_OF_DOCUMENT])))
     ids = pa.array(open_encoder(path).encode(pa.array(texts, pa.large_string()))).to_pylist()
     sources, heldout = {"web": ids[:35], "book": ids[35:50]}, {"web": ids[50:57], "book": ids[57:]}
     return made.write_run(folder / "run", sources, heldout, vocab_size=400, tokenizer=path.read_bytes())
