@@ -27,5 +27,5 @@ def open_executor(name: str, workers: int, resources: Resources) -> AbstractCont
     if name == "ray":
         from curate.run.ray import RayCluster
 
-        return RayCluster(workers, resources)
+        return RayCluster(resources)
     raise ConfigError(f'no executor is named "{name}"; known are: {", ".join(EXECUTORS)}')

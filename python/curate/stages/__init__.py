@@ -31,7 +31,10 @@ STAGES = (
     Entry("mix", "Plan how sources are mixed for training."),
 )
 
-NAMES = frozenset(entry.name for entry in STAGES)
+CHECK_IDS = "check_ids"
+"""A stage that no recipe names: a run puts it first where ids come from its inputs."""
+
+NAMES = frozenset({CHECK_IDS, *(entry.name for entry in STAGES)})
 
 
 def load(name: str, allow_code: Sequence[str] = ()) -> "Stage":
