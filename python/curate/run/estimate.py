@@ -86,9 +86,7 @@ def forecasts(plan: Plan, files: Iterable[InputFile], budget: Budget) -> list[Fo
     return _forecasts(plan, files, budget, *_text(plan, files))
 
 
-def _forecasts(
-    plan: Plan, files: Sequence[InputFile], budget: Budget, text: float, documents: float
-) -> list[Forecast]:
+def _forecasts(plan: Plan, files: Sequence[InputFile], budget: Budget, text: float, documents: float) -> list[Forecast]:
     total = sum(file.size for file in files)
     idle = (1 + budget.workers) * memory.IDLE
     amounts = []
