@@ -70,10 +70,12 @@ class Outcome:
         return 2 if hopeless and all(f.exit_code == 2 for f in self.failures) else 1
 
 
-def prepare(recipe: Recipe, out: str | Path | None = None) -> tuple[Plan, Inputs]:
-    """List the inputs and make the plan."""
-    found = list_files(recipe.inputs, out)
-    return make_plan(recipe, tuple(cut(found.files, recipe.limit))), found
+def prepare(
+    recipe: Recipe, out: str | Path | None = None, scratch: str | Path | None = None
+) -> tuple[Plan, Inputs]:
+    """List the inputs and make the plan; `out` and `scratch` are where the run will write."""
+    found = list_files(recipe.inputs, out, scratch)
+    return make_plan(recipe, tuple(cut(found.files, recipe.limit)), ids_may_repeat=found.ids_may_repeat), found
 
 
 def run(
@@ -102,7 +104,7 @@ def run(
         if out.exists() and not out.is_dir():
             raise ConfigError(f"--out {out}: this is a file; name a folder")
     folder = RunFolder.at(out, scratch)
-    plan, inputs = prepare(recipe, out)
+    plan, inputs = prepare(recipe, out, scratch)
     budget = Budget(memory, workers, plan.resources, tasks=sum(len(plan.task_ids(p.index)) for p in plan.passes))
     place = folder.products.root if isinstance(folder.products, LocalStore) else folder.products
     with FolderLock(place, "curate run", take_over) as lock:

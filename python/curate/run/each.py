@@ -256,7 +256,11 @@ class EachTask:
                 receipt.outputs.append(Output(op, name, lane, "", isinstance(writer, TableFile), found))
         self._balance(receipt)
         if self.call.input is not None and self.work.records_reading:
-            receipt.reader = self.read_counts.to_json()
+            seen = self.read_counts
+            receipt.reader = {
+                "documents": seen.documents, "bytes": seen.bytes, "skipped_bytes": seen.skipped_bytes,
+                "other_records": dict(sorted(seen.other_records.items())), "warnings": seen.warnings,
+            }  # fmt: skip
         return receipt
 
     def _balance(self, receipt: Receipt) -> None:

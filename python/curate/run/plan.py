@@ -16,10 +16,12 @@ Names and lists of tasks depend on the recipe and the inputs alone, never on wor
 
 from dataclasses import dataclass, field
 
+from curate import stages
 from curate.config import suggest
 from curate.errors import ConfigError
 from curate.io.inputs import TaskInput, reads_raw
 from curate.run.recipe import Recipe, Step
+from curate.stages import CHECK_IDS
 from curate.stages.protocol import Channel, Phase, Resources, Shape
 
 PARTITION_BYTES = 64 << 20
@@ -131,14 +133,18 @@ def partitions(input_bytes: float) -> int:
     return count
 
 
-def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> Plan:
-    """The passes of a recipe over these inputs; ConfigError where a step lacks what it needs."""
+def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...], *, ids_may_repeat: bool = False) -> Plan:
+    """The passes of a recipe over these inputs; ConfigError where a step lacks what it needs.
+
+    Where doc_ids of the inputs may repeat, the run looks for repeats first.
+    """
     _check_kinds(recipe, inputs)
     _check_sources(recipe, inputs)
     _check_private(recipe)
     passes: list[Pass] = []
     open_pass: Pass | None = None
-    for step in recipe.steps:
+    checks = [Step(CHECK_IDS, stage := stages.load(CHECK_IDS), stage.config())] if ids_may_repeat else []
+    for step in (*checks, *recipe.steps):
         for phase in step.stage.phases:
             op = Op(step, phase)
             found = _found(op, passes)

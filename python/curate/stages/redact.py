@@ -38,7 +38,7 @@ def apply(batch: pa.RecordBatch, config: Redact) -> Applied:
             "span_end": end.cast(pa.int64()),
         }
     )
-    return Applied(batch, marks)
+    return Applied(batch, marks=marks)
 
 
 STAGE = Stage(
