@@ -128,16 +128,19 @@ def test_killed_by_the_system_it_continues_with_the_same_losses(
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    assert train("run", "--data", data, "--out", out, *SMALL).code == 0
+    done = train("run", "--data", data, "--out", out, *SMALL)
+    assert done.code == 0 and f"the lock of process {process.pid}" in said(done.err)
     assert losses(out) == losses(whole)
 
 
-def test_a_signal_to_stop_saves_and_says_how_to_continue(
+def test_a_second_trainer_is_refused_and_a_signal_to_stop_saves_and_says_how_to_continue(
     data: Path, whole: Path, tmp_path: Path, train: Callable[..., Finished]
 ) -> None:
     out = tmp_path / "model"
     process = start(data, out)
-    wait_for_step(out, 4)
+    wait_for_step(out, 2)
+    second = train("run", "--data", data, "--out", out, *SMALL)
+    assert second.code == 2 and f"process {process.pid} on " in said(second.err) and "(`train run`" in said(second.err)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     stopped = len(losses(out))
@@ -146,7 +149,7 @@ def test_a_signal_to_stop_saves_and_says_how_to_continue(
     assert "The same command continues." in err
     assert f"step-{stopped:08}" in os.listdir(out / "checkpoints")
     assert train("run", "--data", data, "--out", out, *SMALL).code == 0
-    assert losses(out) == losses(whole)
+    assert losses(out) == losses(whole) and not (out / "run.lock").exists()
     again = train("run", "--data", data, "--out", out, *SMALL)
     assert again.code == 0 and "has reached its 30 steps; there is nothing left to do" in again.out
 
