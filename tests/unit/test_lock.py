@@ -70,7 +70,10 @@ def test_a_lock_names_its_owner_and_goes_with_it(tmp_path: Path) -> None:
              FolderLock(folder, "curate clean"):  # fmt: skip
             pass
         assert json.loads((folder / NAME).read_bytes()) == facts
-    assert list(folder.iterdir()) == []
+    assert not folder.exists(), "a folder made for the lock goes with it where nothing else was put there"
+    with FolderLock(folder, "curate run"):
+        (folder / "funnel.json").write_text("{}")
+    assert [path.name for path in folder.iterdir()] == ["funnel.json"]
 
 
 def test_a_live_owner_is_refused_and_a_killed_one_taken_over(tmp_path: Path) -> None:

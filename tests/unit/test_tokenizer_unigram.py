@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 import corpus
-from curate import tokenizer_library
 from curate.errors import ConfigError, DataError
 from curate.stages import train_tokenizer
 from curate.stages.train_tokenizer import TrainTokenizer
-from curate.tokenizer import END_OF_DOCUMENT, open_encoder, read_tokenizer
-from curate.tokenizer_files import name_of_bytes
+from curate.tokenizer import unigram
+from curate.tokenizer.files import name_of_bytes
+from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder, read_tokenizer
 
 CORPUS = [
     *corpus.articles(40),
@@ -95,7 +95,7 @@ def test_a_text_too_small_for_the_vocabulary_gives_what_there_is(tmp_path: Path,
 
 
 def test_many_occurrences_are_scaled_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer_library, "MAX_OCCURRENCES", 2000)
+    monkeypatch.setattr(unigram, "MAX_OCCURRENCES", 2000)
     made = train(CORPUS)
     assert b"scaled from" in made["notes"] and b"to 2,000 occurrences" in made["notes"]
     assert len(json.loads(made["tokenizer"])["model"]["vocab"]) > 257

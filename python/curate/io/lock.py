@@ -50,10 +50,11 @@ class LockStore(Protocol):
 
 
 class LocalFolder:
-    """LockStore over a folder, which is made when the first lock is."""
+    """LockStore over a folder. If there is none, the lock makes it, and removes it if nothing else was put there."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._made = False
 
     @property
     def name(self) -> str:
@@ -62,7 +63,9 @@ class LocalFolder:
     def create_exclusive(self, rel: str, data: bytes) -> bool:
         path = self.root / rel
         temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{rel}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.root.is_dir():
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._made = True
         try:
             with open(temporary, "xb") as handle:
                 handle.write(data)
@@ -84,6 +87,9 @@ class LocalFolder:
 
     def delete(self, rel: str) -> None:
         (self.root / rel).unlink(missing_ok=True)
+        if self._made:
+            with contextlib.suppress(OSError):  # it is not empty
+                self.root.rmdir()
 
 
 def _create_without_links(path: Path, data: bytes) -> bool:

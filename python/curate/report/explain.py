@@ -60,10 +60,12 @@ def _pages(inputs: Sequence[InputSettings]) -> Iterator[pa.RecordBatch]:
 
 
 def _fetched(url: str) -> Page:
-    from curate.fetch import FetchSettings, fetch
+    from curate.fetch.crawl import fetch
+    from curate.fetch.settings import FetchSettings
 
+    settings = FetchSettings(max_pages=5, scope=(url,), exclude=(".",), allow_private=True)
     with tempfile.TemporaryDirectory() as folder:
-        summary = fetch(FetchSettings(max_pages=5, scope=(url,), exclude=(".",)), [url], Path(folder))
+        summary = fetch(settings, [url], Path(folder))
         if summary.pages == 0:
             what = summary.errors[0][1] if summary.errors else "its host's robots.txt forbids it"
             raise DataError(f"{url} cannot be read: {what}")

@@ -3,16 +3,15 @@
     encoder = open_encoder(path)            # once a worker
     ids = encoder.encode(texts, end_of_document=0)
 
-Reading takes any BPE file with byte level or byte fallback, trained here or elsewhere: GPT-2's, Llama's, Qwen's.
-Whatever would make its ids differ from those of the `tokenizers` library (another normalizer, a leading space added
-to the text, ...) is refused by name. A Unigram file is read where it has byte level, as those trained here have, so
-that decoding gives every text back; the library itself then encodes, a hundred times slower than BPE.
+It reads any BPE file with byte level or byte fallback, trained here or elsewhere: GPT-2's, Llama's, Qwen's. A file with
+a part that would make ids differ from those of the `tokenizers` library (another normalizer, a leading space added to
+the text, ...) is refused, and the part named. A Unigram file is read if it has byte level, as those trained here have,
+so that decoding gives every text back; the library itself then encodes, a hundred times slower than BPE.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,14 +21,14 @@ import pyarrow as pa
 
 from curate import _rust
 from curate.errors import DataError
-from curate.tokenizer_files import Model, byte_name, characters, tokenizer_json
-from curate.tokenizer_library import LibraryEncoder
+from curate.tokenizer.files import byte_name, characters
+from curate.tokenizer.unigram import LibraryEncoder
 
 END_OF_DOCUMENT = "<|endoftext|>"
 
 
 class Encoder(Protocol):
-    """What encodes, ours or the library's: see `_rust.pyi`."""
+    """What turns text into token ids: `_rust.Encoder` (described in `_rust.pyi`) or unigram.LibraryEncoder."""
 
     @property
     def vocab_size(self) -> int: ...
@@ -41,12 +40,12 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Normal:
-    """What happens to a text before it is split: composed (NFC), spaces marked, a mark put before it."""
+    """What happens to a text before it is split."""
 
-    nfc: bool = False
-    space: str | None = None
-    prefix: str | None = None
-    prefix_once: bool = False
+    nfc: bool = False  # Unicode composition
+    space: str | None = None  # the mark that replaces every space
+    prefix: str | None = None  # the mark that is put before the text
+    prefix_once: bool = False  # not where the text begins with a space already
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def open_encoder(path: str | Path) -> Encoder:
 
 
 def read_tokenizer(path: str | Path) -> Tokenizer:
-    """The model in a tokenizer file; DataError names the reason where it is not one that we follow."""
+    """The model in a tokenizer file; DataError names the reason where its ids could not be reproduced."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -126,23 +125,8 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
     return tokenizer
 
 
-def write_tokenizer(
-    path: str | Path,
-    vocab: pa.Array,
-    left: pa.Array,
-    right: pa.Array,
-    *,
-    pattern: str,
-    special_tokens: Sequence[str],
-) -> str:
-    """Writes what `train_bpe` returned as a tokenizer.json and gives the file's SHA-256 in hex."""
-    content = tokenizer_json(Model(vocab, left, right, _rust.pattern_expression(pattern), special_tokens))
-    Path(path).write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
 class _OtherKindError(Exception):
-    """The file is of a kind that this encoder does not follow."""
+    """The file is of a kind whose ids this encoder would not reproduce."""
 
 
 def _refusal(path: str | Path, reason: str) -> DataError:
@@ -319,9 +303,10 @@ def _metaspace(step: dict[str, Any], normal: Normal) -> tuple[tuple[str, ...], N
 
 
 def _at_marks(ids: dict[str, int], normal: Normal) -> tuple[str, ...]:
-    """Where text is not split, a pattern that changes no id: before every run of marks, if no token crosses there.
+    """For a file that does not split text: a pattern that splits before every run of marks, if no token crosses there.
 
-    Without it a document is one piece, encoded right but ten times more slowly, for nothing in it repeats.
+    It changes no id. Without it a document is one piece, and since whole documents do not repeat, the cache of pieces
+    is of no use: encoding would be ten times slower.
     """
     mark = normal.space
     if mark is None or any(mark in name.lstrip(mark) for name in ids):

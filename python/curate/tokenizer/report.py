@@ -1,7 +1,10 @@
 """How well a tokenizer fits the text: fertility by source and language, tokens hardly used, samples shown split.
 
-Fertility is measured on a sample: documents whose id begins with a byte below 16 (one in sixteen, the same for
-any number of workers) and the first of every batch. Tokens used are counted on every document.
+Fertility (tokens a word) is measured on a sample: the documents whose id begins with a byte below 16, one in sixteen
+whatever the number of workers, and the first of every batch. Uses of tokens are counted over all documents.
+
+Both are emitted as partial sums, a few rows a batch, and added up by functions that give the same rows however the
+parts were grouped: add(add(a), add(b)) = add(a, b), in one order and of one type.
 """
 
 import json
@@ -13,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import kernels
-from curate.tokenizer import Tokenizer
+from curate.tokenizer.model import Tokenizer
 
 SAMPLES = (
     "In 2024, 1234567 people paid 3.14159 each.",
