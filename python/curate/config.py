@@ -92,8 +92,14 @@ def _bytes(value: Any) -> Any:
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
-ByteSize = Annotated[int, BeforeValidator(_bytes)]
+_IN_WORDS = BeforeValidator(_bytes)
+ByteSize = Annotated[int, _IN_WORDS]
 """A setting in bytes: given as 8388608, "8MB" (10^6) or "8MiB" (2^20), kept as an int."""
+
+
+def is_size(metadata: Iterable[Any]) -> bool:
+    """Whether the metadata of a field, or of an annotation, are those of a ByteSize."""
+    return any(one is _IN_WORDS for one in metadata)
 
 
 def parse_size(text: str, flag: str = "--memory") -> int:

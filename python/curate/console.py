@@ -15,11 +15,12 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from curate.errors import CurateError
+from curate.errors import ConfigError, CurateError
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -182,3 +183,56 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None) -> 
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     return code if isinstance(code, int) else 0
+
+
+class Place(click.ParamType[str | Path]):
+    """The type of an option or argument that names a path, whose `~` is expanded, or a URL of a store.
+
+    With `made`, one where a folder can be made; with `local`, no URL.
+    """
+
+    name = "path"
+
+    def __init__(self, *, made: bool = False, local: bool = False) -> None:
+        self.made, self.local = made, local
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        text: str = os.fspath(value)
+        name = param.opts[0] if param and param.opts[0].startswith("-") else "the folder"
+        if "://" in text and self.local:
+            raise ConfigError(f"{name} {text}: this must be on this machine; name a path")
+        if "://" in text:
+            _check_scheme(text, name)
+            return text
+        try:
+            path = Path(text).expanduser()
+        except RuntimeError:
+            raise ConfigError(f"{name} {text}: no user has this name; write the whole path") from None
+        if self.made:
+            _check_makeable(path, name)
+        return path
+
+
+def _check_scheme(url: str, name: str) -> None:
+    """ConfigError where no storage library knows the scheme of a URL, or the library is not installed."""
+    from fsspec.registry import get_filesystem_class
+
+    scheme = url.partition("://")[0]
+    try:
+        get_filesystem_class(scheme)
+    except ValueError:
+        raise ConfigError(f'{name} {url}: no storage is named "{scheme}"; write a path, or s3://, gs://, …') from None
+    except ImportError as error:
+        raise ConfigError(f"{name} {url}: the library for {scheme}:// is not installed: {error}") from None
+
+
+def _check_makeable(path: Path, name: str) -> None:
+    """ConfigError where a folder is no folder, cannot be made, or cannot be written to."""
+    place = path.absolute()
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        what = "is a link to nothing" if place.is_symlink() else "is no folder"
+        raise ConfigError(f"{name} {path}: {place} {what}; name another folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"{name} {path}: {place} cannot be written to; name another folder")
