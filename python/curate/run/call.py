@@ -42,7 +42,7 @@ class Work:
     reads_products: bool  # the documents it reads lie below products; else in scratch
     writes_products: bool  # likewise those that it writes
     keep_text: bool
-    hidden: list[str]  # kinds of personal values that excerpts must not hold
+    hidden: dict[str, str | None]  # kinds of personal values that rejects must not hold, and what stands for them
     allow_code: list[str]
 
     def write(self, store: Store) -> str:

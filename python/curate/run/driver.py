@@ -22,11 +22,12 @@ from curate.errors import (
     GuardError,
     SchemaError,
 )
-from curate.io.inputs import InputFile, Inputs, cut, list_files
+from curate.io.inputs import Inputs, cut, list_files
 from curate.io.lock import FolderLock
 from curate.io.store import LocalStore, RemoteStore, Store, Written, is_remote, self_test, sha256_of, write_bytes
 from curate.run import fingerprints, guard, resume
 from curate.run.call import Call, OpWork, Work
+from curate.run.estimate import forecasts
 from curate.run.executor import Executor, open_executor
 from curate.run.funnel import Funnel
 from curate.run.manifest import Output, Receipt, RunFolder
@@ -35,7 +36,7 @@ from curate.run.plan import Op, Pass, Plan, Source, make_plan
 from curate.run.reads import write_index
 from curate.run.recipe import Recipe
 from curate.run.tidy import note_stale, tidy
-from curate.stages.protocol import SideFile
+from curate.stages.protocol import Forecast, SideFile
 
 THREADS = 16  # that look at files of an object store at once
 ATTEMPTS = 3  # at tasks that find what they read damaged
@@ -44,7 +45,7 @@ ATTEMPTS = 3  # at tasks that find what they read damaged
 class Watcher(Protocol):
     """What a run tells while it goes; report/progress.py shows it."""
 
-    def expect(self, plan: Plan, files: Sequence[InputFile], budget: Budget) -> None: ...
+    def expect(self, forecasts: Sequence[Forecast]) -> None: ...
     def begin(self, name: str, tasks: int, done: int) -> None: ...
     def task(self, receipt: Receipt) -> None: ...
     def end(self) -> None: ...
@@ -58,7 +59,7 @@ class Outcome:
     current: dict[str, int] = field(default_factory=dict)
     failures: list[CurateError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    funnel: Funnel | None = None
+    funnel: Funnel = field(default_factory=lambda: Funnel([], {}, [], []))
     came_out: bool = False  # whether any task of the first pass ended well
 
     @property
@@ -70,9 +71,7 @@ class Outcome:
         return 2 if hopeless and all(f.exit_code == 2 for f in self.failures) else 1
 
 
-def prepare(
-    recipe: Recipe, out: str | Path | None = None, scratch: str | Path | None = None
-) -> tuple[Plan, Inputs]:
+def prepare(recipe: Recipe, out: str | Path | None = None, scratch: str | Path | None = None) -> tuple[Plan, Inputs]:
     """List the inputs and make the plan; `out` and `scratch` are where the run will write."""
     found = list_files(recipe.inputs, out, scratch)
     return make_plan(recipe, tuple(cut(found.files, recipe.limit)), ids_may_repeat=found.ids_may_repeat), found
@@ -105,9 +104,8 @@ def run(
             raise ConfigError(f"--out {out}: this is a file; name a folder")
     folder = RunFolder.at(out, scratch)
     plan, inputs = prepare(recipe, out, scratch)
-    budget = Budget(memory, workers, plan.resources, tasks=sum(len(plan.task_ids(p.index)) for p in plan.passes))
-    place = folder.products.root if isinstance(folder.products, LocalStore) else folder.products
-    with FolderLock(place, "curate run", take_over) as lock:
+    budget = Budget(memory, workers, plan.resources, plan.n_tasks)
+    with locked(folder, "curate run", take_over=take_over) as lock:
         self_test(folder.products)
         if not folder.one_store:
             self_test(folder.scratch)
@@ -123,12 +121,18 @@ def run(
         if old is None or {key: old.get(key) for key in record} != record:
             folder.write_run_yaml(record)
         if watcher:
-            watcher.expect(plan, inputs.files, budget)
+            watcher.expect(forecasts(plan, inputs.files, budget))
         with open_executor(executor, budget.workers, plan.resources) as pool:
             driver = Driver(plan, folder, pool, watcher, budget, user_files, verify=verify)
             driver.outcome.warnings += [*lock.warnings, *inputs.warnings]
             driver.scratch = None if folder.one_store else str(scratch)
             return driver.run(str(out))
+
+
+def locked(folder: RunFolder, command: str, *, take_over: bool = False) -> FolderLock:
+    """The lock of a run's folder."""
+    place = folder.products.root if isinstance(folder.products, LocalStore) else folder.products
+    return FolderLock(place, command, take_over)
 
 
 class Driver:
@@ -155,7 +159,9 @@ class Driver:
         self.input_of = {task.id: task for task in plan.inputs}
         self.order = {task.id: place for place, task in enumerate(plan.inputs)}
         self.read_whole = {(s.pass_index, s.op, s.channel.name) for p in plan.passes for s in p.sides.values()}
-        self.hidden = {k: v for step in plan.recipe.steps for k, v in step.stage.hides(step.config).items() if v}
+        self.hidden: dict[str, str | None] = {
+            k: v for step in plan.recipe.steps for k, v in step.stage.hides(step.config).items() if v
+        }
         self.common: dict[int, str] = {}
         self.works = 0
         self.out = folder.name
@@ -163,6 +169,7 @@ class Driver:
     def run(self, out: str) -> Outcome:
         self.out = out
         reached = True
+        self.folder.products.delete("funnel.json")  # until the end, the run is unfinished
         try:
             for p in self.plan.passes:
                 self._run_pass(p)

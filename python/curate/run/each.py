@@ -67,9 +67,8 @@ class EachTask:
         self.written: pa.Schema | None = None  # theirs
         self.documents: dict[str, TableFile] = {}
         self.outputs: dict[tuple[str, str, str], ShuffleFile | TableFile | SourceFiles] = {}
-        hidden: dict[str, str | None] = work.hidden
         rel = f"rejects/{work.pass_name}-{call.task}.parquet"
-        self.rejects = Rejects(stores["products"], rel, keep_text=work.keep_text, hidden=hidden)
+        self.rejects = Rejects(stores["products"], rel, keep_text=work.keep_text, hidden=work.hidden)
 
     def _own(self, op: OpenedOp) -> OwnRows | None:
         if not op.phase.own:

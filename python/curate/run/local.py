@@ -86,7 +86,7 @@ class LocalPool:
             if not busy:
                 return
             for pipe in wait(list(busy)):
-                yield from self._received(busy[pipe], again, attempts)  # type: ignore[index]
+                yield from self._received(busy[pipe], again, attempts)
 
     def _free(self) -> _Worker:
         """A worker without a call; a new one where all have one."""

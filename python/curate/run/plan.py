@@ -114,6 +114,11 @@ class Plan:
         return [f"p{p:04d}" for p in range(self.partitions)] if shape == "part" else ["all"]
 
     @property
+    def n_tasks(self) -> int:
+        """Tasks of all passes."""
+        return sum(len(self.task_ids(p.index)) for p in self.passes)
+
+    @property
     def resources(self) -> Resources:
         """The most that any pass needs."""
         needs = [p.resources for p in self.passes]

@@ -106,5 +106,3 @@ def _run(call: Call) -> str | CurateError:
         return run_call(call).to_json()
     except CurateError as error:
         return error
-
-

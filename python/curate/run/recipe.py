@@ -99,7 +99,7 @@ class Step:
     def band(self, recipe: "Recipe") -> tuple[float, float] | None:
         """The share of rows that the step may keep; None where it is not watched."""
         if recipe.guard == "off" or self.guard.guard == "off":
-            return None
+            return
         return self.stage.expected(self.config) if isinstance(self.guard.guard, str) else self.guard.guard
 
 
@@ -170,14 +170,14 @@ def single_stage(
     inputs: Sequence[InputSettings],
     limit: int | None = None,
     *,
-    only: Mapping[str, Any] | None = None,
+    only: Only | None = None,
     keep: str = "extract",
     guard: str = "on",
     allow_code: Sequence[str] = (),
 ) -> Recipe:
     """The recipe of `curate <stage> INPUT…`: one step."""
     stage = stages.load(name, allow_code)
-    step = Step(name, stage, validate(stage.config, config, name=name), validate(Only, only or {}, name=f"{name}.only"))
+    step = Step(name, stage, validate(stage.config, config, name=name), only or Only())
     _check_code(step, allow_code)
     return Recipe(tuple(inputs), (step,), keep, guard=guard, limit=limit, allow_code=tuple(allow_code))
 
@@ -238,7 +238,8 @@ def _stage_name(text: str) -> str:
 def _override(data: dict[str, Any], path: list[str], value: Any, assignment: str) -> None:
     """Apply one --set: a key of the recipe, or STEP.KEY, or STEP.2.KEY for a stage's second use."""
     if path[0] in RecipeSettings.model_fields and path[0] not in ("steps", "inputs"):
-        return assign(data, path, value)
+        assign(data, path, value)
+        return
     step, rest, wanted = path[0], path[1:], 1
     if rest and rest[0].isdigit():
         wanted, rest = int(rest[0]), rest[1:]
@@ -253,7 +254,7 @@ def _override(data: dict[str, Any], path: list[str], value: Any, assignment: str
             changed = dict(config)
             assign(changed, rest, value)
             steps[index] = {name: changed}
-            return None
+            return
     raise ConfigError(f'--set {assignment}: the recipe has no step "{path[0]}"{suggest(step, sorted(set(names)))}')
 
 

@@ -8,7 +8,6 @@ killed between the two still knows at its end which files were its own.
 import json
 from collections.abc import Iterable, Iterator
 
-from curate.errors import ConfigError
 from curate.io.store import TEMPORARY_NAME, LocalStore, Store, write_bytes
 from curate.run.manifest import Receipt, RunFolder
 from curate.run.plan import Plan
@@ -82,12 +81,7 @@ def _stores(folder: RunFolder) -> Iterator[Store]:
 
 
 def remove_leftovers(folder: RunFolder) -> list[str]:
-    """Delete the temporary files that interrupted tasks left in a run's folders; returns their names.
-
-    Raises ConfigError where the folder holds no run.
-    """
-    if folder.products.stat("run.yaml") is None:
-        raise ConfigError(f"{folder.name}: no run is here (no run.yaml); name the folder that was given to --out")
+    """Delete the temporary files that interrupted tasks left in a run's folders; returns their names."""
     removed = []
     for store in _stores(folder):
         tops = {rel.split("/")[0] for rel in store.list("") if "/" in rel} if isinstance(store, LocalStore) else {""}
