@@ -10,7 +10,8 @@ otherwise with `take_over`.
 
 Only whole locks appear, and only where none is. To take over a lock, a process must first hold a second lock,
 `run.lock.<digest of the first>`, so that of several that find the same dead lock one alone removes it, and none ever
-removes the lock that another has just made.
+removes the lock that another has just made. Where a newcomer makes its lock between the removal and the new lock, it
+is the owner.
 """
 
 import contextlib
