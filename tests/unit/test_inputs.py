@@ -17,9 +17,9 @@ from curate.io.inputs import InputSettings, cut, list_files
 def documents(tasks: list[inputs.TaskInput]) -> list[tuple[bytes, str]]:
     found = []
     for task in tasks:
-        for batch in read.read(task, read.ReadCounts()):
-            texts = batch.column("text" if "text" in batch.schema.names else "payload").to_pylist()
-            found += list(zip(batch.column("doc_id").to_pylist(), texts, strict=True))
+        for rows in read.read(task, read.ReadCounts()):
+            texts = rows.batch.column("payload" if rows.kind == "raw" else "text").to_pylist()
+            found += list(zip(rows.batch.column("doc_id").to_pylist(), texts, strict=True))
     return found
 
 
@@ -154,5 +154,5 @@ def test_zstd_lines_come_out_up_to_the_damage_and_the_damage_is_told(tmp_path: P
         path.write_bytes(data)
         counts = read.ReadCounts()
         (task,) = cut(list_files([InputSettings(path=str(path))]))
-        found = sum(batch.num_rows for batch in read.read(task, counts))
+        found = sum(rows.batch.num_rows for rows in read.read(task, counts))
         assert found >= least and bool(counts.warnings) == warned, name

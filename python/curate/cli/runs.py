@@ -20,13 +20,12 @@ from curate.cli.options import (
     print_json,
     with_options,
 )
-from curate.errors import CurateError
 
 if TYPE_CHECKING:
     from curate.run.driver import Outcome
     from curate.run.recipe import Recipe
 
-EXIT_PARTIAL, EXIT_CONFIG, EXIT_GUARD = 1, 2, 3
+EXIT_PARTIAL, EXIT_CONFIG = 1, 2
 SHOWN = 20  # warnings and errors; run.log has all
 
 
@@ -65,9 +64,10 @@ def plan(
     from curate.run.memory import Budget
     from curate.run.recipe import load_recipe
 
-    budget = Budget(memory, workers or available_cores())
     made = load_recipe(recipe, inputs=inputs, assignments=assignments, limit=limit, allow_code=tuple(allow_code))
-    facts = estimate(*prepare(made, None), budget)
+    planned, found = prepare(made)
+    budget = Budget(memory, workers or available_cores(), planned.resources, planned.n_tasks)
+    facts = estimate(planned, found.files, budget)
     if as_json:
         print_json(facts.to_json())
     else:
@@ -121,11 +121,13 @@ def clean(out: str | Path, take_over: bool) -> None:
     OUT is the folder that was given to --out. Only this program's own
     temporary files are removed, and only where a run is.
     """
-    from curate.run.driver import remove_leftovers
+    from curate.run.driver import locked
     from curate.run.status import open_run
+    from curate.run.tidy import remove_leftovers
 
-    open_run(out)  # ConfigError where no run is
-    found = remove_leftovers(out, take_over)
+    folder = open_run(out)  # ConfigError where no run is
+    with locked(folder, "curate clean", take_over=take_over):
+        found = remove_leftovers(folder)
     console.out(f"removed {console.plural(len(found), 'temporary file')} from {out}")
 
 
@@ -186,18 +188,10 @@ def report_failures(outcome: "Outcome") -> int:
         return 0
     for failure in failures[:SHOWN]:
         console.err(f"error: {failure}")
-    code = exit_code(failures)
+    code = outcome.exit_code
     what = console.plural(len(failures), "task") + " failed"
     if code == EXIT_CONFIG:
         console.err(f"{what}; change what is named above, then run the command again.")
     elif code == EXIT_PARTIAL:
         console.err(f"{what}; the same command tries {'it' if len(failures) == 1 else 'them'} again.")
     return code
-
-
-def exit_code(failures: Sequence[CurateError]) -> int:
-    """3 where a guard stopped the run, 2 where every failure is one of configuration or columns, else 1."""
-    codes = {failure.exit_code for failure in failures}
-    if EXIT_GUARD in codes:
-        return EXIT_GUARD
-    return EXIT_CONFIG if codes == {EXIT_CONFIG} else EXIT_PARTIAL
