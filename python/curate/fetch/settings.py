@@ -8,7 +8,7 @@ import re
 
 from pydantic import field_validator
 
-from curate.config import Settings, setting
+from curate.config import ByteSize, Settings, setting
 
 
 class FetchSettings(Settings):
@@ -17,7 +17,7 @@ class FetchSettings(Settings):
     scope: tuple[str, ...] = setting((), "URL prefixes to follow links in; empty: the folder of every seed")
     exclude: tuple[str, ...] = setting((), "regular expressions; links that match one are not followed")
     max_pages: int = setting(1000, "URLs to try at most, redirects and failures included", ge=1)
-    max_bytes: int = setting(10 << 20, "length at which a response is cut off", unit="bytes", ge=1024)
+    max_bytes: ByteSize = setting(10 << 20, "length at which a response is cut off", unit="bytes", ge=1024)
     concurrency: int = setting(4, "threads; they never change the output", ge=1, le=64)
     delay: float = setting(1.0, "pause between requests to a host, loopback excepted", unit="seconds", ge=0)
     timeout: float = setting(15.0, "wait for the next bytes; four times it for a page", unit="seconds", gt=0)
@@ -29,7 +29,7 @@ class FetchSettings(Settings):
     )
     user_agent: str = setting("curate-fetch", "name given to hosts and looked up in robots.txt", min_length=1)
     prefix: str = setting("crawl", "file names begin with it: PREFIX-00000.warc.gz")
-    file_bytes: int = setting(1 << 30, "size at which the next file is begun", unit="bytes", ge=1)
+    file_bytes: ByteSize = setting(1 << 30, "size at which the next file is begun", unit="bytes", ge=1)
 
     @field_validator("exclude")
     @classmethod
