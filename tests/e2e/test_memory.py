@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.config import parse_size
 from curate.errors import ConfigError
-from curate.run.memory import IDLE, LEAST_TASK, Budget, parse_size
+from curate.run.memory import IDLE, LEAST_TASK, Budget
 
 LEAST = 2 * IDLE + LEAST_TASK
 
