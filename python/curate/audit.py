@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import schema
+from curate.dedup.banding import found_share
 from curate.errors import ConfigError
 from curate.io.inputs import InputSettings, cut, list_files, reads_raw
 from curate.io.read import ReadCounts, read
@@ -113,10 +114,9 @@ def audit_dedup(
     from curate.run import driver
     from curate.run.recipe import single_stage
     from curate.stages.near_dedup import STAGE
-    from curate.stages.shape import found_share
 
     settings = STAGE.config.model_validate({**config, "pairs": True})
-    bands, rows = settings.shape()  # type: ignore[attr-defined]
+    bands, rows = settings.banding()  # type: ignore[attr-defined]
     n, least = settings.ngram, settings.min_jaccard if settings.verify else 0.0  # type: ignore[attr-defined]
     planted = write(sample(inputs, size, seed), n, seed, out / "planted.parquet")
     entry = InputSettings(path=str(out / "planted.parquet"))

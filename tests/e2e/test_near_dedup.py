@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from curate import kernels, schema
-from curate.stages.shape import found_share
+from curate.dedup.banding import found_share
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 # Where words differ from the truth's: scripts without spaces, and İ, whose full lower-casing ends a word.

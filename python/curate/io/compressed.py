@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 import fsspec
 import zstandard
 
+from curate.io.remote import open_object
+
 MAX_WINDOW = 1 << 31  # zstd --long=31, the longest window there is
 SUFFIXES = (".gz", ".zst")
 _PIECE = 1 << 20
@@ -31,7 +33,8 @@ def open_file(path: str) -> BinaryIO:
     """The stored bytes of a local or remote file."""
     if is_local(path):
         return open(path, "rb")
-    return io.BufferedReader(fsspec.open(path, "rb").open(), _PIECE)
+    fs, name = fsspec.core.url_to_fs(path)
+    return open_object(fs, name, path)
 
 
 def open_decompressed(path: str) -> BinaryIO:

@@ -5,7 +5,7 @@
 //! copies 16 or 32 bytes of ids, of which the last number says how many there are. What has more ids than fit leaves
 //! a mark and is found in the next table, and what is longer keeps bytes and ids in arenas that are emptied when full.
 //!
-//! A newcomer replaces what was not met again since it came. A table doubles when as much was put into it as it has
+//! Eviction is CLOCK-like: an entry that was not hit since it was inserted is replaced first. A table doubles when as much was put into it as it has
 //! lines, up to a limit: a short text does not pay for the tables of a long one. The ids are the same whether they
 //! come from here or from the merge.
 

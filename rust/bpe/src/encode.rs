@@ -1,7 +1,7 @@
 //! Encoding: split, look the piece up, merge only what is new; decoding: put the bytes together again.
 //!
 //! Pieces come in batches of 32, so that the cache lines of all are on their way before the first is needed.
-//! A special token is never the result of text, whatever the text says: it is put in by who calls.
+//! Text never encodes to a special token, whatever it says; the caller appends them.
 
 use crate::cache::{
     Cache, Key, MEDIUM, TokenId, count_of, hash_medium, medium_key, short_key, which, which_avx2,

@@ -24,6 +24,7 @@ mod pairs;
 mod piece;
 mod pieces;
 mod pretokenize;
+mod rules;
 mod scan;
 mod train;
 mod window;
@@ -102,6 +103,15 @@ pub enum Error {
     /// A value of CURATE_CPU that names no path.
     #[error(transparent)]
     Cpu(#[from] curate_text::Error),
+    /// More documents or rows than 32-bit numbers can tell apart.
+    #[error(
+        "{count} {what} are over the limit of {limit}: pack fewer documents at once, or longer rows"
+    )]
+    TooMany {
+        what: &'static str,
+        count: u64,
+        limit: u64,
+    },
     /// A packing row that can hold nothing.
     #[error("row_length {row_length} is out of range: 1 to {limit} tokens")]
     RowLength { row_length: u64, limit: u64 },

@@ -36,6 +36,9 @@ pub fn pack(lengths: &[u32], row_length: u64) -> Result<Vec<Placement>, Error> {
             limit: MAX_ROW_LENGTH,
         });
     }
+    let of_document = |&length: &u32| u64::from(length) / row_length;
+    check_count("documents", lengths.len() as u64)?;
+    check_count("rows", lengths.iter().map(of_document).sum())?;
     let row_length = row_length as u32;
     let mut placements = Vec::with_capacity(lengths.len());
     let mut rests = Vec::with_capacity(lengths.len());
@@ -67,15 +70,28 @@ pub fn pack(lengths: &[u32], row_length: u64) -> Result<Vec<Placement>, Error> {
     let full_rows = n_rows;
     let mut open = OpenRows::new(row_length);
     for rest in &mut rests {
-        let (row, room) = open.take(rest.length).unwrap_or_else(|| {
-            n_rows += 1;
-            (n_rows - 1, row_length)
-        });
+        let (row, room) = match open.take(rest.length) {
+            Some(found) => found,
+            None => {
+                check_count("rows", u64::from(n_rows) + 1)?;
+                n_rows += 1;
+                (n_rows - 1, row_length)
+            }
+        };
         rest.row = row;
         open.put(row - full_rows, row, room - rest.length);
     }
     placements.extend(in_row_order(&rests, full_rows, n_rows));
     Ok(placements)
+}
+
+/// An error where 32-bit numbers do not suffice; the greatest of them stands for no row.
+fn check_count(what: &'static str, count: u64) -> Result<(), Error> {
+    let limit = u64::from(NONE);
+    if count <= limit {
+        return Ok(());
+    }
+    Err(Error::TooMany { what, count, limit })
 }
 
 /// Sorts by row and keeps the order within a row.
@@ -251,6 +267,15 @@ mod tests {
         let placements = pack(&lengths, 1 << 19).expect("valid");
         let rows: Vec<(u32, u32)> = placements.iter().map(|p| (p.row, p.doc)).collect();
         assert_eq!(rows, [(0, 4), (1, 0), (1, 1), (1, 2), (2, 3)]);
+    }
+
+    #[test]
+    fn more_rows_than_32_bits_can_number_are_refused() {
+        let error = pack(&[u32::MAX, 2], 1).unwrap_err().to_string();
+        assert!(
+            error.contains("4294967297 rows are over the limit of 4294967295"),
+            "{error}"
+        );
     }
 
     #[test]

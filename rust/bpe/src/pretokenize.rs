@@ -12,7 +12,8 @@
 
 use crate::Error;
 use crate::classes::Classes;
-use crate::scan::{Gpt2, Gpt4, LEFT, O200k, RIGHT, RUN, Reader, SINGLE, Scanner};
+use crate::rules::{LEFT, RIGHT, RUN, SINGLE};
+use crate::scan::{Gpt2, Gpt4, O200k, Reader, Scanner};
 use crate::window::{WIDTH, classify_avx2, classify_avx512, places, places_avx512};
 use curate_text::Cpu;
 use curate_text::cpu::Path;

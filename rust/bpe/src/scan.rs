@@ -11,6 +11,7 @@
 use std::cell::Cell;
 
 use crate::classes::{Classes, LETTER, LOWER, NEWLINE, NUMBER, SPACE, UPPER, is_other};
+use crate::rules::{LEFT, RUN, SINGLE, contraction};
 use crate::window::{self, WIDTH, Window};
 
 /// Finds the end of one piece; `at < text.len()`, and the result lies in `at + 1..=text.len()`.
@@ -24,15 +25,6 @@ pub trait Scanner {
     /// more text would have to be seen.
     fn ends(window: Window, text: &[u8; WIDTH]) -> u64;
 }
-
-/// How numbers are split: as GPT-2 does, the whole run with the space before it.
-pub const RUN: u8 = 0;
-/// `\p{N}`: one by one.
-pub const SINGLE: u8 = 1;
-/// `\p{N}{1,3}`: groups of three from the left.
-pub const LEFT: u8 = 3;
-/// `\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))`: groups of three from the right, as people write thousands.
-pub const RIGHT: u8 = 4;
 
 /// What a scanner reads with: the classes, and how many numbers of the run at hand are left (for `RIGHT`, which
 /// would otherwise count a long run again for every group).
@@ -231,32 +223,6 @@ fn spaces(classes: &Classes, text: &[u8], at: usize) -> (usize, Option<usize>) {
         }
     }
     (end, after_newline)
-}
-
-/// The end of `'s`, `'t`, `'m`, `'d`, `'re`, `'ve` or `'ll` at `at`; with `fold` in any case, where the
-/// long s (U+017F) is an s too.
-#[inline]
-pub fn contraction(text: &[u8], at: usize, fold: bool) -> Option<usize> {
-    let rest = &text[at..];
-    if rest.first() != Some(&b'\'') {
-        return None;
-    }
-    let lower = |k: usize| {
-        rest.get(k).map(|byte| {
-            if fold {
-                byte.to_ascii_lowercase()
-            } else {
-                *byte
-            }
-        })
-    };
-    let length = match (lower(1)?, lower(2)) {
-        (b's' | b't' | b'm' | b'd', _) => 2,
-        (b'r', Some(b'e')) | (b'v', Some(b'e')) | (b'l', Some(b'l')) => 3,
-        (0xc5, Some(0xbf)) if fold => 3,
-        _ => return None,
-    };
-    Some(at + length)
 }
 
 /// The end of a run of letters; eight ASCII letters a step, or four of two or three bytes.

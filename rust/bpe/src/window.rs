@@ -5,7 +5,7 @@
 //! English in some 60 steps. A window ends at its first byte that is not ASCII, and before a trailing run of white
 //! space, whose pieces depend on what follows; what it leaves is for the scanner of one piece at a time (`scan`).
 
-use crate::scan::{LEFT, RIGHT, RUN, SINGLE, contraction};
+use crate::rules::{LEFT, RIGHT, RUN, SINGLE, contraction};
 
 /// Bytes looked at together.
 pub const WIDTH: usize = 64;

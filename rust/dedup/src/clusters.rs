@@ -34,12 +34,7 @@ pub fn clusters(parts: &[Pairs<'_>]) -> Result<Clusters, Error> {
         }
     }
     let ids = distinct(parts.iter().flat_map(|&(a, b, _)| [a, b]));
-    if u32::try_from(ids.len()).is_err() {
-        return Err(Error::TooManyRows {
-            rows: ids.len(),
-            limit: u32::MAX as usize,
-        });
-    }
+    check_count(ids.len())?;
     let index = Index::new(&ids);
     let mut roots: Vec<u32> = (0..ids.len() as u32).collect();
     let mut nearest = vec![f64::NEG_INFINITY; ids.len()];
@@ -66,7 +61,8 @@ pub fn clusters(parts: &[Pairs<'_>]) -> Result<Clusters, Error> {
     })
 }
 
-/// Every id once, sorted. Repeats go whenever half as many more have come, so that they take no memory to speak of.
+/// Every id once, sorted. Repeats are dropped whenever the buffer has grown by half: memory stays below 1.5 times the
+/// distinct ids.
 pub(crate) fn distinct<'a>(parts: impl Iterator<Item = &'a [Id]>) -> Vec<Id> {
     const CHUNK: usize = 1 << 16;
     let mut ids: Vec<Id> = Vec::new();
@@ -86,6 +82,15 @@ pub(crate) fn distinct<'a>(parts: impl Iterator<Item = &'a [Id]>) -> Vec<Id> {
 fn sort_distinct(ids: &mut Vec<Id>) {
     ids.sort_unstable();
     ids.dedup();
+}
+
+/// An error where numbers of 32 bits cannot tell so many rows or ids apart.
+pub(crate) fn check_count(rows: usize) -> Result<(), Error> {
+    if u32::try_from(rows).is_ok() {
+        return Ok(());
+    }
+    let limit = u32::MAX as usize;
+    Err(Error::TooManyRows { rows, limit })
 }
 
 /// The root of a node's tree, flattening the way to it.
@@ -179,6 +184,13 @@ mod tests {
                 prop_assert_eq!(seen.nearest[place], greatest);
             }
         }
+    }
+
+    #[test]
+    fn more_ids_than_32_bits_can_number_are_refused() {
+        assert_eq!(check_count(u32::MAX as usize), Ok(()));
+        let error = check_count(1 << 32).unwrap_err().to_string();
+        assert!(error.contains("4294967296 rows are over the limit of 4294967295"));
     }
 
     #[test]

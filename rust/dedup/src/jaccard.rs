@@ -93,11 +93,12 @@ pub fn jaccard(sets: Sets<'_>, a: &[u32], b: &[u32]) -> Result<Vec<f64>, Error> 
 
 /// The similarity of two sets where it is at least `least`, 0 to 1; else None, as soon as that is certain.
 ///
-/// Both sorted and distinct. The sizes alone decide many pairs: it is no more than the smaller by the larger.
+/// Both sorted and distinct. The sizes alone decide many pairs: the similarity is at most the smaller size divided by
+/// the larger. All tests divide, as the similarity itself does, so that a pair exactly at `least` passes each of them.
 pub fn at_least(a: &[u64], b: &[u64], least: f64) -> Option<f64> {
     const BLOCK: usize = 512;
     let (small, large) = (a.len().min(b.len()), a.len().max(b.len()));
-    if large == 0 || (small as f64) < least * large as f64 {
+    if large == 0 || small as f64 / (large as f64) < least {
         return None;
     }
     if a == b {
@@ -156,6 +157,18 @@ mod tests {
                 rows: 2
             }
         );
+    }
+
+    /// 0.55 * 100 is more than 55 in binary fractions, while 55 / 100 is 0.55.
+    #[test]
+    fn a_pair_exactly_at_the_limit_is_a_pair() {
+        for large in 1..=200_u64 {
+            for small in 1..=large {
+                let (a, b): (Vec<u64>, Vec<u64>) = ((0..small).collect(), (0..large).collect());
+                let similarity = small as f64 / large as f64;
+                assert_eq!(at_least(&a, &b, similarity), Some(similarity));
+            }
+        }
     }
 
     proptest! {

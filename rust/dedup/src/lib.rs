@@ -6,6 +6,7 @@
 //!      --lsh_buckets--> documents that share a key, by their smallest id
 //!      --bucket_pairs--> pairs by exact Jaccard of the true sets, O(members) a bucket      similar texts
 //!      --clusters--> smallest id of each component
+//! text --units--> lines, paragraphs or sentences, which many texts may share
 //! ```
 //!
 //! Everything is a pure function of its input and seed: no order, time or machine enters a result.
@@ -20,6 +21,7 @@ pub mod pairs;
 pub mod permute;
 pub mod sha256;
 mod sort;
+pub mod units;
 
 /// A document id: it sorts as bytes.
 pub type Id = [u8; 16];

@@ -5,7 +5,7 @@
 //! similarity of their sets; rows slots make a band, and with b bands of r rows
 //!
 //! ```text
-//! P(some band agrees) = 1 - (1 - J^r)^b      14 x 8: .565 at J = .7, .924 at .8, .99996 at .9
+//! P(some band agrees) = 1 - (1 - J^r)^b      14 x 8: .565 at J = .7, .924 at .8, .99962 at .9
 //! ```
 //!
 //! Permutation k is x -> a_k x modulo 2^32 with a_k odd, of one half of h: even slots take the low half, odd slots

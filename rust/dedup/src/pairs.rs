@@ -10,17 +10,18 @@
 //! of a million that have nothing in common costs 64 a member, never the square. In buckets of up to 65 every pair
 //! is decided: the clusters are then exactly the components of the verified pairs.
 //!
-//! What is found of the buckets of one smallest id depends on these alone, so that it is the same in whatever
-//! partitions and rounds they are worked on. A row takes 16 bytes beside the columns, which stay where they lie.
+//! What is found of the buckets of one smallest id depends on these alone, and stands together, the smallest ids in
+//! order: it is the same in whatever partitions and rounds they are worked on. A row takes 16 bytes beside the columns,
+//! which stay where they lie, and a document some 60: no bucket, however large, takes more.
 
-use std::collections::BTreeSet;
-
-use crate::clusters::{Index, distinct, root};
+use crate::clusters::{Index, check_count, distinct, root};
 use crate::jaccard::{Sets, at_least};
 use crate::{Error, Id};
 
 /// Comparisons that a member of a bucket may cost, beside the one with the bucket's first.
 const TRIES: usize = 64;
+/// Pairs of a group that are kept with their repeats before these are dropped.
+const REPEATS: usize = 1 << 16;
 
 /// What counts as a pair.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,9 @@ pub struct Rule {
     pub all: bool,
 }
 
-/// Pairs a < b, sorted and distinct.
+/// Pairs a < b, those of one smallest id together, sorted and distinct.
+///
+/// A pair whose documents share buckets of two smallest ids comes once for each.
 #[derive(Debug, Default, PartialEq)]
 pub struct Pairs {
     /// The smaller id.
@@ -67,6 +70,7 @@ pub fn bucket_pairs(
         }
     }
     let ids = distinct(parts.iter().flat_map(|part| [part.0, part.2]));
+    check_count(ids.len())?;
     let index = Index::new(&ids);
     let mut rows: Vec<(u32, u64, u32)> =
         Vec::with_capacity(parts.iter().map(|part| part.0.len()).sum());
@@ -78,21 +82,19 @@ pub fn bucket_pairs(
     rows.sort_unstable();
     rows.dedup();
     let sets = shingles
-        .map(|parts| Library::new(parts, &ids))
+        .map(|parts| Shingles::new(parts, &ids))
         .transpose()?;
     let mut search = Search {
         ids: &ids,
         sets,
         rule,
         parents: (0..ids.len() as u32).collect(),
-        tried: BTreeSet::new(),
+        tried: Tried::new(ids.len()),
         found: Vec::new(),
     };
     for group in rows.chunk_by(|a, b| a.0 == b.0) {
         search.group(group)?;
     }
-    search.found.sort_by_key(|&(a, b, _)| (a, b));
-    search.found.dedup_by_key(|&mut (a, b, _)| (a, b));
     let mut out = Pairs::default();
     for (a, b, jaccard) in search.found {
         out.a.push(ids[a as usize]);
@@ -104,11 +106,46 @@ pub fn bucket_pairs(
 
 struct Search<'a> {
     ids: &'a [Id],
-    sets: Option<Library<'a>>,
+    sets: Option<Shingles<'a>>,
     rule: Rule,
     parents: Vec<u32>,
-    tried: BTreeSet<(u32, u32)>,
+    tried: Tried,
     found: Vec<(u32, u32, f64)>,
+}
+
+/// Which pairs of a group were compared already, so that a second bucket with the same members costs nothing.
+///
+/// The first 64 ids that others are compared with have a bit each in the mask of every other id: 8 bytes an id. A pair
+/// of ids without a bit is compared again where a second bucket holds it, which changes no result.
+struct Tried {
+    with_bit: Vec<u32>,
+    masks: Vec<u64>,
+}
+
+impl Tried {
+    fn new(ids: usize) -> Self {
+        Self {
+            with_bit: Vec::with_capacity(64),
+            masks: vec![0; ids],
+        }
+    }
+
+    /// Notes that a and b, a < b, are compared now; false where it was noted before.
+    fn insert(&mut self, a: u32, b: u32) -> bool {
+        let known = self.with_bit.iter().position(|&id| id == a);
+        let bit = match known {
+            Some(bit) => bit,
+            None if self.with_bit.len() < 64 => {
+                self.with_bit.push(a);
+                self.with_bit.len() - 1
+            }
+            None => return true,
+        };
+        let mask = &mut self.masks[b as usize];
+        let new = *mask & 1 << bit == 0;
+        *mask |= 1 << bit;
+        new
+    }
 }
 
 impl Search<'_> {
@@ -125,7 +162,7 @@ impl Search<'_> {
         let mut members = buckets.concat();
         members.sort_unstable();
         members.dedup();
-        self.tried.clear();
+        let (start, mut known) = (self.found.len(), REPEATS);
         for member in members {
             if self.rule.all || !self.joined(first, member) {
                 self.pair_once(first, member)?;
@@ -138,11 +175,32 @@ impl Search<'_> {
             if self.sets.is_some() {
                 self.rest(first, bucket)?;
             }
+            if self.found.len() - start > 2 * known {
+                known = self.drop_repeats(start).max(REPEATS);
+            }
         }
+        self.drop_repeats(start);
         for id in rows.iter().map(|row| row.2).chain([first]) {
             self.parents[id as usize] = id;
+            self.tried.masks[id as usize] = 0;
         }
+        self.tried.with_bit.clear();
         Ok(())
+    }
+
+    /// Sorts what was found from `start` on and drops what was found twice; returns how many stay.
+    fn drop_repeats(&mut self, start: usize) -> usize {
+        self.found[start..].sort_unstable_by_key(|&(a, b, _)| (a, b));
+        let mut end = start;
+        for place in start..self.found.len() {
+            let pair = self.found[place];
+            if end == start || (self.found[end - 1].0, self.found[end - 1].1) != (pair.0, pair.1) {
+                self.found[end] = pair;
+                end += 1;
+            }
+        }
+        self.found.truncate(end);
+        end - start
     }
 
     fn joined(&mut self, a: u32, b: u32) -> bool {
@@ -170,7 +228,7 @@ impl Search<'_> {
 
     /// `pair`, where this group has not tried the two before.
     fn pair_once(&mut self, a: u32, b: u32) -> Result<(), Error> {
-        if self.tried.insert((a.min(b), a.max(b))) {
+        if self.tried.insert(a.min(b), a.max(b)) {
             self.pair(a, b)?;
         }
         Ok(())
@@ -234,14 +292,14 @@ impl Search<'_> {
 }
 
 /// Where the shingles of each id are: parts stay where they lie, in mapped files as a rule.
-struct Library<'a> {
+struct Shingles<'a> {
     parts: &'a [(&'a [Id], Sets<'a>)],
     places: Vec<(u32, u32)>,
 }
 
 const NOWHERE: (u32, u32) = (u32::MAX, u32::MAX);
 
-impl<'a> Library<'a> {
+impl<'a> Shingles<'a> {
     fn new(parts: &'a [(&'a [Id], Sets<'a>)], ids: &[Id]) -> Result<Self, Error> {
         let mut places = vec![NOWHERE; ids.len()];
         let index = Index::new(ids);
@@ -282,6 +340,7 @@ impl<'a> Library<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn id(number: u8) -> Id {
         [number; 16]
@@ -312,8 +371,8 @@ mod tests {
             all,
         };
         let whole = bucket_pairs(&[(&first, &key, &member)], Some(&parts), rule).unwrap();
-        // The rows of one smallest id by themselves give their share of it.
-        let mut apart: Vec<_> = (0..sets.len() as u8)
+        // The rows of one smallest id by themselves give their share of it, in its place.
+        let apart: Vec<_> = (0..sets.len() as u8)
             .flat_map(|smallest| {
                 let keep = |i: &usize| first[*i] == id(smallest);
                 let of: Vec<usize> = (0..first.len()).filter(keep).collect();
@@ -325,8 +384,6 @@ mod tests {
                 found.a.into_iter().zip(found.b).collect::<Vec<_>>()
             })
             .collect();
-        apart.sort_unstable();
-        apart.dedup();
         let together: Vec<_> = whole
             .a
             .iter()
@@ -361,6 +418,7 @@ mod tests {
             let listed = run(&buckets, &sets, true);
             let seen: BTreeSet<_> = listed.a.iter().copied().zip(listed.b.iter().copied()).collect();
             prop_assert_eq!(&seen, &expected);
+            prop_assert!(listed.a.len() <= expected.len() * buckets.len());
             for ((a, b), jaccard) in listed.a.iter().zip(&listed.b).zip(&listed.jaccard) {
                 prop_assert_eq!(*jaccard, similarity(&sets[a[0] as usize], &sets[b[0] as usize]));
             }

@@ -65,7 +65,7 @@ mod x86 {
 
     use super::LANES;
 
-    /// One pass over the set, by the code for just so many registers.
+    /// One pass over the set, by the code that is compiled for this number of registers.
     macro_rules! passes {
         ($pass:ident, $a:ident, $set:ident, $out:ident) => {
             match $a.len() {

@@ -6,7 +6,7 @@ const CROWD: u32 = 12;
 /// Sorts hashes and drops repeats; `scratch` is memory to reuse.
 ///
 /// They are dealt into up to twice as many buckets as there are hashes, in order of buckets, so that few have a
-/// neighbor to change places with, and no branch goes another way than it usually does. A hash that a text repeats
+/// neighbor to change places with, and its branches are predicted well. A hash that a text repeats
 /// crowds its bucket, which is then sorted by itself: input that is not uniform takes O(n log n).
 pub fn sort_distinct(hashes: &mut Vec<u64>, scratch: &mut Scratch) {
     if hashes.len() < 48 {

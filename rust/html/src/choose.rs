@@ -9,8 +9,8 @@ use crate::tags::{Tag, context};
 /// A block is chosen from this part of the F1 on that the best choice can expect: half of it is the optimum where
 /// blocks are right or wrong by themselves (Lipton, Elkan, Narayanaswamy 2014).
 const DEMAND: f32 = 0.5;
-/// On a page with a block as probable as this more is demanded of the others: what is wrong there is wrong in rows,
-/// as a column of teasers beside an article.
+/// On a page with a block as probable as this more is demanded of the others: false positives come in
+/// rows there, such as a column of teasers beside an article.
 const SURE: f32 = 0.9;
 const DEMAND_BESIDE_SURE: f32 = 0.7;
 /// Where less of a page's words is known, its language is none that was trained on: what the model finds likely rests
@@ -66,7 +66,7 @@ pub fn choose(
     kept
 }
 
-/// A heading, a term, a question goes with the text that it leads: without it an answer answers nothing.
+/// A heading, a term or a question is kept with the text that follows it, which makes little sense without.
 fn keep_leads(page: &Page, probabilities: &[f32], limit: f32, kept: &mut [bool]) {
     for block in (1..kept.len()).rev().map(|next| next - 1) {
         let tag = page.node_of(block).tag;

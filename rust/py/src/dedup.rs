@@ -1,9 +1,10 @@
 //! Bindings of `curate_dedup`.
 
-use arrow_array::types::{Float64Type, UInt32Type, UInt64Type};
+use arrow_array::types::{Float64Type, Int64Type, UInt32Type, UInt64Type};
 use curate_dedup::minhash::{Params, Scheme};
 use curate_dedup::{
-    clusters as components, jaccard as similarity, lsh, mersenne, minhash, pairs, sha256 as digests,
+    clusters as components, jaccard as similarity, lsh, mersenne, minhash, pairs,
+    sha256 as digests, units,
 };
 use curate_text::Cpu;
 use pyo3::prelude::*;
@@ -191,6 +192,29 @@ fn bucket_pairs(
     ))
 }
 
+/// The lines, paragraphs or sentences of every row: (rows, bounds), both int64.
+#[pyfunction]
+#[pyo3(signature = (text, *, unit))]
+fn text_units(py: Python<'_>, text: TextColumn, unit: &str) -> Result<(Column, Column), Error> {
+    let unit = match unit {
+        "line" => units::Unit::Line,
+        "paragraph" => units::Unit::Paragraph,
+        "sentence" => units::Unit::Sentence,
+        _ => {
+            return Err(Error::Choice {
+                setting: "unit",
+                value: unit.to_owned(),
+                known: "line, paragraph or sentence",
+            });
+        }
+    };
+    let out = py.detach(|| units::cut(text.texts(), unit))?;
+    Ok((
+        Column::primitive::<Int64Type>(out.rows),
+        Column::primitive::<Int64Type>(out.bounds),
+    ))
+}
+
 /// Exact Jaccard similarity of rows a[i] and b[i]: float64.
 #[pyfunction]
 fn jaccard(
@@ -234,5 +258,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(lsh_buckets, module)?)?;
     module.add_function(wrap_pyfunction!(bucket_pairs, module)?)?;
     module.add_function(wrap_pyfunction!(jaccard, module)?)?;
-    module.add_function(wrap_pyfunction!(clusters, module)?)
+    module.add_function(wrap_pyfunction!(clusters, module)?)?;
+    module.add_function(wrap_pyfunction!(text_units, module)?)
 }

@@ -8,6 +8,7 @@ mod errors;
 mod html;
 mod pii;
 mod signals;
+mod text;
 
 use curate_text::Cpu;
 use pyo3::prelude::*;
@@ -22,6 +23,7 @@ fn cpu_path() -> Result<&'static str, errors::Error> {
 fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<arrow::Column>()?;
     module.add_function(wrap_pyfunction!(cpu_path, module)?)?;
+    text::register(module)?;
     dedup::register(module)?;
     decontam::register(module)?;
     html::register(module)?;

@@ -10,6 +10,7 @@ mod column;
 pub mod cpu;
 pub mod hash;
 mod masks;
+pub mod nfc;
 mod words;
 
 pub use column::{Offsets, Texts};

@@ -1,5 +1,7 @@
 //! Looking up the n-grams of documents among those of benchmarks.
 
+use std::ops::Deref;
+
 use curate_text::{Texts, hash};
 
 use crate::{Error, Normalizer, check_length};
@@ -17,40 +19,23 @@ pub struct Hits {
     pub ends: Vec<u32>,
 }
 
-/// Every position of every text whose word n-gram is in `grams`, which are sorted and distinct.
-pub fn ngram_hits(texts: Texts<'_>, grams: &[u64], n: usize) -> Result<Hits, Error> {
-    check_length(n)?;
-    let lookup = Lookup::new(grams)?;
-    let mut normalizer = Normalizer::default();
-    let mut out = Hits::default();
-    for row in 0..texts.len() {
-        normalizer.scan(row, texts.text(row)?)?;
-        for (word, hash) in hash::ngrams(normalizer.hashes(), n).enumerate() {
-            if let Some(gram) = lookup.find(hash) {
-                out.rows.push(row as u32);
-                out.grams.push(gram);
-                out.starts.push(normalizer.starts()[word]);
-                out.ends.push(normalizer.ends()[word + n - 1]);
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// Sorted hashes with a filter, and the first place of each prefix.
+/// Sorted hashes of word n-grams with a filter, and the first place of each prefix: opened once, read by any thread.
 ///
 /// Hashes are uniform, so their first bits alone spread them evenly: a prefix has one gram or two. The filter
 /// is made of words of 64 bits: the first bits of a hash choose a word, its last 18 bits three bits therein.
-struct Lookup<'a> {
-    grams: &'a [u64],
+pub struct Finder<Grams> {
+    n: usize,
+    grams: Grams,
     filter: Vec<u64>,
     filter_shift: u32,
     firsts: Vec<u32>,
     firsts_shift: u32,
 }
 
-impl<'a> Lookup<'a> {
-    fn new(grams: &'a [u64]) -> Result<Self, Error> {
+impl<Grams: Deref<Target = [u64]>> Finder<Grams> {
+    /// `grams` are hashes of n-grams of `n` words, sorted and distinct.
+    pub fn new(grams: Grams, n: usize) -> Result<Self, Error> {
+        check_length(n)?;
         if u32::try_from(grams.len()).is_err() {
             return Err(Error::TooManyGrams { grams: grams.len() });
         }
@@ -65,7 +50,7 @@ impl<'a> Lookup<'a> {
         let (filter_shift, firsts_shift) = (64 - (bits - 6), 64 - (bits - 4));
         let mut filter = vec![0; 1 << (bits - 6)];
         let mut firsts = vec![0_u32; (1 << (bits - 4)) + 1];
-        for &gram in grams {
+        for &gram in grams.iter() {
             filter[(gram >> filter_shift) as usize] |= three_bits(gram);
             firsts[(gram >> firsts_shift) as usize + 1] += 1;
         }
@@ -75,12 +60,31 @@ impl<'a> Lookup<'a> {
             *first = sum;
         }
         Ok(Self {
+            n,
             grams,
             filter,
             filter_shift,
             firsts,
             firsts_shift,
         })
+    }
+
+    /// Every position of every text whose word n-gram is one of the grams.
+    pub fn hits(&self, texts: Texts<'_>) -> Result<Hits, Error> {
+        let mut normalizer = Normalizer::default();
+        let mut out = Hits::default();
+        for row in 0..texts.len() {
+            normalizer.scan(row, texts.text(row)?)?;
+            for (word, hash) in hash::ngrams(normalizer.hashes(), self.n).enumerate() {
+                if let Some(gram) = self.find(hash) {
+                    out.rows.push(row as u32);
+                    out.grams.push(gram);
+                    out.starts.push(normalizer.starts()[word]);
+                    out.ends.push(normalizer.ends()[word + self.n - 1]);
+                }
+            }
+        }
+        Ok(out)
     }
 
     #[inline]
@@ -110,11 +114,7 @@ mod tests {
 
     fn hits(text: &str, grams: &[u64], n: usize) -> Result<Hits, Error> {
         let offsets = [0, 0, text.len() as i64];
-        ngram_hits(
-            Texts::new(Offsets::Large(&offsets), text.as_bytes()),
-            grams,
-            n,
-        )
+        Finder::new(grams, n)?.hits(Texts::new(Offsets::Large(&offsets), text.as_bytes()))
     }
 
     fn grams(text: &str, n: usize) -> Vec<u64> {
