@@ -25,7 +25,7 @@ from curate.schema import Kind
 
 ALIASES = {"id": "source_id", "timestamp": "crawled_at", "date": "crawled_at"}
 OURS = frozenset(("doc_id", "source", "origin_file", "origin_offset", "extra"))
-EXTRACTED = frozenset(("text", "title", "lang_declared", "extract_score", "extract_share", "n_copies"))
+EXTRACTED = frozenset(("text", "title", "lang_declared", "extract_score", "extract_share"))
 """Columns that extraction writes: a page's own column of that name goes into `extra`."""
 
 KNOWN: dict[Kind, frozenset[str]] = {kind: frozenset(s.names) for kind, s in schema.SCHEMA_OF.items()}
