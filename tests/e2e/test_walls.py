@@ -40,6 +40,7 @@ class Inline:
 
 @pytest.fixture(autouse=True)
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.io.inputs.SLICE", 40_000)
     monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
 
 
@@ -113,11 +114,11 @@ def test_a_stage_may_stand_before_extract(tmp_path: Path) -> None:
 # -- channels --------------------------------------------------------------------------------------------------
 
 
-def docs(folder: Path, n: int = 50, files: int = 3) -> Path:
-    """Files large enough that each is a task."""
+def docs(folder: Path, n: int = 12, files: int = 3) -> Path:
+    """Files each of which is a task of its own, or several."""
     rng = random.Random(3)
     for f in range(files):
-        rows = [{"text": f"document {i} " + rng.randbytes(400_000).hex()} for i in range(n)]
+        rows = [{"text": f"document {i} " + rng.randbytes(2_000).hex()} for i in range(n)]
         corpus.write_jsonl(folder / f"{f}.jsonl", rows)
     return folder
 
@@ -215,7 +216,7 @@ def test_no_reject_holds_what_redact_replaces(tmp_path: Path) -> None:
     for row in found:
         for value in row.values():
             assert ADDRESS not in str(value) and IP not in str(value) and "ann.ex" not in str(value), row
-    for path in (tmp_path / "out").rglob("*.parquet"):
+    for path in (tmp_path / "out/rejects").iterdir():
         assert ADDRESS.encode() not in path.read_bytes()
 
 
@@ -309,7 +310,7 @@ def test_receipts_stay_small_and_a_part_opens_what_it_reads(tmp_path: Path, monk
         shuffled = [name for name in opened if name.endswith("hash.hashes.arrow")]
         if partitions == 1024:
             assert len(shuffled) <= 36  # a file is opened for a partition only where it holds one of its 36 rows
-    assert sizes[4] == sizes[1024]
+    assert abs(sizes[4] - sizes[1024]) < 16  # seconds have more or fewer digits
 
 
 def test_another_reader_library_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,14 +338,14 @@ def test_a_file_of_the_users_is_hashed_once(tmp_path: Path, monkeypatch: pytest.
 
 def test_repeated_ids_that_are_trusted_stop_the_run(tmp_path: Path) -> None:
     one, two = (
-        corpus.write_jsonl(tmp_path / f"{n}/a.jsonl", [{"text": f"text {n} {i}"} for i in range(5)]) for n in "xy"
+        corpus.write_jsonl(tmp_path / f"{n}/a.jsonl", [{"text": f"text {n} {i}"} for i in range(1)]) for n in "xy"
     )
     for path in (one, two):
         driver.run(single_stage("normalize", {}, [InputSettings(path=str(path))]), path.parent / "out")
     both = [InputSettings(path=str(p.parent / "out"), root=str(tmp_path)) for p in (one, two)]
     outcome = driver.run(single_stage("normalize", {}, both), tmp_path / "out")
     assert outcome.exit_code == 2
-    assert "5 rows have the doc_id of another" in str(outcome.failures[0]), outcome.failures
+    assert "is that of two rows: a.jsonl at 0 and a.jsonl at 0" in str(outcome.failures[0]), outcome.failures
 
 
 def test_a_failing_stage_of_the_users_fails_its_task_by_name(tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""Settings of a crawl: what to record, how far to follow links, and how gently."""
+"""Settings of a crawl: what to record, how far to follow links, and how gently.
+
+The defaults are those of a polite guest: one request a second to a host, robots.txt obeyed, links followed only below
+the folders of the URLs given, no page longer than 10 MiB, no host outside the public internet.
+"""
 
 import re
 
@@ -30,6 +34,7 @@ class FetchSettings(Settings):
     @field_validator("exclude")
     @classmethod
     def _patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        # A mistake is told before the first request, with the pattern that holds it.
         for pattern in patterns:
             try:
                 re.compile(pattern)
@@ -40,6 +45,7 @@ class FetchSettings(Settings):
     @field_validator("user_agent")
     @classmethod
     def _one_line(cls, name: str) -> str:
+        # It becomes a line of every request; a line end in it would smuggle in further headers.
         if not (name.isascii() and name.isprintable()):
             raise ValueError(f"must be printable ASCII on one line, found {name!r}")
         return name
@@ -47,6 +53,7 @@ class FetchSettings(Settings):
     @field_validator("prefix")
     @classmethod
     def _file_name(cls, prefix: str) -> str:
+        # It is the only part of the file names that is not fixed, so it may not lead out of the folder.
         if not re.fullmatch(r"\w[\w.-]*", prefix):
             raise ValueError(f"must be letters, digits, '_', '.' or '-', found {prefix!r}")
         return prefix

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -47,29 +47,30 @@ def _lines(piece: Slice, counts: ReadCounts) -> Iterator[tuple[int, bytes, int]]
         try:
             if position:
                 handle.seek(position - 1)
-                position += _rest_of_line(handle) - 1  # the line that began in the slice before
+                position += sum(_rest_of_line(handle)) - 1  # the line that began in the slice before
             while piece.end is None or position < piece.end:
                 line = handle.readline(piece.max_line + 2)  # with the longest line end
                 if not line:
                     return
                 content = line.rstrip(b"\r\n")
                 long = len(line) == piece.max_line + 2 and not line.endswith(b"\n")
-                rest = _rest_of_line(handle) if long else 0
+                rest, end = _rest_of_line(handle) if long else (0, 0)
                 yield position, content if position else content.removeprefix(_BOM), len(content) + rest
-                position += len(line) + rest
+                position += len(line) + rest + end
         except Damaged as error:
             skipped = skipped_bytes(handle, position, piece.size)
             counts.damage(piece.rel, f"damaged after {position:,} decompressed bytes: {error}", skipped)
 
 
-def _rest_of_line(handle: Any) -> int:
-    """Read to the end of the line; how many bytes that were."""
+def _rest_of_line(handle: BinaryIO) -> tuple[int, int]:
+    """Read to the end of the line; the bytes before its end, and those of its end."""
     length = 0
     while part := handle.readline(_SKIP):
         length += len(part)
         if part.endswith(b"\n"):
-            break
-    return length
+            end = len(part) - len(part.rstrip(b"\r\n"))
+            return length - end, end
+    return length, 0
 
 
 def _useless(line: bytes) -> dict[str, Any]:

@@ -8,23 +8,29 @@ store has no rename: an object appears when its upload completes, under its fina
 discarded. Bytes are hashed while they are written, so that nothing is read again for its checksum.
 """
 
+import builtins
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from curate.errors import ConfigError, FatalError
+from curate.io.remote import open_object, tried
 
 TEMPORARY = ".tmp-"
 TEMPORARY_NAME = re.compile(r"\.tmp-[0-9a-f]{8}-")
 BUFFER_BYTES = 1 << 20
-READ_ATTEMPTS = 4  # of an object whose bytes arrive cut or not at all
+PART_BYTES = 8 << 20  # of an upload; S3 takes 10,000 parts, so objects end at 80 GB
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -223,78 +229,116 @@ def failures_worded(where: Path | str) -> Iterator[None]:
 
 
 class RemoteStore:
-    """A prefix of an object store, or any other file system that fsspec knows."""
+    """A prefix of an object store, or any other file system that fsspec knows.
+
+    Every request is tried again where that may help (io/remote.py). What still fails is told in one way: ConfigError
+    where the store forbids it or the bucket is not there, else FatalError, since then nothing can go on.
+    """
 
     def __init__(self, fs: Any, root: str, name: str, cache: Path | None = None) -> None:
         self.fs, self.root, self.name, self.cache = fs, root.rstrip("/"), name, cache
 
-    def _path(self, rel: str) -> str:
+    def path(self, rel: str) -> str:
         return f"{self.root}/{rel}"
+
+    def ask(self, rel: str, action: Callable[[], T]) -> T:
+        """What a request about `rel` gives. FileNotFoundError and FileExistsError are answers, not failures."""
+        self.fs.invalidate_cache()  # fsspec remembers listings, and another process may have written since
+        try:
+            return tried(action)
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except PermissionError as error:
+            raise ConfigError(f"{self.name}/{rel}: access is denied: {error}; check address and credentials") from None
+        except Exception as error:  # every library has errors of its own
+            what = f"{type(error).__name__}: {error}"
+            raise FatalError(
+                f"{self.name}/{rel}: the store does not do what it is asked ({what}); run the same command again to"
+                " continue"
+            ) from error
 
     def create(self, rel: str) -> "RemoteTarget":
         return RemoteTarget(self, rel)
 
     def create_exclusive(self, rel: str, data: bytes) -> bool:
+        """Atomic where the store has create-if-absent, as S3 has. Elsewhere two processes that look at the same
+        moment may both succeed."""
+        made = False
+        if self.stat(rel) is None:  # some stores take no notice of the condition
+            made = self._created(rel, data)
+        # An answer that was lost on its way is asked for again, and then the file is there: it may be this one.
+        return made or self._holds(rel, data)
+
+    def _created(self, rel: str, data: bytes) -> bool:
+        def create() -> None:
+            try:
+                self.fs.pipe_file(self.path(rel), data, mode="create")
+            except (TypeError, NotImplementedError, ValueError):  # no create-if-absent in this library
+                self.fs.pipe_file(self.path(rel), data)
+            except OSError as error:
+                if error.errno == errno.EINVAL and self._info(rel) is not None:  # how some word a failed condition
+                    raise FileExistsError(errno.EEXIST, "it is there", rel) from None
+                raise
+
         try:
-            self.fs.pipe_file(self._path(rel), data, mode="create")
+            self._sent(rel, create)
         except FileExistsError:
             return False
-        except (TypeError, NotImplementedError, ValueError):
-            # The store has no create-if-absent: the best there is.
-            if self.fs.exists(self._path(rel)):
-                return False
-            self.fs.pipe_file(self._path(rel), data)
-        self._forget()
         return True
 
+    def _holds(self, rel: str, data: bytes) -> bool:
+        try:
+            return self.read(rel) == data
+        except FileNotFoundError:
+            return False
+
+    def _sent(self, rel: str, action: Callable[[], T]) -> T:
+        """As `ask`, for requests that write: there a missing file means that the bucket is missing."""
+        try:
+            return self.ask(rel, action)
+        except FileNotFoundError as error:
+            raise ConfigError(f"{self.name}/{rel}: cannot be written: {error}; check the address") from None
+
     def open(self, rel: str) -> BinaryIO:
-        return self.fs.open(self._path(rel), "rb")  # type: ignore[no-any-return]
+        return self.ask(rel, lambda: open_object(self.fs, self.path(rel), f"{self.name}/{rel}"))
 
     def read(self, rel: str) -> bytes:
-        """The whole object; a transfer that is cut is tried again."""
-        for attempt in range(READ_ATTEMPTS):
-            try:
-                data: bytes = self.fs.cat_file(self._path(rel))
-                found = self.stat(rel)
-                if found is not None and len(data) == found.bytes:
-                    return data
-                error: Exception = OSError(f"{self.name}/{rel}: {len(data):,} bytes arrived")
-            except FileNotFoundError:
-                raise
-            except Exception as cause:  # every file system has errors of its own
-                error = cause
-            if attempt == READ_ATTEMPTS - 1:
-                raise OSError(f"{self.name}/{rel}: cannot be read: {error}") from error
-        raise AssertionError
+        def whole() -> bytes:
+            with open_object(self.fs, self.path(rel), f"{self.name}/{rel}") as file:
+                return file.read()
+
+        return self.ask(rel, whole)
 
     def stat(self, rel: str) -> Stat | None:
-        self._forget()
-        try:
-            info = self.fs.info(self._path(rel))
-        except FileNotFoundError:
-            return None
-        if info.get("type") == "directory":
+        info = self.ask(rel, lambda: self._info(rel))
+        if info is None or info.get("type") == "directory":
             return None
         mark = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or ""
         return Stat(int(info["size"]), str(mark).strip('"'))
 
-    def list(self, prefix: str) -> Iterator[str]:
-        self._forget()
-        place = self._path(prefix).rstrip("/")
+    def _info(self, rel: str) -> dict[str, Any] | None:
         try:
-            found = self.fs.find(place)
+            found: dict[str, Any] = self.fs.info(self.path(rel))
+            return found
+        except FileNotFoundError:
+            return None
+
+    def list(self, prefix: str) -> Iterator[str]:
+        place = self.path(prefix).rstrip("/")
+        try:
+            found = self.ask(prefix, lambda: self.fs.find(place))
         except FileNotFoundError:
             return
         start = len(self.fs._strip_protocol(self.root)) + 1
-        yield from sorted(path[start:] for path in found)
+        # A store may show an empty object for a folder, and of a file's own name the file.
+        yield from sorted(path[start:] for path in found if path.startswith(f"{place}/") and not path.endswith("/"))
 
     def delete(self, rel: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self.fs.rm_file(self._path(rel))
-        self._forget()
+            self.ask(rel, lambda: self.fs.rm_file(self.path(rel)))
 
     def move(self, rel: str, to: str) -> None:
-        self.fs.copy(self._path(rel), self._path(to))
+        self.ask(rel, lambda: self.fs.copy(self.path(rel), self.path(to)))
         self.delete(rel)
 
     def local(self, rel: str) -> Path:
@@ -303,37 +347,74 @@ class RemoteStore:
         found = self.stat(rel)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "no such object", f"{self.name}/{rel}")
-        path = (
-            self.cache / hashlib.sha256(f"{rel} {found.stamp} {found.bytes}".encode()).hexdigest()[:16] / Path(rel).name
-        )
+        version = hashlib.sha256(f"{self.name}/{rel} {found.stamp} {found.bytes}".encode()).hexdigest()[:16]
+        path = self.cache / version / Path(rel).name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-            part.write_bytes(self.read(rel))
+            with self.open(rel) as source, failures_worded(self.cache), open(part, "wb") as copy:
+                shutil.copyfileobj(source, copy, BUFFER_BYTES)
             os.replace(part, path)
         return path
 
-    def _forget(self) -> None:
-        """Drop listings that fsspec remembers: another process may have written since."""
-        self.fs.invalidate_cache()
+    def remove_uploads(self) -> builtins.list[str]:
+        """Give up the uploads that were begun below this store and never completed, which nothing else shows and
+        which cost as files do; returns the names that they would have had."""
+        if not (hasattr(self.fs, "list_multipart_uploads") and hasattr(self.fs, "abort_mpu")):
+            return []
+        bucket, _, below = self.root.partition("/")
+        removed = []
+        for upload in self.ask("", lambda: self.fs.list_multipart_uploads(bucket)):
+            key = upload["Key"]
+            if key.startswith(f"{below}/"):
+                with contextlib.suppress(FileNotFoundError):
+                    self.ask(key, functools.partial(self.fs.abort_mpu, bucket, key, upload["UploadId"]))
+                removed.append(key.removeprefix(f"{below}/"))
+        return removed
 
 
 class RemoteTarget:
-    """An object in the making: it appears when the upload completes."""
+    """An object in the making. It appears under its name when `commit` has sent the last of it, and not before.
+
+    Up to PART_BYTES are held and sent in one request. What is longer goes in parts of that size as it comes, so that
+    memory does not follow the object; the store puts them together when it is told to, and only then.
+    """
 
     def __init__(self, store: RemoteStore, rel: str) -> None:
         self.store, self.rel = store, rel
         self.hash = hashlib.sha256()
         self.size = 0
         self.closed = False
-        self.file = store.fs.open(store._path(rel), "wb")
+        self.held = bytearray()
+        self.upload: Any = None  # a file of fsspec, which is not committed by closing it
 
     def write(self, data: Any) -> int:
-        data = bytes(data)
-        self.hash.update(data)
-        self.file.write(data)
-        self.size += len(data)
-        return len(data)
+        view = memoryview(data).cast("B")
+        self.hash.update(view)
+        self.size += view.nbytes
+        self.held += view
+        if len(self.held) >= PART_BYTES:
+            self._send()
+        return view.nbytes
+
+    def _send(self) -> None:
+        def begin() -> Any:
+            return self.store.fs.open(self.store.path(self.rel), "wb", block_size=PART_BYTES, autocommit=False)
+
+        if self.upload is None:
+            self.upload = self.store._sent(self.rel, begin)
+        # Not tried again here: a part that was sent twice would be there twice. The library tries again below.
+        held, self.held = self.held, bytearray()
+        self._once(lambda: self.upload.write(bytes(held)))
+
+    def _once(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except Exception as error:
+            raise FatalError(
+                f"{self.store.name}/{self.rel}: the upload broke off ({type(error).__name__}: {error}); run the same"
+                " command again to continue"
+            ) from error
 
     def flush(self) -> None: ...
 
@@ -341,24 +422,45 @@ class RemoteTarget:
         """What Arrow's writers call when they are done; `commit` is what makes the object appear."""
 
     def commit(self, rows: int) -> Written:
+        store, path = self.store, self.store.path(self.rel)
         try:
-            self.file.close()
+            if self.upload is None:
+                data = bytes(self.held)
+                store._sent(self.rel, lambda: store.fs.pipe_file(path, data))
+            else:
+                self._send()
+                self._once(self.upload.close)
+                self._complete()
+            found = store.stat(self.rel)
+            if found is None or found.bytes != self.size:
+                arrived = "nothing" if found is None else f"{found.bytes:,} bytes"
+                raise UnkeptError(
+                    f"{store.name}/{self.rel}: {self.size:,} bytes were written and {arrived} arrived; run the same"
+                    " command again to continue"
+                )
         except BaseException:
             self.abort()
             raise
         self.closed = True
-        found = self.store.stat(self.rel)
-        if found is None or found.bytes != self.size:
-            arrived = "nothing" if found is None else f"{found.bytes:,} bytes"
-            raise OSError(f"{self.store.name}/{self.rel}: {self.size:,} bytes were written and {arrived} arrived")
+        self.held = bytearray()
         return Written(self.rel, rows, self.size, self.hash.hexdigest(), found.stamp)
+
+    def _complete(self) -> None:
+        """Have the parts put together. Where the answer is lost, the object itself says whether it was done."""
+        try:
+            self.upload.commit()
+        except Exception:
+            if self.store.stat(self.rel) is None or sha256_of(self.store, self.rel) != self.hash.hexdigest():
+                self._once(self.upload.commit)
 
     def abort(self) -> None:
         self.closed = True
-        with contextlib.suppress(Exception):
-            self.file.discard()
-        with contextlib.suppress(Exception):
-            self.file.closed = True
+        self.held = bytearray()
+        if self.upload is not None:
+            with contextlib.suppress(Exception):
+                self.upload.discard()
+            with contextlib.suppress(Exception):
+                self.upload.closed = True  # or it would send what it holds when it is collected
 
 
 def open_store(place: str | Path, cache: Path | None = None) -> Store:
@@ -401,6 +503,10 @@ def sha256_of(store: Store, rel: str) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
+class UnkeptError(FatalError):
+    """What a store took is not there."""
+
+
 def self_test(store: Store) -> None:
     """Refuse (ConfigError) a store that does not keep what a run relies on: what was written is there at once,
     whole, under its name and in listings, can be replaced, and is gone when it is deleted."""
@@ -411,13 +517,22 @@ def self_test(store: Store) -> None:
             raise ConfigError(f"{store.name}: this store cannot hold a run: {promise}; choose another place")
 
     with failures_worded(store.name):
+        demand(store.stat(rel) is None, "a file is there that nobody wrote")
         try:
-            for data in (b"one", b"another"):
-                write_bytes(store, rel, data)
+            for data in (b"one", b"two", b"another"):
+                try:
+                    written = write_bytes(store, rel, data)
+                except UnkeptError:
+                    written = None
                 found = store.stat(rel)
-                demand(found is not None and found.bytes == len(data), "what was written is not there")
-                demand(store.read(rel) == data, "what was written cannot be read back")
-            demand(rel in store.list("passes"), "what was written is not listed")
+                demand(
+                    written is not None and found == (len(data), written.stamp),
+                    "what was written is not there, or not at once",
+                )
+                demand(store.read(rel) == data, "what was written cannot be read back, or not at once")
+                demand(rel in store.list("passes"), "what was written is not listed, or not at once")
+            demand(not store.create_exclusive(rel, b"more"), "a file is made where one is already")
         finally:
             store.delete(rel)
         demand(store.stat(rel) is None, "what was deleted is still there")
+        demand(rel not in store.list("passes"), "what was deleted is still listed")
