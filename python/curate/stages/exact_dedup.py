@@ -8,8 +8,9 @@ What is compared, by the settings `by` and `of`:
 
     text, raw           byte for byte
     text, normalized    after NFC, lower-casing, joining white space
-    url                 the address in canonical form (dedup/canonical.py); documents without stay. Pages that are
-                        not extracted yet can be compared so too
+    url                 the address in canonical form; documents without
+                        stay. Pages that are not extracted yet can be
+                        compared so too
 """
 
 from collections.abc import Iterator, Sequence
