@@ -30,9 +30,9 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from benchmarks import texts
 from benchmarks.harness import Report, measure, peak_memory, run
 from curate import kernels
-from curate.tokenizer import END_OF_DOCUMENT, read_tokenizer, write_tokenizer
-from curate.tokenizer_files import Model
-from curate.tokenizer_library import train_unigram
+from curate.tokenizer.files import Model, tokenizer_json
+from curate.tokenizer.model import END_OF_DOCUMENT, read_tokenizer
+from curate.tokenizer.unigram import train_unigram
 
 PATTERN = "gpt4"
 SPECIAL = [END_OF_DOCUMENT]
@@ -222,7 +222,8 @@ def trained() -> Path:
     """A tokenizer.json of 32,000 tokens, trained on the mixed text."""
     folder = Path(tempfile.mkdtemp())
     model = train(list(batches(texts.mixed())), 32_000)
-    write_tokenizer(folder / "tokenizer.json", *model, pattern=PATTERN, special_tokens=SPECIAL)
+    content = tokenizer_json(Model(*model, kernels.pattern_expression(PATTERN), SPECIAL))
+    (folder / "tokenizer.json").write_bytes(content)
     return folder / "tokenizer.json"
 
 

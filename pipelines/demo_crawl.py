@@ -28,8 +28,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from curate import console
 from curate.errors import CurateError
-from curate.fetch import FetchSettings, FetchSummary, fetch
+from curate.fetch.crawl import FetchSummary, fetch
+from curate.fetch.settings import FetchSettings
 
 VERSION = 1  # to be raised when the same settings would record other pages
 RUST_SHARE = 0.6
@@ -66,7 +68,7 @@ def main() -> int:
     try:
         crawl(arguments.out, arguments.pages)
     except CurateError as error:
-        print(f"demo_crawl: {error}", file=sys.stderr)
+        console.err(f"demo_crawl: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -161,7 +163,9 @@ def record_rust(docs: Path, out: Path, pages: int) -> FetchSummary:
         seeds += [f"{root}rust-by-example/{language}/index.html" for language in RUST_LANGUAGES]
         seeds.append(f"{root}reference")  # without its slash, for which the server redirects
         scope = tuple(f"{root}{book}/" for book in RUST_BOOKS)
-        settings = FetchSettings(scope=scope, exclude=RUST_EXCLUDE, max_pages=pages, prefix="rust", retries=1)
+        settings = FetchSettings(
+            scope=scope, exclude=RUST_EXCLUDE, max_pages=pages, prefix="rust", retries=1, allow_private=True
+        )
         return fetch(settings, seeds, out)
 
 
@@ -169,7 +173,13 @@ def record_python(out: Path, pages: int) -> FetchSummary:
     with serve_pydoc() as root:
         # The server does one page at a time and a few take seconds, for which the others wait in its queue.
         settings = FetchSettings(
-            exclude=PYTHON_EXCLUDE, max_pages=pages, prefix="python", retries=1, concurrency=2, timeout=20
+            exclude=PYTHON_EXCLUDE,
+            max_pages=pages,
+            prefix="python",
+            retries=1,
+            concurrency=2,
+            timeout=20,
+            allow_private=True,
         )
         return fetch(settings, [root], out)
 

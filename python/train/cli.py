@@ -6,21 +6,19 @@ by a signal with a checkpoint written. Torch is imported when a command starts t
 
 import json
 import os
-import shutil
-import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.errors import CurateError
+from curate import console
 
 if TYPE_CHECKING:
     from curate.config import Settings
 
-FOLDER = click.Path(path_type=Path)
+FOLDER = console.Place(local=True)
+OUT = console.Place(local=True, made=True)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 DEVICE = click.option("--device", metavar="NAME", default="auto", help="cpu, cuda, or auto (the default).")
 THREADS = click.option(
@@ -69,7 +67,7 @@ def cli() -> None:
     "--data", required=True, type=FOLDER, metavar="RUN", help="Folder of a curate run that ended with tokens."
 )
 @click.option(
-    "--out", required=True, type=FOLDER, metavar="DIR", help="Folder of the model; the same command continues it."
+    "--out", required=True, type=OUT, metavar="DIR", help="Folder of the model; the same command continues it."
 )
 @click.option("--mixture", type=FOLDER, metavar="FILE", help="Weights of the sources; without it RUN/mixture.yaml.")
 @click.option("--config", "config_file", type=FOLDER, metavar="FILE", help="Settings as YAML.")
@@ -106,15 +104,15 @@ def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, s
 
     result = train(data, out, settings, mixture)
     if as_json:
-        click.echo(json.dumps(result))
+        console.out(json.dumps(result))
         return
     if not result["steps_now"]:
-        click.echo(f"{out} has reached its {result['steps']:,} steps; there is nothing left to do.")
+        console.out(f"{out} has reached its {result['steps']:,} steps; there is nothing left to do.")
         return
-    click.echo(f"trained {result['tokens']:,} tokens in {result['steps']:,} steps, loss {result['loss']:.4f}")
+    console.out(f"trained {result['tokens']:,} tokens in {result['steps']:,} steps, loss {result['loss']:.4f}")
     speed = f"{result['tokens_per_second']:,} tokens/s"
-    click.echo(f"{result['seconds']:,.0f} s for the last {result['steps_now']:,} steps, {speed}")
-    click.echo(f"the model is in {result['checkpoint']}")
+    console.out(f"{result['seconds']:,.0f} s for the last {result['steps_now']:,} steps, {speed}")
+    console.out(f"the model is in {result['checkpoint']}")
 
 
 @cli.command("eval")
@@ -143,7 +141,7 @@ def evaluate_command(checkpoint: Path, data: Path, tokens: int, device: str, thr
     from train.evaluate import evaluate, table
 
     result = evaluate(checkpoint, data, tokens, device, threads)
-    click.echo(json.dumps(result) if as_json else table(result))
+    console.out(json.dumps(result) if as_json else table(result))
 
 
 @cli.command("generate")
@@ -175,47 +173,12 @@ def generate_command(
         if value is not None:
             assign(values, *parse_assignment(f"{key}={value}"))
     result = complete(checkpoint, prompt, validate(Sampling, values), device, threads)
-    click.echo(json.dumps(result) if as_json else result["prompt"] + result["text"])
-
-
-def wrap(message: str) -> str:
-    """Lines folded at the terminal's width; words and paths are never broken."""
-    columns = max(40, shutil.get_terminal_size().columns)
-    fold = textwrap.TextWrapper(columns, break_long_words=False, break_on_hyphens=False)
-    lines = []
-    for line in message.splitlines():
-        fold.subsequent_indent = "  " + line[: len(line) - len(line.lstrip())]
-        lines.append(fold.fill(line))
-    return "\n".join(lines)
+    console.out(json.dumps(result) if as_json else result["prompt"] + result["text"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: every failure that the user can act on is one message and an exit code."""
-    raise SystemExit(guarded(arguments))
-
-
-def guarded(arguments: Sequence[str] | None) -> int:
-    """Run a command line; returns the exit code, having worded the failure on stderr."""
+    """Entry point; exit codes are listed above."""
     # Threads that spin while they wait for each other take the core that the other one needs as soon as anything
     # else runs: 1,000 to 1,700 tokens/s against 3,600 to 4,300 on two busy cores. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        cli.main(arguments, prog_name="train", standalone_mode=False)
-        return 0
-    except CurateError as error:
-        click.echo(wrap(f"error: {error}"), err=True)
-        return error.exit_code
-    except click.ClickException as error:
-        click.echo(wrap(f"error: {error.format_message()}"), err=True)
-        return 2
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\nstopped; the same command continues", err=True)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        click.echo(
-            wrap(f"error: {error.filename or 'the disk'}: {error.strerror}; the same command continues"), err=True
-        )
-        return 1
+    raise SystemExit(console.guarded(cli, "train", arguments))

@@ -1,16 +1,7 @@
-"""Settings of a training run: one dial for the size, explicit fields for the rest, and what a resume may change.
+"""Settings of a training run: a named size, explicit fields that refine it, and what a resumed run may change.
 
-    size   layers width heads kv ffn   row    parameters (vocabulary)
-    tiny        2    64     2  1   176   128     0.35 M (4,096)
-    1m          4   128     4  2   352   128     1.0 M (2,048)
-    5m          4   256     4  2   688   256     5.0 M (8,192)
-    16m         6   384     6  2  1024   512    12 M (8,192)
-    124m       12   768    12  4  2048  1024   101 M (32,768)
-    350m       24  1024    16  4  2816  2048   341 M (32,768)
-    1b         22  2048    32  4  5632  2048   1.10 G (32,000; the head is its own matrix)
-
-A zero, a null or `auto` stands for "as the size, the data or the machine says". `resolve` fills those in once;
-the result is written to OUT/train.yaml, and a resumed run takes it from there.
+A zero, a null or `auto` leaves a field to the size, the data or the machine. `resolve` fills those in once; the result
+is written to OUT/train.yaml, and a resumed run takes it from there.
 """
 
 from pathlib import Path
@@ -27,8 +18,8 @@ Precision = Literal["auto", "bf16", "fp32"]
 SETTINGS_FILE = "train.yaml"
 
 
-class Dial(NamedTuple):
-    """What a size stands for."""
+class SizePreset(NamedTuple):
+    """The values that a size gives to the fields left open."""
 
     layers: int
     width: int
@@ -40,18 +31,19 @@ class Dial(NamedTuple):
     learning_rate: float
 
 
-SIZES: dict[str, Dial] = {
-    "tiny": Dial(2, 64, 2, 1, 176, 128, True, 5e-3),
-    "1m": Dial(4, 128, 4, 2, 352, 128, True, 4e-3),
-    "5m": Dial(4, 256, 4, 2, 688, 256, True, 3e-3),
-    "16m": Dial(6, 384, 6, 2, 1024, 512, True, 2e-3),
-    "124m": Dial(12, 768, 12, 4, 2048, 1024, True, 6e-4),
-    "350m": Dial(24, 1024, 16, 4, 2816, 2048, True, 4e-4),
-    "1b": Dial(22, 2048, 32, 4, 5632, 2048, False, 4e-4),
+# In the comments: parameters, and the vocabulary they are counted with.
+SIZES: dict[str, SizePreset] = {
+    "tiny": SizePreset(2, 64, 2, 1, 176, 128, True, 5e-3),  # 0.35 M, 4,096
+    "1m": SizePreset(4, 128, 4, 2, 352, 128, True, 4e-3),  # 1.0 M, 2,048
+    "5m": SizePreset(4, 256, 4, 2, 688, 256, True, 3e-3),  # 5.0 M, 8,192
+    "16m": SizePreset(6, 384, 6, 2, 1024, 512, True, 2e-3),  # 12 M, 8,192
+    "124m": SizePreset(12, 768, 12, 4, 2048, 1024, True, 6e-4),  # 101 M, 32,768
+    "350m": SizePreset(24, 1024, 16, 4, 2816, 2048, True, 4e-4),  # 341 M, 32,768
+    "1b": SizePreset(22, 2048, 32, 4, 5632, 2048, False, 4e-4),  # 1.10 G, 32,000
 }
 
-# What may change from one start to the next without changing the model that comes out: `threads` and `device`
-# only in the last bits of a sum, the others not at all.
+# Settings that a resumed run may change. They do not change the model that comes out, but for `threads` and `device`,
+# which change the last bits of sums.
 EXECUTION = frozenset({"threads", "device", "save_every", "keep", "verify"})
 
 
@@ -82,9 +74,9 @@ class OptimSettings(Settings):
 
 
 class TrainSettings(Settings):
-    """A training run. The budget is `tokens`, or `minutes`, or else what the mixture (or one epoch) holds."""
+    """A training run. The budget is `tokens`, or `minutes`, or the tokens of the mixture, or without one an epoch."""
 
-    size: Size = setting("5m", "how large a model; the model.* settings refine it")
+    size: Size = setting("5m", "size of the model; the model.* settings refine it")
     seed: int = setting(1, "of the initial weights and of the data order", ge=0)
     tokens: int = setting(0, "budget; scales the phases of a mixture", unit="tokens", ge=0)
     minutes: float = setting(
@@ -97,7 +89,7 @@ class TrainSettings(Settings):
     document_mask: bool | None = setting(None, "no attention across documents of a row; null: where it is free")
     loss_chunk: int = setting(256, "positions whose logits are in memory at once", unit="tokens", ge=1)
     max_epochs: float = setting(
-        4.0, "how often a source may repeat where the mixture does not say", unit="epochs", gt=0
+        4.0, "passes over a source at most, where the mixture does not say", unit="epochs", gt=0
     )
     save_every: int = setting(200, "a checkpoint after so many steps, and at the end", unit="steps", ge=1)
     keep: int = setting(2, "how many checkpoints stay", ge=1)
@@ -150,10 +142,10 @@ def resolve(settings: TrainSettings, device: str, fast_bf16: bool) -> TrainSetti
     device: "cpu" or "cuda". fast_bf16: whether bf16 products are faster than fp32 there. Raises ConfigError
     where the fields do not fit together.
     """
-    dial = SIZES[settings.size]
+    preset = SIZES[settings.size]
     fields = ("layers", "width", "heads", "kv_heads", "ffn_width")
-    shape: dict[str, Any] = {name: getattr(settings.model, name) or getattr(dial, name) for name in fields}
-    shape["tied"] = dial.tied if settings.model.tied is None else settings.model.tied
+    shape: dict[str, Any] = {name: getattr(settings.model, name) or getattr(preset, name) for name in fields}
+    shape["tied"] = preset.tied if settings.model.tied is None else settings.model.tied
     for whole, part in (("width", "heads"), ("heads", "kv_heads")):
         if shape[whole] % shape[part]:
             raise ConfigError(f"model.{part}: {shape[part]} does not divide model.{whole}, which is {shape[whole]}")
@@ -169,8 +161,8 @@ def resolve(settings: TrainSettings, device: str, fast_bf16: bool) -> TrainSetti
     return settings.model_copy(
         update={
             "model": settings.model.model_copy(update=shape),
-            "optim": optim.model_copy(update={"learning_rate": optim.learning_rate or dial.learning_rate}),
-            "sequence_length": settings.sequence_length or dial.sequence_length,
+            "optim": optim.model_copy(update={"learning_rate": optim.learning_rate or preset.learning_rate}),
+            "sequence_length": settings.sequence_length or preset.sequence_length,
             "micro_rows": micro,
             "precision": ("bf16" if fast_bf16 else "fp32") if settings.precision == "auto" else settings.precision,
             "document_mask": device == "cpu" if mask is None else mask,

@@ -1,8 +1,8 @@
-"""Bits per byte for every source on held-out documents, beside two models that have learned less.
+"""Bits per byte of every source on held-out documents, beside those of two baselines.
 
     bits per byte = sum of -log2 p(token | before) over all tokens, ends of documents included / UTF-8 bytes
 
-It compares models with unlike tokenizers, which loss a token does not. Beside the model stand a unigram (token
+Unlike loss a token, it can be compared between models with different tokenizers. The baselines are a unigram (token
 counts of the training shards plus one) and the same model before training. Documents are packed into rows as in
 training: a token sees what is before it in its row and its document, at most one row length.
 """
@@ -19,12 +19,13 @@ import torch
 from curate.errors import DataError
 from train import checkpoint
 from train.config import TrainSettings
-from train.data import Packed, Shards, open_shards, pack, read_batch
 from train.loss import IGNORE, token_nats
 from train.machine import DTYPES, pick_device, set_threads
 from train.model import Model, build
+from train.packing import Packed, pack, read_batch
+from train.shards import Shards, open_shards
 
-UNIGRAM_TOKENS = 1 << 27  # a source, at most: enough for every count that matters, seconds on one core
+UNIGRAM_TOKENS = 1 << 27  # counted of each source at most: seconds on one core, and the counts change little beyond
 
 COUNTS = ("documents", "tokens", "text_bytes")
 MODELS = ("model", "unigram", "untrained")

@@ -76,7 +76,7 @@ def complete(folder: Path, prompt: str, sampling: Sampling, device: str = "auto"
 
     Raises DataError where folder holds no model or no tokenizer, ConfigError where the prompt has no encoding.
     """
-    from curate.tokenizer import open_encoder
+    from curate.tokenizer.model import open_encoder
 
     set_threads(threads)
     model, settings, index, found = checkpoint.open_model(folder, pick_device(device))

@@ -1,4 +1,4 @@
-"""What the machine at hand can do, and when it wants to stop: device, precision, threads, signals.
+"""Device, precision, threads and signal handling.
 
 On CPUs with AVX-512 BF16 or AMX a bf16 product is about three times as fast as an fp32 one (200 against 70 GFLOP/s
 on one core with AVX-512 BF16), and a training step of the 5 M model 1.4 to 1.7 times. Other CPUs emulate bf16.
@@ -45,7 +45,7 @@ def set_threads(threads: int) -> int:
 
 @contextmanager
 def stop_on_signal() -> Iterator[list[str]]:
-    """Collects the names of SIGINT and SIGTERM instead of dying; the second one works as always."""
+    """A list to which the first SIGINT or SIGTERM adds its name instead of ending the process; a second one ends it."""
     caught: list[str] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Which rows a step reads: a pure function of (seed, plan, row number), the same for every world size.
+"""Which rows a step reads: a pure function of (seed, phases, row number), the same for every world size.
 
 A run is a sequence of rows g = 0, 1, 2, …; step n reads rows n * batch … (n + 1) * batch, and rank r of w takes
 every w-th of them, from the r-th on. So nothing but the step number has to be saved, and a run may continue at
@@ -7,8 +7,8 @@ any step on any number of machines.
     phases   stretches of rows with their own weights of the sources
     blocks   512 rows of a phase; the rows of each source are apportioned by the largest remainders (Hamilton's
              method), and what rounding takes from a source is carried to the next block, over a cycle of 64
-             blocks: a source with a weight of 1 / 30,000 is drawn too. In the block a source's rows are spread
-             evenly with jitter, so that any stretch of it holds the weights to about a row.
+             blocks: a source with a weight of 1 / 30,000 is drawn too. Within a block the rows of a source are
+             spread evenly with jitter, so that any part of it holds the weights to about one row.
     draws    the k-th draw of a source with R rows is row permutation(k mod R) of epoch k div R. The permutation
              is a Feistel network on two mixed digits (Black & Rogaway 2002): no table, computed at any place.
 
@@ -83,8 +83,8 @@ class Phase:
     max_epochs: Mapping[str, float]
 
 
-class Plan:
-    """The order of a run's rows over sources with `rows[name]` packed rows each."""
+class RowOrder:
+    """The order in which a run reads rows, over sources with `rows[name]` packed rows each."""
 
     def __init__(self, seed: int, rows: Mapping[str, int], phases: Sequence[Phase]) -> None:
         self.seed, self.rows, self.phases = seed, dict(sorted(rows.items())), tuple(phases)
@@ -114,7 +114,8 @@ class Plan:
         return drawn + np.bincount(self._sources(phase, block)[:rest], minlength=len(self.names))
 
     def _sources(self, phase: int, block: int) -> Int:
-        """The source of each of a block's 512 rows: the i-th of n rows falls at random into the i-th n-th of it."""
+        """The source of each of a block's 512 rows: of n rows of a source, the i-th is at a random place in the i-th
+        of n equal parts of the block."""
         cycle, turn = self._cycles[phase], block % CYCLE
         counts = cycle[turn + 1] - cycle[turn]
         sources = np.repeat(np.arange(len(counts)), counts)
@@ -168,7 +169,7 @@ class Plan:
     def shortfalls(self) -> list[tuple[str, str, int, float]]:
         """(phase, source, rows needed so far, epochs allowed so far) wherever more is needed than allowed.
 
-        Two rows and a thousandth more are rounding, of weights and of blocks, and pass.
+        Up to 0.1 % and two rows more are allowed, since weights and blocks are rounded.
         """
         short = []
         for index, phase in enumerate(self.phases):
@@ -179,7 +180,7 @@ class Plan:
         return short
 
     def digest(self) -> str:
-        """SHA-256 of all that the order depends on."""
+        """SHA-256 of all that the order depends on; checkpoints hold it, under the name `plan`."""
         phases = [[p.name, p.rows, sorted(p.weights.items())] for p in self.phases]
         facts = {"seed": self.seed, "rows": self.rows, "phases": phases, "version": [BLOCK, CYCLE, ROUNDS]}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

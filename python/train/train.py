@@ -4,13 +4,14 @@
     OUT/mixture.yaml    the mixture as it was read                  OUT/checkpoints/  the newest `keep`
     OUT/tokenizer.json  of the shards                               OUT/metrics.jsonl one line a step
 
-The same command continues a run that was stopped or killed: from the newest checkpoint, with losses equal to the
-bit on the same machine and number of threads, because nothing but the step number decides which rows come next
-and no random numbers are drawn. A 5 M model takes about 1 s for a step of 4,096 tokens on one core without AMX.
+    OUT/run.lock        the process that trains here, while it does: two in one folder would overwrite each other
+
+The same command continues a run that was stopped or killed, from the newest checkpoint and with losses equal to the
+bit on the same machine and number of threads: the step number alone decides which rows come next, and no random
+numbers are drawn. A 5 M model takes about 1 s for a step of 4,096 tokens on one core without AMX.
 """
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,20 @@ from typing import Any
 
 import torch
 
+from curate import console
 from curate.config import dump_yaml
 from curate.errors import CurateError, ResumeError
+from curate.io.lock import FolderLock
 from train import checkpoint, config
 from train.config import Shape, TrainSettings
-from train.data import Batch, Packed, Shards, check_tokenizer, open_shards, pack, read_batch
 from train.loss import IGNORE, linear_cross_entropy
 from train.machine import DTYPES, fast_bf16, pick_device, set_threads, stop_on_signal
+from train.mixture import Mixture, check_order, load_mixture, longest_order, make_order, natural_mixture, steps_of
 from train.model import Model, build, count_parameters
 from train.optim import AdamW, learning_rate
-from train.order import Plan
-from train.plan import Mixture, check_plan, fitting_plan, load_mixture, make_plan, natural_mixture, steps_of
+from train.order import RowOrder
+from train.packing import Batch, Packed, pack, read_batch
+from train.shards import Shards, check_tokenizer, open_shards
 
 TIMED_STEPS = 10
 UNTIMED_STEPS = 3
@@ -49,7 +53,7 @@ class Run:
     settings: TrainSettings
     shards: Shards
     packed: list[Packed]
-    plan: Plan
+    order: RowOrder
     steps: int
     model: Model
     optimizer: AdamW
@@ -58,8 +62,8 @@ class Run:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What a resumed run must share with the one it continues."""
-        return {"data": self.shards.fingerprint, "plan": self.plan.digest()}
+        """What a resumed run must share with the one it continues, by its name in index.json."""
+        return {"data": self.shards.fingerprint, "plan": self.order.digest()}
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Measured:
 
 
 def setup(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None) -> Run:
-    """Everything up to the first step: settings, shards, packing, model, budget and plan; the newest checkpoint.
+    """Everything up to the first step: settings, shards, packing, budget, order, model, and the newest checkpoint.
 
     Raises the errors of the parts, before anything is trained.
     """
@@ -92,9 +96,9 @@ def setup(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None
     sources = [source for source in shards.sources.values() if source.documents]
     packed = [pack(source, settings.sequence_length, manifest.end_of_document, out / "packing") for source in sources]
     shape = config.shape_of(settings, manifest.vocab_size)
-    settings, plan, steps = set_budget(settings, mixture, packed, shape, device)
+    settings, order, steps = set_budget(settings, mixture, packed, shape, device)
     model = build(shape, settings.seed, device)
-    run = Run(out, settings, shards, packed, plan, steps, model, AdamW(model, settings.optim), device)
+    run = Run(out, settings, shards, packed, order, steps, model, AdamW(model, settings.optim), device)
     if checkpoint.steps(out):
         resume(run)
     checkpoint.write_file(out / "tokenizer.json", tokenizer)
@@ -106,17 +110,17 @@ def setup(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None
 
 def set_budget(
     settings: TrainSettings, mixture: Mixture, packed: list[Packed], shape: Shape, device: torch.device
-) -> tuple[TrainSettings, Plan, int]:
-    """Settings with `tokens` filled in, the plan and its steps. A budget of minutes is measured here, once."""
+) -> tuple[TrainSettings, RowOrder, int]:
+    """Settings with `tokens` filled in, the order of rows and its steps. A budget of minutes is measured here, once."""
     rows = {one.source.name: one.rows for one in packed}
     if not settings.tokens and settings.minutes:
-        plan, steps = fitting_plan(settings, mixture, rows, timed_steps(settings, shape, device))
+        order, steps = longest_order(settings, mixture, rows, timed_steps(settings, shape, device))
     else:
         steps = steps_of(settings.tokens or mixture.tokens, settings)
-        plan = make_plan(settings, mixture, rows, steps)
-    check_plan(plan, settings.sequence_length)
+        order = make_order(settings, mixture, rows, steps)
+    check_order(order, settings.sequence_length)
     tokens = settings.tokens or steps * settings.batch_rows * settings.sequence_length
-    return settings.model_copy(update={"tokens": tokens}), plan, steps
+    return settings.model_copy(update={"tokens": tokens}), order, steps
 
 
 def timed_steps(settings: TrainSettings, shape: Shape, device: torch.device) -> int:
@@ -124,7 +128,7 @@ def timed_steps(settings: TrainSettings, shape: Shape, device: torch.device) -> 
 
     The median counts, so that one disturbed step does not; the time spent here is part of the minutes.
     """
-    say(f"timing {TIMED_STEPS} steps")
+    console.err(f"timing {TIMED_STEPS} steps")
     begin = time.perf_counter()
     model = build(shape, settings.seed, device)
     optimizer = AdamW(model, settings.optim)
@@ -177,7 +181,7 @@ def losses(model: Model, batch: Batch, settings: TrainSettings, device: torch.de
 def step(run: Run) -> Measured:
     """Read the rows of the next step, train on them, count on. Raises CurateError where the loss is not finite."""
     begin, number, settings = time.perf_counter(), run.next_step, run.settings
-    batch = read_batch(run.packed, *run.plan.step(number, settings.batch_rows), run.shards.manifest)
+    batch = read_batch(run.packed, *run.order.step(number, settings.batch_rows), run.shards.manifest)
     rate = learning_rate(number, run.steps, settings.optim)
     loss = losses(run.model, batch, settings, run.device)
     norm = run.optimizer.update(number, rate)
@@ -212,10 +216,9 @@ def log(run: Run, measured: Measured, metrics: Any) -> None:
     facts["tokens"] = run.next_step * measured.tokens
     metrics.write(json.dumps(facts) + "\n")
     metrics.flush()
-    if sys.stderr.isatty():
-        left = round((run.steps - run.next_step) * measured.seconds)
-        line = f"step {run.next_step:,} of {run.steps:,}  loss {measured.loss:.4f}  {rate:,.0f} tokens/s"
-        print(f"\r{line}  {left // 60}:{left % 60:02} left".ljust(80), end="", file=sys.stderr, flush=True)
+    left = round((run.steps - run.next_step) * measured.seconds)
+    line = f"step {run.next_step:,} of {run.steps:,}  loss {measured.loss:.4f}  {rate:,.0f} tokens/s"
+    console.passing(f"{line}  {left // 60}:{left % 60:02} left")
 
 
 def save(run: Run) -> Path:
@@ -231,20 +234,30 @@ def save(run: Run) -> Path:
     return checkpoint.save(run.out, run.next_step, tensors, facts, run.settings.keep)
 
 
-def train(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None = None) -> dict[str, Any]:
+def train(
+    data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None = None, *, take_over: bool = False
+) -> dict[str, Any]:
     """Train, or continue to train, the model in `out` on the shards of the run `data`; returns a summary.
 
-    Raises ConfigError, DataError, ResumeError before the first step; Interrupted after SIGINT or SIGTERM, with a
-    checkpoint written; CurateError where the loss is not finite or the disk is full.
+    take_over: also where a process of another host, which cannot be seen from here, holds the folder. Raises LockError,
+    ConfigError, DataError, ResumeError before the first step; Interrupted after SIGINT or SIGTERM, with a checkpoint
+    written; CurateError where the loss is not finite or the disk is full.
     """
-    run = setup(data, out, asked, mixture_file)
+    with FolderLock(out, "train run", take_over) as lock:
+        for warning in lock.warnings:
+            console.err(f"warning: {warning}")
+        return _train(setup(data, out, asked, mixture_file))
+
+
+def _train(run: Run) -> dict[str, Any]:
+    """Step until the budget is spent or a signal comes."""
     begin, first, measured = time.perf_counter(), run.next_step, None
     tokens = run.settings.batch_rows * run.settings.sequence_length
-    say(f"{count_parameters(run.model):,} parameters, {run.settings.precision} on {run.device}")
-    say(f"{run.steps:,} steps of {tokens:,} tokens")
+    console.err(f"{count_parameters(run.model):,} parameters, {run.settings.precision} on {run.device}")
+    console.err(f"{run.steps:,} steps of {tokens:,} tokens")
     if first:
-        say(f"continuing at step {first:,} of {run.steps:,}")
-    with stop_on_signal() as caught, (out / METRICS).open("a", encoding="utf-8") as metrics:
+        console.err(f"continuing at step {first:,} of {run.steps:,}")
+    with stop_on_signal() as caught, (run.out / METRICS).open("a", encoding="utf-8") as metrics:
         while run.next_step < run.steps:
             measured = step(run)
             log(run, measured, metrics)
@@ -255,13 +268,8 @@ def train(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None
                     f"Stopped by {caught[0]} after step {run.next_step:,} of {run.steps:,}; saved to {folder}.\n"
                     "The same command continues."
                 )
-    if measured and sys.stderr.isatty():
-        print(file=sys.stderr)
+    console.passing("")
     return summary(run, first, measured, time.perf_counter() - begin)
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def summary(run: Run, first: int, measured: Measured | None, seconds: float) -> dict[str, Any]:

@@ -18,7 +18,8 @@ import corpus
 import shards as made
 from conftest import Finished, command
 from curate import _rust
-from curate.tokenizer import END_OF_DOCUMENT, open_encoder, write_tokenizer
+from curate.tokenizer.files import Model, tokenizer_json
+from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder
 
 STEPS, T, BATCH = 30, 32, 4
 SMALL = ["--size", "tiny", "--tokens", STEPS * T * BATCH]
@@ -35,7 +36,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained = _rust.train_bpe(*map(pa.array, pretokens), vocab_size=400, special_tokens=[END_OF_DOCUMENT])
     vocab, left, right = map(pa.array, trained)
     path = folder / "tokenizer.json"
-    write_tokenizer(path, vocab, left, right, pattern="gpt2", special_tokens=[END_OF_DOCUMENT])
+    expression = _rust.pattern_expression("gpt2")
+    path.write_bytes(tokenizer_json(Model(vocab, left, right, expression, [END_OF_DOCUMENT])))
     ids = pa.array(open_encoder(path).encode(pa.array(texts, pa.large_string()))).to_pylist()
     sources, heldout = {"web": ids[:35], "book": ids[35:50]}, {"web": ids[50:57], "book": ids[57:]}
     return made.write_run(folder / "run", sources, heldout, vocab_size=400, tokenizer=path.read_bytes())
@@ -126,16 +128,21 @@ def test_killed_by_the_system_it_continues_with_the_same_losses(
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    assert train("run", "--data", data, "--out", out, *SMALL).code == 0
+    done = train("run", "--data", data, "--out", out, *SMALL)
+    assert done.code == 0 and f"the lock of process {process.pid}" in said(done.err)
     assert losses(out) == losses(whole)
 
 
-def test_a_signal_to_stop_saves_and_says_how_to_continue(
+def test_a_second_trainer_is_refused_and_a_signal_to_stop_saves_and_says_how_to_continue(
     data: Path, whole: Path, tmp_path: Path, train: Callable[..., Finished]
 ) -> None:
     out = tmp_path / "model"
     process = start(data, out)
-    wait_for_step(out, 4)
+    wait_for_step(out, 2)
+    process.send_signal(signal.SIGSTOP)  # so that it does not end meanwhile
+    second = train("run", "--data", data, "--out", out, *SMALL)
+    assert second.code == 2 and f"process {process.pid} on " in said(second.err) and "(`train run`" in said(second.err)
+    process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     stopped = len(losses(out))
@@ -144,7 +151,7 @@ def test_a_signal_to_stop_saves_and_says_how_to_continue(
     assert "The same command continues." in err
     assert f"step-{stopped:08}" in os.listdir(out / "checkpoints")
     assert train("run", "--data", data, "--out", out, *SMALL).code == 0
-    assert losses(out) == losses(whole)
+    assert losses(out) == losses(whole) and not (out / "run.lock").exists()
     again = train("run", "--data", data, "--out", out, *SMALL)
     assert again.code == 0 and "has reached its 30 steps; there is nothing left to do" in again.out
 

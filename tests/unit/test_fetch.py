@@ -24,10 +24,13 @@ from fastwarc.warc import ArchiveIterator as FastIterator
 from fastwarc.warc import WarcRecordType
 from warcio.archiveiterator import ArchiveIterator
 
-from curate import fetch as module
 from curate.config import validate
 from curate.errors import ConfigError, CurateError, DataError
-from curate.fetch import FetchSettings, FetchSummary, fetch
+from curate.fetch import crawl
+from curate.fetch import http as talking
+from curate.fetch import links as linking
+from curate.fetch.crawl import FetchSummary, fetch
+from curate.fetch.settings import FetchSettings
 
 HTML = b"Content-Type: text/html; charset=utf-8\r\n"
 BINARY = bytes(range(256)) * 40
@@ -130,11 +133,11 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(crawl, "RETRY_SECONDS", 0.01)
 
 
 def settings(**values: Any) -> FetchSettings:
-    return validate(FetchSettings, {"timeout": 2.0, "max_bytes": 300_000, **values})
+    return validate(FetchSettings, {"timeout": 2.0, "max_bytes": 300_000, "allow_private": True, **values})
 
 
 def responses(summary: FetchSummary) -> dict[str, tuple[Any, bytes]]:
@@ -275,7 +278,7 @@ def test_a_host_that_keeps_failing_is_left_alone(tmp_path: Path) -> None:
     site = {"/": links(*names)} | {f"/{name}": b"this is not HTTP\r\n\r\n" for name in names}
     with Server(site) as server:
         summary = fetch(settings(retries=0, concurrency=1), [f"{server.root}/"], tmp_path)
-        assert len(server.asked) <= 1 + module.MAX_FAILURES + 4
+        assert len(server.asked) <= 1 + crawl.MAX_FAILURES + 4
     assert len(summary.errors) == 40
     assert "8 pages in a row failed" in summary.errors[-1][1]
 
@@ -330,7 +333,8 @@ def test_a_killed_fetch_leaves_whole_records(tmp_path: Path) -> None:
 
     names = [f"p{number}" for number in range(200)]
     with Server({"/": links(*names)} | {f"/{name}": slow for name in names}) as server:
-        code = f"from curate.fetch import *; fetch(FetchSettings(), ['{server.root}/'], {str(tmp_path)!r})"
+        code = "from curate.fetch.crawl import *\n"
+        code += f"fetch(FetchSettings(allow_private=True), ['{server.root}/'], {str(tmp_path)!r})"
         child = subprocess.Popen([sys.executable, "-c", code])
         while len(server.asked) < 20:
             time.sleep(0.01)
@@ -359,7 +363,7 @@ def test_a_full_disk_leaves_whole_records_and_says_so(
 
 
 def test_robots_txt_is_obeyed_and_the_host_given_its_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_is_loopback", lambda host: False)
+    monkeypatch.setattr(crawl, "is_loopback", lambda host: False)
     rules = page(b"User-agent: curate-fetch\nDisallow: /secret\n\nUser-agent: *\nDisallow: /\n", b"")
     site = {"/robots.txt": rules, "/": links("open", "secret/x"), "/open": page(b"open")}
     with Server(site) as server:
@@ -378,7 +382,7 @@ def test_robots_txt_is_obeyed_and_the_host_given_its_pauses(tmp_path: Path, monk
 def test_a_robots_txt_that_is_missing_allows_and_one_that_fails_forbids(
     answer: bytes, allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_is_loopback", lambda host: False)
+    monkeypatch.setattr(crawl, "is_loopback", lambda host: False)
     with Server({"/robots.txt": answer, "/": page(b"here")}) as server:
         if allowed:
             assert fetch(settings(delay=0), [f"{server.root}/"], tmp_path).pages == 1
@@ -387,11 +391,48 @@ def test_a_robots_txt_that_is_missing_allows_and_one_that_fails_forbids(
                 fetch(settings(delay=0), [f"{server.root}/"], tmp_path)
 
 
-def test_the_web_cannot_send_us_to_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Server({"/": redirect("http://127.0.0.2:1/inside")}) as server:
-        monkeypatch.setattr(module, "_is_loopback", lambda host: host == "127.0.0.2")
-        summary = fetch(settings(delay=0), [f"{server.root}/"], tmp_path)
-    assert paths(summary) == [""] and summary.errors == []
+NOT_PUBLIC = [
+    "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1",
+    "::1", "fe80::1%lo", "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a9fe:a9fe",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC)
+def test_addresses_that_are_not_of_the_public_internet_are_known(address: str) -> None:
+    assert not talking.is_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_addresses_of_the_public_internet_are_asked(address: str) -> None:
+    assert talking.is_public(address)
+
+
+def test_only_public_addresses_are_connected_to_unless_told(server: Server, tmp_path: Path) -> None:
+    """By number or by name; the address that a name has is what counts, and nothing is sent to it."""
+    for url in (server.root, server.root.replace("127.0.0.1", "localhost")):
+        with pytest.raises(DataError, match=r"(127\.0\.0\.1|::1) is no public address; --allow-private"):
+            fetch(settings(allow_private=False), [f"{url}/docs/"], tmp_path)
+    assert server.asked == []
+
+
+def test_a_public_page_cannot_send_us_to_a_private_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by a redirect of a seed, nor of its robots.txt, nor by a link, even where private hosts are allowed."""
+    monkeypatch.setattr(crawl, "is_public", lambda ip: ip == "127.0.0.1")
+    monkeypatch.setattr(talking, "is_public", lambda ip: ip == "127.0.0.1")
+    with Server({}) as server:
+        private = server.root.replace("127.0.0.1", "127.0.0.9")
+        server.site = {
+            "/moved": redirect(f"{private}/"), "/": links(f"{private}/linked", "fine"), "/fine": page(b"fine"),
+            "/robots.txt": redirect(f"{private}/robots.txt"),
+        }  # fmt: skip
+        scope = [f"{server.root}/", f"{private}/"]
+        summary = fetch(settings(scope=scope), [f"{server.root}/moved", f"{server.root}/"], tmp_path / "links")
+        assert paths(summary) == ["moved", "", "fine"]
+        refused = [url for url, what in summary.errors if "127.0.0.9 is no public address" in what]
+        assert refused == [f"{private}/", f"{private}/linked"]
+        monkeypatch.setattr(crawl, "is_loopback", lambda host: False)
+        with pytest.raises(DataError, match=r"127\.0\.0\.9 is no public address"):
+            fetch(settings(), [f"{server.root}/"], tmp_path / "robots")
 
 
 def test_nothing_fetched_is_an_error_that_names_the_cause(tmp_path: Path) -> None:
@@ -447,7 +488,7 @@ def test_links_cannot_smuggle_lines_into_a_request_or_a_record(tmp_path: Path) -
 def test_finding_links_takes_linear_time_on_hostile_pages(text: bytes) -> None:
     body = b"<a " + text * (2_000_000 // len(text))
     began = time.process_time()
-    assert len(list(module._LINK.finditer(body))) < len(body)
+    assert len(list(linking.LINK.finditer(body))) < len(body)
     assert time.process_time() - began < 2
 
 
@@ -476,7 +517,7 @@ def test_https_pages_are_recorded_and_unknown_certificates_refused(
         with pytest.raises(DataError, match="certificate"):
             fetch(settings(retries=0), [url], tmp_path / "refused")
         trusting = ssl.create_default_context(cafile=str(certificate))
-        monkeypatch.setattr(module, "_tls", lambda: trusting)
+        monkeypatch.setattr(talking, "_tls", lambda: trusting)
         summary = fetch(settings(), [url], tmp_path / "trusted")
         server.shutdown()
     assert responses(summary)[url][1] == page(b"secure")

@@ -61,10 +61,8 @@ class Files:
 
 
 def verdicts(applied: Applied | pa.RecordBatch) -> list[tuple[Any, ...]]:
-    found = applied.batch if isinstance(applied, Applied) else applied
-    columns = [
-        found.column(name).to_pylist() for name in ("reject_rule", "reject_value", "reject_limit", "reject_detail")
-    ]
+    assert isinstance(applied, Applied) and applied.verdicts is not None
+    columns = [applied.verdicts.column(name).to_pylist() for name in ("rule", "value", "limit", "detail")]
     return list(zip(*columns, strict=True))
 
 
@@ -117,7 +115,7 @@ def test_langid_keeps_what_is_listed_and_says_what_it_saw() -> None:
     )
     applied = langid.apply(texts, (config, langid.load_model()))
     (kept, german, digits) = verdicts(applied)
-    assert kept[0] is None and applied.column("lang").to_pylist()[:2] == ["en", "de"]
+    assert kept[0] is None and applied.batch.column("lang").to_pylist()[:2] == ["en", "de"]
     assert german[0] == "langid.keep" and german[3] == "de, not en"
     assert digits[0] == "langid.keep"
 
@@ -167,7 +165,7 @@ def test_holdout_moves_whole_clusters_and_about_the_share() -> None:
     clusters = [(i // 4).to_bytes(16) for i in range(4000)]
     table = batch(*["x"] * 4000, doc_id=ids).drop_columns(["cluster_id"])
     table = table.append_column("cluster_id", pa.array(clusters, schema.DOC_ID))
-    aside = holdout.apply(table, holdout.Holdout(share=0.2)).column("heldout").to_pylist()
+    aside = holdout.apply(table, holdout.Holdout(share=0.2)).aside.to_pylist()
     assert 0.16 < sum(aside) / 4000 < 0.24
     assert all(len(set(aside[i : i + 4])) == 1 for i in range(0, 4000, 4))
 

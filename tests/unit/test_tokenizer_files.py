@@ -16,8 +16,8 @@ from curate import kernels
 from curate.errors import ConfigError, DataError
 from curate.stages import train_tokenizer
 from curate.stages.train_tokenizer import TrainTokenizer, add_up, weighted
-from curate.tokenizer import END_OF_DOCUMENT, open_encoder
-from curate.tokenizer_files import with_digits
+from curate.tokenizer.files import with_digits
+from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder
 
 CORPUS = [
     "The quick brown fox doesn't jump over the lazy dog's 1234567 bones.\n\n  def f(x):\n\treturn x\n",
@@ -128,7 +128,7 @@ def test_weights_multiply_counts_exactly(tmp_path: Path) -> None:
     assert scale == 6
     assert dict(zip(*add_up(rows).to_pydict().values(), strict=True)) == {b"a": 4, b" b": 2, b"b": 3, b" c": 3}
     # Weighing a source three times is the same as reading it three times.
-    first = products(CORPUS, tmp_path, ["web", "code", "web"], weights="code=3")
+    first = products(CORPUS, tmp_path, ["web", "code", "web"], weights={"code": 3})
     second = products([*CORPUS, CORPUS[1], CORPUS[1]], tmp_path)
     assert first == second
 

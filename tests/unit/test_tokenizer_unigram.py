@@ -1,6 +1,7 @@
 """A Unigram model is trained and applied by the `tokenizers` package: one file for the same counts, nothing lost."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 import corpus
-from curate import tokenizer_library
 from curate.errors import ConfigError, DataError
 from curate.stages import train_tokenizer
 from curate.stages.train_tokenizer import TrainTokenizer
-from curate.tokenizer import END_OF_DOCUMENT, open_encoder, read_tokenizer
-from curate.tokenizer_files import name_of_bytes
+from curate.tokenizer import unigram
+from curate.tokenizer.files import name_of_bytes
+from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder, read_tokenizer
+from train.shards import check_tokenizer, open_shards
 
 CORPUS = [
     *corpus.articles(40),
@@ -95,7 +97,7 @@ def test_a_text_too_small_for_the_vocabulary_gives_what_there_is(tmp_path: Path,
 
 
 def test_many_occurrences_are_scaled_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer_library, "MAX_OCCURRENCES", 2000)
+    monkeypatch.setattr(unigram, "MAX_OCCURRENCES", 2000)
     made = train(CORPUS)
     assert b"scaled from" in made["notes"] and b"to 2,000 occurrences" in made["notes"]
     assert len(json.loads(made["tokenizer"])["model"]["vocab"]) > 257
@@ -184,3 +186,9 @@ def test_a_run_trains_it_and_tokenizes_with_it(tmp_path: Path, curate: Any) -> N
     assert [text.decode() for text in decoded] == expected
     report = json.loads((tmp_path / "out/tokenizer/report.json").read_bytes())
     assert report["vocab_size"] == 360 and report["tokens_counted"] > 1000
+    # A tokenizer of the user's goes along with the tokens, so that the trainer finds it.
+    mine = shutil.copy(tmp_path / "out/tokenizer.json", tmp_path / "mine.json")
+    done = curate("tokenize", tmp_path / "in.jsonl", "--tokenizer", mine, "--out", tmp_path / "own")
+    assert done.code == 0, done.err
+    assert (tmp_path / "own/tokenizer.json").read_bytes() == Path(mine).read_bytes()
+    check_tokenizer(tmp_path / "own", open_shards(tmp_path / "own/tokens", verify=True).manifest)

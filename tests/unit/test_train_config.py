@@ -1,4 +1,4 @@
-"""Settings: the dial, the nearest known key, and what a resume may change."""
+"""Settings: sizes, the nearest known key, and what a resumed run may change."""
 
 from pathlib import Path
 

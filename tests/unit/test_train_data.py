@@ -11,11 +11,12 @@ import pytest
 
 import shards as made
 from curate.errors import ConfigError, DataError
-from train import data
+from train import packing
 from train.config import load_settings, resolve
-from train.data import check_tokenizer, open_shards, pack, read_batch
 from train.loss import IGNORE
-from train.plan import fitting_plan, load_mixture, make_plan, natural_mixture, steps_of
+from train.mixture import load_mixture, longest_order, make_order, natural_mixture, steps_of
+from train.packing import pack, read_batch
+from train.shards import check_tokenizer, open_shards
 
 T = 32
 SOURCES = {"web": made.sentences(1, 25), "code": made.sentences(2, 11, longest=400)}
@@ -59,7 +60,7 @@ def test_documents_longer_than_a_row_are_split_and_rows_are_full(run: Path) -> N
 
 def test_the_packer_is_best_fit() -> None:
     lengths = np.array([70, 1, 32, 20, 12, 5, 30], dtype=np.uint32)
-    pieces = set(zip(*(part.tolist() for part in data.pack_lengths(lengths, T)), strict=True))
+    pieces = set(zip(*(part.tolist() for part in packing.pack_lengths(lengths, T)), strict=True))
     assert len({row for row, *_ in pieces}) == len({row for row, *_ in made.best_fit(lengths.tolist(), T)}) == 6
     assert {piece[1:] for piece in pieces} == {piece[1:] for piece in made.best_fit(lengths.tolist(), T)}
 
@@ -69,12 +70,27 @@ def test_a_packing_is_kept_until_the_shards_change(run: Path, tmp_path: Path, mo
     first = pack(open_shards(run / "tokens").sources["web"], T, made.END, kept)
     assert pa.ipc.open_file(str(kept / f"web-{T}.arrow")).read_all().column_names == ["doc", "start", "length"]
     with monkeypatch.context() as patched:
-        patched.delattr(data, "pack_lengths")
+        patched.delattr(packing, "pack_lengths")
         again = pack(open_shards(run / "tokens").sources["web"], T, made.END, kept)
     assert list(again.doc) == list(first.doc) and list(again.first) == list(first.first)
+    # What earlier versions wrote is found again.
+    mark = b"1:32:4c9a4ffa681a4973f385b5dca9d94c5b112a63baf3113f647bad04d734e5100a"
+    assert pa.ipc.open_file(str(kept / f"web-{T}.arrow")).schema.metadata == {b"packing": mark}
     other = made.write_run(tmp_path / "other", {"web": made.sentences(9, 40)})
     changed = pack(open_shards(other / "tokens").sources["web"], T, made.END, kept)
     assert changed.length.sum() == changed.source.lengths().sum()
+
+
+def test_the_name_of_a_source_is_no_path(tmp_path: Path) -> None:
+    run = made.write_run(tmp_path / "run", {"web": SOURCES["web"]})
+    manifest = json.loads((run / "tokens" / "manifest.json").read_text())
+    name = "../../up/.."
+    files = [{**file, "source": name} for file in manifest["files"]]
+    made.edit_manifest(run, files=files, sources={name: manifest["sources"]["web"]})
+    kept = tmp_path / "kept" / "packing"
+    packed = pack(open_shards(run / "tokens").sources[name], T, made.END, kept)
+    assert packed.length.sum() == packed.source.lengths().sum()
+    assert [path.name for path in tmp_path.rglob("*-32.arrow")] == ["%2E%2E%2F%2E%2E%2Fup%2F%2E%2E-32.arrow"]
 
 
 def damage(run: Path, how: str) -> None:
@@ -180,9 +196,9 @@ def test_a_budget_stretches_the_phases_of_a_mixture_and_keeps_their_weights(run:
     mixture = load_mixture(mixture_file(run), manifest)
     settings = resolve(load_settings(None, size="tiny", sequence_length=T, batch_rows=5), "cpu", False)
     for tokens in (mixture.tokens, 160_000):
-        plan = make_plan(settings, mixture, {"web": 100, "code": 100}, steps_of(tokens, settings))
-        assert [phase.rows for phase in plan.phases] == [round(tokens / T * 0.75), round(tokens / T * 0.25)]
-    assert plan.phases[0].max_epochs == {"code": 3.0, "web": 4.0}
+        order = make_order(settings, mixture, {"web": 100, "code": 100}, steps_of(tokens, settings))
+        assert [phase.rows for phase in order.phases] == [round(tokens / T * 0.75), round(tokens / T * 0.25)]
+    assert order.phases[0].max_epochs == {"code": 3.0, "web": 4.0}
 
 
 def test_without_a_mixture_tokens_decide(run: Path) -> None:
@@ -196,9 +212,9 @@ def test_without_a_mixture_tokens_decide(run: Path) -> None:
 def test_a_budget_of_time_ends_where_the_data_ends(run: Path) -> None:
     manifest = open_shards(run / "tokens").manifest
     settings = resolve(load_settings(None, size="tiny", sequence_length=T, batch_rows=4, max_epochs=2), "cpu", False)
-    plan, steps = fitting_plan(settings, natural_mixture(manifest), {"web": 60, "code": 60}, 10_000)
-    assert not plan.shortfalls() and plan.total == steps * 4
-    longer = make_plan(settings, natural_mixture(manifest), {"web": 60, "code": 60}, steps + 2)
+    order, steps = longest_order(settings, natural_mixture(manifest), {"web": 60, "code": 60}, 10_000)
+    assert not order.shortfalls() and order.total == steps * 4
+    longer = make_order(settings, natural_mixture(manifest), {"web": 60, "code": 60}, steps + 2)
     assert longer.shortfalls()
 
 

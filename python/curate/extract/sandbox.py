@@ -35,6 +35,10 @@ class Crashed(Exception):
     """The parser raised, ran out of memory, or took its process down; the message says which."""
 
 
+class Killed(Crashed):
+    """Something outside killed the child."""
+
+
 class Sandbox:
     """Calls `module:function(page: bytes, **header) -> str` in a child. Close it, or let it go with the process."""
 
@@ -44,7 +48,17 @@ class Sandbox:
         self.pages = 0
 
     def call(self, page: bytes, **header: Any) -> str:
-        """The function's result for this page. Raises Timeout or Crashed; the next call starts a new child."""
+        """The function's result for this page. Raises Timeout or Crashed; the next call starts a new child.
+
+        A child that was killed from outside (SIGKILL, as the kernel does when memory is short) says nothing about the
+        page, so it is tried once more.
+        """
+        try:
+            return self._call(page, header)
+        except Killed:
+            return self._call(page, header)
+
+    def _call(self, page: bytes, header: dict[str, Any]) -> str:
         if self.child is None or self.pages >= PAGES_PER_CHILD:
             self.close()
             self._start()
@@ -85,6 +99,8 @@ class Sandbox:
         self.close()
         if code == -signal.SIGPROF:
             return Timeout()
+        if code == -signal.SIGKILL:
+            return Killed("the parser's process was killed twice (SIGKILL); out of memory?")
         return Crashed(f"the parser's process died ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})")
 
     def __del__(self) -> None:

@@ -1,26 +1,37 @@
 """What there is to read, and how it is cut into tasks.
 
-Inputs are files, globs, folders, URLs (through fsspec) or the folder of another run. The cut is a pure function
-of the sorted files and their sizes: a large file becomes equal slices (8 MiB of a WARC, 32 MiB of anything
-else), small files of one input are put together, and such a group ends after a file whose name hashes to 0 mod
-64, so that a new file moves few groups. A task's id is a hash of its slices: the same on every machine.
+Inputs are files, globs, folders, URLs (through fsspec) or the folder of another run. Listing them finds out all that
+the plan needs and reads every Parquet footer once: row groups to cut at, and the columns that the run carries on.
+Whatever is left out is told in a warning.
+
+The cut is a pure function of the sorted files and their sizes: a large file becomes equal slices (8 MiB of a WARC,
+32 MiB of anything else), small files of one input are put together, and such a group ends after a file whose name
+hashes to 0 mod 64, so that a new file moves few groups. A file that cannot be opened is a task of its own. A task's id
+is a hash of its slices: the same on every machine.
 """
 
 import hashlib
 import itertools
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-import fsspec
+from curate.config import Settings, setting, suggest
+from curate.errors import ConfigError, SchemaError
+from curate.io import columns, listing
+from curate.io.listing import Found, stamp_of
+from curate.schema import Kind
 
-from curate.config import Settings, setting
-from curate.errors import ConfigError
+__all__ = [
+    "Format", "InputFile", "InputSettings", "Inputs", "Slice", "TaskInput", "cut", "list_files", "reads_raw", "stamp_of"
+]  # fmt: skip
 
 WARC_SLICE = 8 << 20
 SLICE = 32 << 20
+MAX_LINE = 64 << 20
+_TOLD = 10  # repeated files that are named
 
 Format = Literal["warc", "wet", "jsonl", "parquet", "text"]
 _COMPRESSED = (".gz", ".zst")
@@ -42,17 +53,31 @@ class InputSettings(Settings):
     format: Literal["auto", "warc", "wet", "jsonl", "parquet", "text"] = setting(
         "auto", "how to read the files; auto goes by their names, and a folder's other files are left alone"
     )
-    columns: dict[str, str] = setting({}, "names of columns or keys in the input, for example {text: content}")
+    columns: dict[str, str] = setting(
+        {}, "names of columns or keys in the input, for example {text: content}; a key that is named gets a column"
+    )
     exclude: list[str] = setting([], "globs, relative to the folder, of files to leave out")
     root: str | None = setting(
         None,
         "folder that origin_file and doc_id are relative to; by default the folder given, or a file's own",
     )
+    trust_ids: bool = setting(
+        False,
+        "keep doc_id, source, origin_file and origin_offset of these files, as of a finished run's folder; "
+        "otherwise their own ids become source_id",
+    )
+    max_line: int = setting(
+        MAX_LINE, "longest line of JSON, and longest text file; what is longer is dropped", unit="bytes", ge=1
+    )
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file as it was when the run was planned; `stamp` changes when its content does."""
+    """A file as it was when the run was planned; `stamp` changes when its content does.
+
+    `groups` are runs of a Parquet file's row groups: (first, one past the last, bytes). rows and text_bytes stand in
+    its footer; they are 0 for other files. A file that is not `readable` is listed so that its task fails by name.
+    """
 
     path: str
     rel: str
@@ -61,11 +86,23 @@ class InputFile:
     columns: dict[str, str]
     size: int
     stamp: str
+    kind: Kind = "document"
+    carried: str = ""
+    trusted: bool = False
+    max_line: int = MAX_LINE
+    readable: bool = True
+    groups: tuple[tuple[int, int, int], ...] = ()
+    rows: int = 0
+    text_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Part of an input file: bytes [start, end), or row groups of a Parquet file; end is None for the whole."""
+    """Part of an input file: bytes [start, end), or row groups of a Parquet file; end is None for the whole.
+
+    `carried` are the columns that all rows of the run have beside those of their kind (columns.to_text); `trusted`
+    files keep their doc_id.
+    """
 
     path: str
     rel: str
@@ -76,6 +113,10 @@ class Slice:
     end: int | None = None
     size: int = 0
     stamp: str = ""
+    kind: Kind = "document"
+    carried: str = ""
+    trusted: bool = False
+    max_line: int = MAX_LINE
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,79 +135,169 @@ class TaskInput:
         return sum(s.size for s in self.slices)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """Every file of every input, what was left out and why, and the inputs whose doc_ids are kept."""
+
+    files: tuple[InputFile, ...]
+    warnings: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+    ids_may_repeat: bool = False
+    """Several inputs keep their doc_ids, or the user vouches for them: the run must look for repeats."""
+
+    def __iter__(self) -> Iterator[InputFile]:
+        return iter(self.files)
+
+
 def reads_raw(slices: tuple[Slice, ...]) -> bool:
-    """Whether these slices hold crawl records, which need `extract` before anything else."""
-    return any(piece.format == "warc" for piece in slices)
+    """Whether these slices hold crawl records, which need `extract` before their text can be read."""
+    return any(piece.kind == "raw" for piece in slices)
 
 
-def list_files(inputs: Sequence[InputSettings]) -> list[InputFile]:
-    """Every file of every input, sorted within its input; ConfigError where an input matches nothing."""
-    files: list[InputFile] = []
+# -- listing ---------------------------------------------------------------------------------------------------
+
+
+def list_files(
+    inputs: Sequence[InputSettings], out: str | Path | None = None, scratch: str | Path | None = None
+) -> Inputs:
+    """Every file of every input, sorted within its input. `out` and `scratch` are the folders the run writes to.
+
+    Raises ConfigError where an input matches nothing, is an unfinished run, or lies in a folder that the run writes
+    to, and SchemaError where its Parquet files have not the columns that are needed.
+    """
+    warnings: list[str] = []
+    chosen: list[_Chosen] = []
+    trusted: list[str] = []
+    ours = [str(place) for place in (out, scratch) if place is not None]
     for entry in inputs:
-        files.extend(_list_input(entry))
-    seen: dict[str, str] = {}
-    for file in files:
-        other = seen.setdefault(file.rel, file.path)
-        if other != file.path:
-            raise ConfigError(
-                f'two inputs hold a file named "{file.rel}": {other} and {file.path}; documents are identified by '
-                "this name, so set `root` of both inputs to the folder above them"
-            )
-    return list({file.path: file for file in files}.values())
+        _check_columns(entry)
+        found = listing.find(entry.path, entry.root, ours)
+        chosen.extend(_files_of(entry, found, warnings))
+        trusted.extend(found.runs or ([entry.path] if entry.trust_ids else []))
+    files = _with_columns(_without_repeats(chosen, warnings), inputs)
+    may_repeat = len(trusted) > 1 or any(entry.trust_ids for entry in inputs)
+    return Inputs(tuple(files), tuple(warnings), tuple(trusted), may_repeat)
 
 
-def _list_input(entry: InputSettings) -> list[InputFile]:
-    given = os.path.expandvars(os.path.expanduser(entry.path))
-    if "$" in given and "://" not in given:
-        raise ConfigError(f"input {entry.path}: an environment variable in it is not set")
-    fs, path = fsspec.core.url_to_fs(given)
-    local = "file" in fs.protocol
-    if any(mark in path for mark in "*?["):
-        found = sorted(str(p) for p in fs.glob(path) if not fs.isdir(p))
-        root = path[: next(i for i, c in enumerate(path) if c in "*?[")].rpartition("/")[0]
-    elif fs.isdir(path):
-        root = path = path.rstrip("/")
-        if fs.exists(f"{path}/run.yaml") and fs.isdir(f"{path}/documents"):
-            root = path = f"{path}/documents"
-        found = _walk(path) if local else sorted(fs.find(path))
-    else:
-        if not (fs.exists(path) or (local and os.path.lexists(path))):
-            raise ConfigError(f"input {entry.path}: no such file or folder")
-        found, root = [path], path.rpartition("/")[0]
-    if entry.root is not None:
-        root = fsspec.core.url_to_fs(os.path.expandvars(os.path.expanduser(entry.root)))[1].rstrip("/")
-    if entry.format != "auto" and len(found) > 1:  # of a folder's files, those that look like it, if any do
-        found = [name for name in found if _format(name) == entry.format] or [n for n in found if not _format(n)]
-    files = []
-    for name in found:
-        rel = name[len(root) :].lstrip("/") if name.startswith(root) else name
-        kind = _format(name) if entry.format == "auto" else entry.format
-        hidden = any(part.startswith(".") for part in rel.split("/"))
-        if kind is None or hidden or any(_matches(rel, glob) for glob in entry.exclude):
+class _Chosen(NamedTuple):
+    entry: InputSettings
+    file: InputFile
+    identity: Any  # the same for two names of one file
+
+
+def _check_columns(entry: InputSettings) -> None:
+    given = list(entry.columns.values())
+    twice = next((name for name in given if given.count(name) > 1), None)
+    if twice is not None:
+        both = " and as ".join(ours for ours, name in entry.columns.items() if name == twice)
+        raise ConfigError(f'input {entry.path}: `columns` reads "{twice}" as {both}; name it once')
+
+
+def _files_of(entry: InputSettings, found: Found, warnings: list[str]) -> list[_Chosen]:
+    """The files of one input that its settings choose."""
+    names = found.names
+    if entry.format != "auto" and len(names) > 1:  # of a folder's files, those that look like it, if any do
+        names = [n for n in names if _format(n) == entry.format] or [n for n in names if not _format(n)]
+    warnings.extend(found.warnings)
+    unused = set(entry.exclude)
+    chosen = []
+    for name in names:
+        rel = found.relative(name)
+        form = _format(name) if entry.format == "auto" else entry.format
+        matching = {glob for glob in entry.exclude if listing.matches(rel, glob)}
+        unused -= matching
+        if form is None or matching or any(part.startswith(".") for part in rel.split("/")):
             continue
-        size, stamp = _stat(fs, name, local)
-        address = name if local else fs.unstrip_protocol(name)
-        files.append(InputFile(address, rel, kind, entry.source, entry.columns, size, stamp))
-    if not files:
+        what = found.special(name)
+        if what:
+            warnings.append(f"{name}: {what}; not read")
+            continue
+        size, stamp = found.stat(name)
+        file = InputFile(
+            found.address(name), rel, form, entry.source, entry.columns, size, stamp,
+            kind="raw" if form == "warc" else "document", trusted=bool(found.runs) or entry.trust_ids,
+            max_line=entry.max_line, readable=stamp != listing.UNREADABLE,
+        )  # fmt: skip
+        chosen.append(_Chosen(entry, file, found.identity(name)))
+    warnings.extend(f'input {entry.path}: exclude "{glob}" matches no file' for glob in sorted(unused))
+    if not chosen:
         known = ".warc[.gz|.zst], .wet.gz, .jsonl[.gz|.zst], .parquet, .txt and source code"
         raise ConfigError(f"input {entry.path}: nothing to read there (looked for {known}); `format` reads other names")
-    return files
+    return chosen
 
 
-def _walk(top: str) -> list[str]:
-    found: list[str] = []
-    for folder, folders, names in os.walk(top):
-        folders.sort()
-        found.extend(os.path.join(folder, name) for name in names)
-    return sorted(found)
+def _without_repeats(chosen: list[_Chosen], warnings: list[str]) -> list[_Chosen]:
+    """A file that is given twice, by two names too, once; ConfigError where two files would share a name."""
+    by_identity: dict[Any, str] = {}
+    by_name: dict[str, str] = {}
+    kept, again = [], []
+    for one in chosen:
+        path = one.file.path
+        if one.identity in by_identity:
+            other = by_identity[one.identity]
+            again.append(f"{path}: given twice; read once" if path == other else f"{path}: the same file as {other}")
+            continue
+        by_identity[one.identity] = path
+        other = by_name.setdefault(one.file.rel, path)
+        if other != path:
+            raise ConfigError(
+                f'two inputs hold a file named "{one.file.rel}": {other} and {path}; documents are identified by '
+                "this name, so set `root` of both inputs to the folder above them"
+            )
+        kept.append(one)
+    warnings.extend(again[:_TOLD])
+    if len(again) > _TOLD:
+        warnings.append(f"{len(again) - _TOLD:,} more files are given twice or have two names; each is read once")
+    return kept
 
 
-def _matches(rel: str, glob: str) -> bool:
-    """`**` spans folders, `*` does not; a pattern that names a folder leaves out all below it."""
-    parts = re.split(r"(\*\*/?|\*|\?)", glob.rstrip("/"))
-    table = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pattern = "".join(table.get(part, re.escape(part)) for part in parts)
-    return re.fullmatch(pattern + "(?:/.*)?", rel) is not None
+def _with_columns(chosen: list[_Chosen], inputs: Sequence[InputSettings]) -> list[InputFile]:
+    """The files with what the footers of all Parquet files say, and with the columns that the run carries on."""
+    files = [one.file for one in chosen]
+    places = [i for i, file in enumerate(files) if file.format == "parquet" and file.readable]
+    tables: dict[int, columns.Table] = {}
+    names: dict[int, list[str]] = {}
+    faults: dict[int, SchemaError] = {}
+    if places:
+        from curate.io.footers import read_footers
+
+        for i, footer in zip(places, read_footers([files[i] for i in places], SLICE), strict=True):
+            file = files[i]
+            files[i] = replace(file, readable=False)
+            if footer is None:
+                continue
+            names[i] = footer.columns.names
+            columns.check_names(names[i], file.columns, file.path)
+            try:
+                tables[i] = columns.table_of(footer.columns, file.columns, trusted=file.trusted, where=file.path)
+            except SchemaError as error:
+                faults[i] = error
+                continue
+            files[i] = replace(
+                file, kind=tables[i].kind, groups=footer.groups, rows=footer.rows, text_bytes=footer.text_bytes
+            )
+    for entry in inputs:
+        mine = [i for i, one in enumerate(chosen) if one.entry is entry]
+        if mine and all(files[i].format == "parquet" for i in mine):
+            _check_found(entry, [names[i] for i in mine if i in names])
+            if mine[0] in faults and all(i in faults for i in mine):
+                raise faults[mine[0]]
+    named = {ours for file in files if file.format == "jsonl" for ours in file.columns}
+    schemas = columns.carried(tables.values(), named, pages=any(file.kind == "raw" for file in files))
+    texts = {kind: columns.to_text(found) for kind, found in schemas.items()}
+    return [replace(file, carried=texts[file.kind]) for file in files]
+
+
+def _check_found(entry: InputSettings, names: list[list[str]]) -> None:
+    """ConfigError where `columns` names what no Parquet file of an input has."""
+    there = sorted({name for of_file in names for name in of_file})
+    missing = [(ours, given) for ours, given in entry.columns.items() if given not in there]
+    if there and missing:
+        ours, given = missing[0]
+        raise ConfigError(
+            f'input {entry.path}: `columns` reads "{given}" as {ours}, and no file there has such a column'
+            f"{suggest(given, there)}"
+        )
 
 
 def _format(name: str) -> Format | None:
@@ -180,39 +311,33 @@ def _format(name: str) -> Format | None:
     return _KINDS.get(suffix) or ("text" if suffix in _TEXT else None)
 
 
-def _stat(fs: fsspec.AbstractFileSystem, name: str, local: bool) -> tuple[int, str]:
-    """(size, stamp); a file that cannot be looked at is still listed, so that its task fails by name."""
-    try:
-        if local:
-            status = os.stat(name)
-            return status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
-        info = fs.info(name)
-    except OSError:
-        return 0, "unreadable"
-    mark = info.get("etag") or info.get("ETag") or info.get("LastModified") or info.get("mtime") or ""
-    return int(info.get("size") or 0), f"{info.get('size')}-{mark}"
+# -- cutting ---------------------------------------------------------------------------------------------------
 
 
 def cut(files: Iterable[InputFile], limit: int | None = None) -> list[TaskInput]:
     """The tasks that read these files. `limit` documents in all are shared out evenly over the tasks."""
     groups: list[list[Slice]] = []
     open_group: list[Slice] = []
+    held = 0
     previous: tuple[Any, ...] | None = None
     for file in files:
         slices = list(_slices(file))
-        kind = (file.source, file.format, sorted(file.columns.items()))
-        full = sum(s.size for s in open_group) + file.size > _target(file.format)
-        alone = len(slices) > 1 or file.format == "parquet"
-        if open_group and (alone or full or kind != previous):
+        if not file.readable:  # its task fails, and takes no other file with it
+            groups.append(slices)
+            continue
+        size = sum(s.size for s in slices)
+        kind = (file.source, file.format, file.kind, file.trusted, file.max_line, sorted(file.columns.items()))
+        if open_group and (len(slices) > 1 or held + size > _target(file.format) or kind != previous):
             groups.append(open_group)
-            open_group = []
-        if alone:
+            open_group, held = [], 0
+        if len(slices) > 1:
             groups.extend([s] for s in slices)
         else:
             open_group.extend(slices)
+            held += size
             if _ends_group(file.rel):
                 groups.append(open_group)
-                open_group = []
+                open_group, held = [], 0
         previous = kind
     if open_group:
         groups.append(open_group)
@@ -226,15 +351,14 @@ def _share(limit: int | None, n: int) -> list[int | None]:
     return [limit // n + (i < limit % n) for i in range(n)]
 
 
-def _target(kind: Format) -> int:
-    return WARC_SLICE if kind == "warc" else SLICE
+def _target(form: Format) -> int:
+    return WARC_SLICE if form == "warc" else SLICE
 
 
 def _slices(file: InputFile) -> Iterator[Slice]:
-    common: dict[str, Any] = {"path": file.path, "rel": file.rel, "format": file.format, "source": file.source,
-              "columns": file.columns, "stamp": file.stamp}  # fmt: skip
+    common: dict[str, Any] = {name: getattr(file, name) for name in _SHARED}
     if file.format == "parquet":
-        for start, end, size in _row_groups(file):
+        for start, end, size in file.groups or ((0, None, file.size),):
             yield Slice(**common, start=start, end=end, size=size)
         return
     lower = file.path.lower()
@@ -249,25 +373,7 @@ def _slices(file: InputFile) -> Iterator[Slice]:
         yield Slice(**common, start=start, end=end, size=end - start)
 
 
-def _row_groups(file: InputFile) -> Iterator[tuple[int, int | None, int]]:
-    """Runs of row groups of about SLICE bytes; a file that cannot be opened is one slice, whose task says why."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with fsspec.open(file.path, "rb") as handle:
-            metadata = pq.read_metadata(handle)
-    except (OSError, pa.ArrowInvalid):
-        yield 0, None, file.size
-        return
-    if metadata.num_row_groups == 0:
-        yield 0, 0, file.size
-    start = size = 0
-    for index in range(metadata.num_row_groups):
-        size += metadata.row_group(index).total_byte_size
-        if size >= SLICE or index + 1 == metadata.num_row_groups:
-            yield start, index + 1, size
-            start, size = index + 1, 0
+_SHARED = [f.name for f in fields(InputFile) if f.name in {f.name for f in fields(Slice)} and f.name != "size"]
 
 
 def _ends_group(rel: str) -> bool:

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import brotli
-import fsspec
-import pyarrow as pa
 import zstandard
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
 from curate import schema
+from curate.io import columns
+from curate.io.batches import Batcher, ReadCounts, Rows, Verdict
+from curate.io.compressed import open_file
 from curate.io.inputs import Slice
-from curate.io.read import Batcher, ReadCounts, parse_time
+from curate.schema import Kind
 
 MAX_RECORD = 64 << 20  # bytes of a record's block, and of a decoded body
 _CHUNK = 1 << 20
@@ -150,20 +151,22 @@ class Member(io.RawIOBase):
                 self.members.drop(1)
 
 
-def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[pa.RecordBatch]:
-    """RAW batches of a WARC's responses and resources, or DOCUMENT batches of a WET's conversions."""
-    batcher = Batcher(piece.source, piece.rel, schema.DOCUMENT if piece.format == "wet" else schema.RAW)
-    with fsspec.open(piece.path, "rb") as handle:
+def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
+    """RAW rows of a WARC's responses and resources, or DOCUMENT rows of a WET's conversions."""
+    kind: Kind = "document" if piece.format == "wet" else "raw"
+    batcher = Batcher(piece.source, piece.rel, kind, columns.from_text(piece.carried))
+    with open_file(piece.path) as handle:
         head = handle.read(3)
         handle.seek(piece.start)
         records = _gzip_records if head == _MAGIC else _plain_records
         for offset, ordinal, record, broken in records(handle, piece, counts):
-            row = _row(record, broken, piece, counts)
-            if row is None:
+            found = _row(record, broken, piece, counts)
+            if found is None:
                 continue
+            row, size, verdict = found
             record_id = (record.record_id or "") + (f"#{ordinal}" if ordinal else "")
-            identity = schema.doc_id(piece.rel, offset, record_id)
-            yield from batcher.add({"doc_id": identity, "origin_offset": offset, **row}, row.pop("size"))
+            place = {"doc_id": schema.doc_id(piece.rel, offset, record_id), "origin_offset": offset}
+            yield from batcher.add(place | row, size, verdict)
     yield from batcher.rest()
 
 
@@ -219,7 +222,13 @@ def _next_version_line(handle: BinaryIO, start: int) -> int | None:
     return None
 
 
-def _row(record: WarcRecord, broken: Callable[[], str], piece: Slice, counts: ReadCounts) -> dict[str, Any] | None:
+Made = tuple[dict[str, Any], int, Verdict | None]
+"""A row, its bytes, and its verdict."""
+
+_EMPTY = 1024  # bytes that a row without a body counts as
+
+
+def _row(record: WarcRecord, broken: Callable[[], str], piece: Slice, counts: ReadCounts) -> Made | None:
     """The row of a record that is a document, else None, having counted it."""
     wanted = (
         (WarcRecordType.conversion,) if piece.format == "wet" else (WarcRecordType.response, WarcRecordType.resource)
@@ -230,31 +239,28 @@ def _row(record: WarcRecord, broken: Callable[[], str], piece: Slice, counts: Re
     headers = {name.lower(): value for name, value in record.headers.items()}
     row: dict[str, Any] = {
         "url": headers.get("warc-target-uri", "").strip("<> ") or None,
-        "crawled_at": parse_time(headers.get("warc-date")),
-        "size": 1024,
+        "crawled_at": columns.parse_time(headers.get("warc-date")),
     }
     declared = record.content_length
     if declared > MAX_RECORD:
-        return row | _verdict("read.too_large", declared, MAX_RECORD)
+        return row, _EMPTY, Verdict("read.too_large", float(declared), float(MAX_RECORD))
     record.freeze()
     if record.content_length < declared or broken():
-        return row | _verdict("read.truncated", record.content_length, declared, broken() or "the record is cut short")
+        detail = broken() or "the record is cut short"
+        return row, _EMPTY, Verdict("read.truncated", float(record.content_length), float(declared), detail)
     if piece.format == "wet":
         text = record.reader.read().decode("utf-8", "replace")
-        return row | {"text": text, "size": declared}
-    return row | _http_row(record)
+        return row | {"text": text}, declared, None
+    more, size, verdict = _http_row(record)
+    return row | more, size, verdict
 
 
-def _verdict(rule: str, value: float, limit: float | None, detail: str | None = None) -> dict[str, Any]:
-    return {"reject_rule": rule, "reject_value": float(value), "reject_limit": limit, "reject_detail": detail}
-
-
-def _http_row(record: WarcRecord) -> dict[str, Any]:
+def _http_row(record: WarcRecord) -> Made:
     """Payload, type and charset of an HTTP response; of a resource record, the block itself."""
     if not record.is_http:
         body = record.reader.read()
         kind = (record.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-        return {"content_type": kind or None, "payload": body, "size": len(body)}
+        return {"content_type": kind or None, "payload": body}, len(body), None
     try:
         record.parse_http(auto_decode="none")
         headers = record.http_headers
@@ -263,17 +269,18 @@ def _http_row(record: WarcRecord) -> dict[str, Any]:
             body = dechunk(body)
         status = headers.status_code
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        return _verdict("read.bad_http", 0, None, str(error)[:200])
+        return {}, _EMPTY, Verdict("read.bad_http", 0.0, detail=str(error)[:200])
     row: dict[str, Any] = {"content_type": record.http_content_type, "charset": record.http_charset}
     if status is not None and status != 200:
-        return row | _verdict("read.http_status", status, 200)
+        return row, _EMPTY, Verdict("read.http_status", float(status), 200.0)
     try:
         body = decode_content(body, headers.get("Content-Encoding") or "")
     except ValueError as error:
-        return row | _verdict("read.bad_encoding", len(body), None, str(error)[:200])
+        return row, _EMPTY, Verdict("read.bad_encoding", float(len(body)), detail=str(error)[:200])
     except OverflowError:
-        return row | _verdict("read.too_large", len(body), MAX_RECORD, "decoded body over the limit")
-    return row | {"payload": body, "size": len(body)}
+        too_large = Verdict("read.too_large", float(len(body)), float(MAX_RECORD), "decoded body over the limit")
+        return row, _EMPTY, too_large
+    return row | {"payload": body}, len(body), None
 
 
 def dechunk(body: bytes) -> bytes:

@@ -1,83 +1,31 @@
-"""Writing files that are there whole or not at all, and the same bytes every time.
+"""Writing tables whose bytes follow from their rows alone.
 
-Every file is written under a temporary name in its own folder, synced and renamed; a reader never sees half of
-one. Rows are re-cut to row groups of 4,096 rows (or 8 MiB, whichever comes first) before writing, so that the
-bytes do not depend on how batches happened to arrive.
+Rows are re-cut to row groups of 4,096 rows (or 8 MiB, whichever comes first) before writing, and shuffled rows are
+spilled at a fixed number of bytes, so that neither the batches that arrive nor the memory there is change a byte.
 """
 
 import contextlib
-import errno
-import hashlib
-import os
-import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from curate.errors import CurateError
+from curate.errors import DamageError
+from curate.io.store import Store, Target, Written
 
 GROUP_ROWS = 4096
 GROUP_BYTES = 8 << 20
-SPILL_BYTES = 64 << 20
-TEMPORARY = ".tmp-"
+SPILL_BYTES = 16 << 20  # of a shuffle file; it is held some four times while it is written
+PLACES = b"curate.places"
+MAX_OPEN_SOURCES = 16
 
 
-@dataclass(frozen=True)
-class Written:
-    """A committed file, as receipts name it; path is relative to the run's folder."""
-
-    path: str
-    rows: int
-    bytes: int
-    sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@contextlib.contextmanager
-def committed(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to `path` at the end, removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise told(error, path.parent) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def told(error: OSError, where: Path) -> Exception:
-    """A full disk in words; any other failure as it is."""
-    if error.errno == errno.ENOSPC:
-        return CurateError(f"{where}: the disk is full; make room and run the same command again to continue")
-    return error
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Commit a small file."""
-    with committed(path) as temporary:
-        temporary.write_bytes(data)
-
-
-def sha256_file(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def describe(path: Path, root: Path, rows: int) -> Written:
-    return Written(path.relative_to(root).as_posix(), rows, path.stat().st_size, sha256_file(path))
+def row_bytes(batch: pa.RecordBatch) -> int:
+    """Bytes of the rows of a batch: of dictionary columns the indices only, since slices share the dictionary."""
+    return sum(c.indices.nbytes if pa.types.is_dictionary(c.type) else c.nbytes for c in batch.columns)
 
 
 class Regrouper:
@@ -96,7 +44,7 @@ class Regrouper:
                 self._push(part.slice(0, head))
                 yield self.take()
                 part = part.slice(head)
-            if self.rows and self.size + part.nbytes > GROUP_BYTES:
+            if self.rows and self.size + row_bytes(part) > GROUP_BYTES:
                 yield self.take()
             self._push(part)
             if self.rows >= GROUP_ROWS or self.size >= GROUP_BYTES:
@@ -106,18 +54,12 @@ class Regrouper:
         if part.num_rows:
             self.pending.append(part)
             self.rows += part.num_rows
-            self.size += part.nbytes
+            self.size += row_bytes(part)
 
     def take(self) -> pa.Table:
         table = pa.Table.from_batches(self.pending).unify_dictionaries().combine_chunks()
         self.pending, self.rows, self.size = [], 0, 0
         return table
-
-
-def _abandon(stack: contextlib.ExitStack) -> None:
-    """Close a half-written file's writer and `committed` as a failure does, so that the temporary file goes."""
-    with contextlib.suppress(RuntimeError, OSError, pa.ArrowException):
-        stack.__exit__(RuntimeError, RuntimeError("aborted"), None)
 
 
 class TableFile:
@@ -126,11 +68,11 @@ class TableFile:
     No file appears where no row was written.
     """
 
-    def __init__(self, path: Path, root: Path, metadata: dict[str, str] | None = None) -> None:
-        self.path, self.root, self.metadata = path, root, metadata
+    def __init__(self, store: Store, rel: str, metadata: dict[str, str] | None = None) -> None:
+        self.store, self.rel, self.metadata = store, rel, metadata
         self.groups = Regrouper()
         self.rows = 0
-        self._stack = contextlib.ExitStack()
+        self._target: Target | None = None
         self._writer: Any = None
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -139,39 +81,49 @@ class TableFile:
 
     def _write(self, table: pa.Table) -> None:
         if self._writer is None:
-            schema = table.schema
-            if self.metadata:
-                schema = schema.with_metadata({**(schema.metadata or {}), **self.metadata})
-            temporary = self._stack.enter_context(committed(self.path))
-            if self.path.suffix == ".parquet":
-                # A dictionary of texts, and the first and the last of them, are copies that nobody looks up.
-                names = [name for name in schema.names if name != "text"]
-                settings = {"use_dictionary": names, "write_statistics": names, "write_batch_size": 16}
-                writer = pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=3, **settings)
-            else:
-                # IPC allows one dictionary a column in a file: categories are written as plain strings.
-                schema = pa.schema([_plain(f) for f in schema], metadata=schema.metadata)
-                writer = pa.ipc.new_file(str(temporary), schema)
-            self._writer = self._stack.enter_context(writer)
-            self._schema = schema
+            self._open(table.schema)
         self._writer.write_table(table.cast(self._schema))
         self.rows += table.num_rows
+
+    def _open(self, schema: pa.Schema) -> None:
+        if self.metadata:
+            schema = schema.with_metadata({**(schema.metadata or {}), **self.metadata})
+        self._target = self.store.create(self.rel)
+        sink = pa.BufferedOutputStream(pa.PythonFile(self._target, mode="w"), 1 << 20)
+        if self.rel.endswith(".parquet"):
+            # No dictionary and no minimum and maximum for texts: they only cost space.
+            names = [name for name in schema.names if name not in ("text", "extra")]
+            settings = {"use_dictionary": names, "write_statistics": names, "write_batch_size": 16}
+            self._writer = pq.ParquetWriter(sink, schema, compression="zstd", compression_level=3, **settings)
+        else:
+            # IPC allows one dictionary a column in a file: categories are written as plain strings.
+            schema = pa.schema([_plain(f) for f in schema], metadata=schema.metadata)
+            self._writer = pa.ipc.new_file(sink, schema)
+        self._sink, self._schema = sink, schema
 
     def close(self) -> Written | None:
         try:
             if self.groups.rows:
                 self._write(self.groups.take())
+            if self._target is None:
+                return None
+            self._writer.close()
+            self._sink.close()
         except BaseException:
             self.abort()
             raise
-        if self._writer is None:
-            return None
-        self._stack.close()
-        return describe(self.path, self.root, self.rows)
+        return self._target.commit(self.rows)
 
     def abort(self) -> None:
-        """Remove what was written so far."""
-        _abandon(self._stack)
+        """Leave nothing of what was written so far."""
+        _abandon(self._writer, self._target)
+
+
+def _abandon(writer: Any, target: Target | None) -> None:
+    if target is not None and not target.closed:
+        with contextlib.suppress(Exception):
+            writer.close()
+        target.abort()
 
 
 def _plain(field: pa.Field) -> pa.Field:
@@ -179,27 +131,23 @@ def _plain(field: pa.Field) -> pa.Field:
 
 
 class ShuffleFile:
-    """One Arrow IPC file a task, its rows grouped by partition; `places[p]` lists the batches of partition p.
+    """One Arrow IPC file a task, its rows grouped by partition.
 
-    Rows are held until `spill` bytes are there, then written as one batch a partition: the file grows with the
-    task, and memory does not.
+    Rows are held until SPILL_BYTES are there, then written partition after partition: the file grows with the task,
+    and memory does not. Where the batches of a partition stand is told by the file itself, in the metadata of its
+    last batch, which has no rows: int32 starts[spills, partitions + 1]; batches starts[s, p] to starts[s, p + 1]
+    are those of partition p in spill s.
     """
 
     def __init__(
-        self,
-        path: Path,
-        root: Path,
-        partitions: int,
-        by: str | None,
-        combine: Any = None,
-        spill: int = SPILL_BYTES,
+        self, store: Store, rel: str, partitions: int, by: str | None, combine: Any = None, spill: int = SPILL_BYTES
     ) -> None:
-        self.path, self.root, self.partitions, self.by, self.combine = path, root, partitions, by, combine
-        self.spill = spill
+        self.store, self.rel, self.by, self.combine, self.spill = store, rel, by, combine, spill
+        self.partitions = partitions if by else 1
         self.pending: list[pa.RecordBatch] = []
         self.size = self.rows = self.batches = 0
-        self.places: list[list[int]] = [[] for _ in range(partitions if by else 1)]
-        self._stack = contextlib.ExitStack()
+        self.starts: list[np.ndarray] = []
+        self._target: Target | None = None
         self._writer: Any = None
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -217,37 +165,112 @@ class ShuffleFile:
             table = self.combine(table)
         table = table.cast(pa.schema([_plain(f) for f in table.schema]))
         if self._writer is None:
-            temporary = self._stack.enter_context(committed(self.path))
-            self._writer = self._stack.enter_context(pa.ipc.new_file(str(temporary), table.schema))
+            self._schema = table.schema
+            self._target = self.store.create(self.rel)
+            self._sink = pa.BufferedOutputStream(pa.PythonFile(self._target, mode="w"), 1 << 20)
+            self._writer = pa.ipc.new_file(self._sink, table.schema)
+        counts = np.zeros(self.partitions + 1, np.int32)
         for p, part in partition_table(table, self.by, self.partitions):
             # Rows of one partition lie apart and are put together; a whole table is written as it is.
             for batch in (part.combine_chunks() if self.by else part).to_batches():
                 self._writer.write_batch(batch)
-                self.places[p].append(self.batches)
-                self.batches += 1
+                counts[p + 1] += 1
+        self.starts.append(self.batches + np.cumsum(counts, dtype=np.int32))
+        self.batches += int(counts.sum())
         self.rows += table.num_rows
 
     def close(self) -> Written | None:
         try:
             if self.pending:
                 self._spill()
+            if self._target is None:
+                return None
+            places = np.stack(self.starts).astype("<i4").tobytes()
+            empty = pa.RecordBatch.from_pylist([], schema=self._schema)
+            self._writer.write_batch(empty, custom_metadata={PLACES: places})
+            self._writer.close()
+            self._sink.close()
         except BaseException:
             self.abort()
             raise
-        if self._writer is None:
-            return None
-        self._stack.close()
-        return describe(self.path, self.root, self.rows)
+        return self._target.commit(self.rows)
 
     def abort(self) -> None:
-        """Remove what was written so far."""
-        _abandon(self._stack)
+        """Leave nothing of what was written so far."""
+        _abandon(self._writer, self._target)
+
+
+def places_of(reader: Any, partitions: int, name: str) -> np.ndarray:
+    """int32 [spills, partitions + 1] of an opened shuffle file: where the batches of each partition begin."""
+    try:
+        _, metadata = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
+        data = (metadata or {})[PLACES]
+        return np.frombuffer(data, "<i4").reshape(-1, partitions + 1)
+    except (KeyError, ValueError, pa.ArrowInvalid) as error:
+        raise DamageError(name, f"no shuffle file of {partitions} partitions ({error})") from None
+
+
+class SourceFiles:
+    """A product with a file a source, where sources come from the data and may be many.
+
+    The first MAX_OPEN_SOURCES are written as they come. Rows of later ones wait in one file in scratch, and become
+    files one after the other at the end, so that the number of open files and buffers does not follow the sources.
+    """
+
+    def __init__(self, store: Store, scratch: Store, waiting: str, rel: Any) -> None:
+        self.store, self.scratch, self.waiting, self.rel = store, scratch, waiting, rel
+        self.files: dict[str, TableFile] = {}
+        self.late: dict[str, list[int]] = {}  # source -> batches in the waiting file
+        self._target: Target | None = None
+        self._writer: Any = None
+        self._batches = 0
+
+    def write(self, source: str, batch: pa.RecordBatch) -> None:
+        if source in self.files or len(self.files) < MAX_OPEN_SOURCES:
+            if source not in self.files:
+                self.files[source] = TableFile(self.store, self.rel(source), {"source": source})
+            self.files[source].write(batch)
+            return
+        if self._writer is None:
+            self._target = self.scratch.create(self.waiting)
+            self._sink = pa.BufferedOutputStream(pa.PythonFile(self._target, mode="w"), 1 << 20)
+            self._writer = pa.ipc.new_file(self._sink, batch.schema)
+        self._writer.write_batch(batch)
+        self.late.setdefault(source, []).append(self._batches)
+        self._batches += 1
+
+    def close(self) -> Iterator[tuple[str, Written]]:
+        """(source, its file), sources sorted."""
+        found = {}
+        for source, file in self.files.items():
+            written = file.close()
+            if written:
+                found[source] = written
+        if self._target is not None:
+            self._writer.close()
+            self._sink.close()
+            self._target.commit(0)
+            with pa.memory_map(str(self.scratch.local(self.waiting))) as mapped:
+                reader = pa.ipc.open_file(mapped)
+                for source, batches in self.late.items():
+                    late = TableFile(self.store, self.rel(source), {"source": source})
+                    for number in batches:
+                        late.write(reader.get_batch(number))
+                    written = late.close()
+                    assert written is not None
+                    found[source] = written
+            self.scratch.delete(self.waiting)
+        yield from sorted(found.items())
+
+    def abort(self) -> None:
+        for file in self.files.values():
+            file.abort()
+        _abandon(self._writer, self._target)
+        self.scratch.delete(self.waiting)
 
 
 def partition_table(table: pa.Table, by: str | None, partitions: int) -> Iterable[tuple[int, pa.Table]]:
     """(partition, rows) for every partition that has rows; rows keep their order."""
-    import numpy as np
-
     if by is None:
         return [(0, table)]
     key = partition_of(table.column(by), partitions)
@@ -260,24 +283,18 @@ def partition_table(table: pa.Table, by: str | None, partitions: int) -> Iterabl
 
 def partition_of(column: pa.ChunkedArray, partitions: int) -> Any:
     """The partition of every row: the high 32 bits of its hash modulo the number of partitions."""
-    import numpy as np
-
     parts = [(_hashes(chunk) >> np.uint64(32)).astype(np.uint32) % np.uint32(partitions) for chunk in column.chunks]
     return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
 
 def round_of(chunk: pa.Array, rounds: int) -> Any:
     """The round of every row: equal values share one, and the rows of a partition spread evenly over the rounds."""
-    import numpy as np
-
     mixed = _hashes(chunk) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
     return (mixed * np.uint64(rounds) >> np.uint64(32)).astype(np.int64)
 
 
 def _hashes(chunk: pa.Array) -> Any:
     """Numbers are hashes already. Bytes may be ids that someone else numbered 0, 1, 2: they are hashed here."""
-    import numpy as np
-
     if not pa.types.is_fixed_size_binary(chunk.type):
         return chunk.to_numpy(zero_copy_only=False).astype(np.uint64)
     halves = np.frombuffer(chunk.buffers()[1], "<u8", 2 * len(chunk), chunk.offset * 16).reshape(-1, 2)

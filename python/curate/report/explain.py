@@ -2,21 +2,24 @@
 
 import difflib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
 import pyarrow as pa
 
 from curate import kernels
+from curate.console import width
 from curate.errors import ConfigError, DataError
 from curate.io.inputs import InputSettings, cut, list_files
 from curate.io.read import ReadCounts, read
-from curate.report import terminal
+from curate.stages.extract import Extract
 
-REASONS = 3
-"""Features that are shown of a block."""
+REASONS = 3  # features that are shown of a block
+ELEMENTS = 4  # of a block's path: the first are the same for most blocks
+
+Line = list[tuple[str, dict[str, Any]]]
+"""(text, style as of click.style) parts; console.styled prints them and makes the texts harmless."""
 
 
 class Page(NamedTuple):
@@ -48,19 +51,21 @@ def find(target: str, inputs: Sequence[InputSettings]) -> Page:
     raise DataError(f"none of the {len(seen):,} pages of the inputs has the URL {target}{hint}")
 
 
-def _pages(inputs: Sequence[InputSettings]) -> Any:
+def _pages(inputs: Sequence[InputSettings]) -> Iterator[pa.RecordBatch]:
     for task in cut(list_files(inputs)):
-        for batch in read(task, ReadCounts()):
-            if "payload" not in batch.schema.names:
+        for rows in read(task, ReadCounts()):
+            if rows.kind != "raw":
                 raise ConfigError("the inputs hold documents, not pages; give the crawl itself")
-            yield batch
+            yield rows.batch
 
 
 def _fetched(url: str) -> Page:
-    from curate.fetch import FetchSettings, fetch
+    from curate.fetch.crawl import fetch
+    from curate.fetch.settings import FetchSettings
 
+    settings = FetchSettings(max_pages=5, scope=(url,), exclude=(".",), allow_private=True)
     with tempfile.TemporaryDirectory() as folder:
-        summary = fetch(FetchSettings(max_pages=5, scope=(url,), exclude=(".",)), [url], Path(folder))
+        summary = fetch(settings, [url], Path(folder))
         if summary.pages == 0:
             what = summary.errors[0][1] if summary.errors else "its host's robots.txt forbids it"
             raise DataError(f"{url} cannot be read: {what}")
@@ -70,60 +75,68 @@ def _fetched(url: str) -> Page:
     raise DataError(f"{url} has no page")
 
 
-def facts(page: Page, comments: str) -> dict[str, Any]:
+def facts(page: Page, config: Extract) -> dict[str, Any]:
     """Everything about a page as plain data: what came out, and each block with its probability and reasons."""
     found = kernels.extract_html(
-        pa.array([page.html], pa.large_binary()), pa.array([page.charset or ""]), comments=comments
+        pa.array([page.html], pa.large_binary()),
+        pa.array([page.charset or ""]),
+        format=config.output,
+        comments=config.comments,
     )
     whole = found.to_pylist()[0]
     if whole["error"] is not None:
-        raise DataError(whole["error"])
+        raise DataError(f"{page.name}: {whole['error']}")
     blocks = [
         {
             "text": text, "path": path, "first": first, "probability": probability, "kept": kept,
             "reasons": [{"feature": name, "value": value, "moved": moved} for name, value, moved in reasons],
         }
         for text, path, first, probability, kept, reasons in kernels.explain_html(
-            page.html, page.charset, comments=comments
+            page.html, page.charset, comments=config.comments
         )
     ]  # fmt: skip
-    return {"page": page.name, **{key: value for key, value in whole.items() if key != "error"}, "blocks": blocks}
+    about = {key: value for key, value in whole.items() if key != "error"}
+    return {"page": page.name, **about, "rejected": _rejected(page, whole, config), "blocks": blocks}
 
 
-def show(found: dict[str, Any]) -> str:
+def _rejected(page: Page, whole: dict[str, Any], config: Extract) -> str | None:
+    """The rule that a run with these settings would reject the page by, with its value and limit."""
+    chars, least = len(whole["text"]), max(1, config.min_chars)
+    if len(page.html) > config.max_bytes:
+        return f"extract.too_large: {len(page.html):,} bytes, limit {config.max_bytes:,}"
+    if chars < least:
+        return f"extract.empty: {chars:,} characters, limit {least:,}"
+    if whole["score"] < config.min_score:
+        return f"extract.low_score: {whole['score']:.2f}, limit {config.min_score:g}"
+    return None
+
+
+def show(found: dict[str, Any]) -> Iterator[Line]:
     """The facts for a terminal: a head, then each block with its probability, place, text and reasons."""
     blocks = found["blocks"]
     kept = sum(block["kept"] for block in blocks)
-    lines = [
-        click.style(found["page"], bold=True),
-        f"title {found['title'] or 'none'} · declares language {found['language'] or 'none'} · {found['encoding']}"
-        + (f", {found['n_replaced']:,} characters lost" if found["n_replaced"] else ""),
-        f"{kept:,} of {len(blocks):,} blocks kept, {found['share']:.0%} of the words, score {found['score']:.2f}",
-        "",
-        "p      block (+ kept, - left out), its elements, and what moved its log-odds most",
-        "",
-    ]
+    yield [(found["page"], {"bold": True})]
+    lost = f", {found['n_replaced']:,} characters lost" if found["n_replaced"] else ""
+    language = found["language"] or "none"
+    yield [(f"title {found['title'] or 'none'} · declares language {language} · {found['encoding']}{lost}", {})]
+    yield [(f"{kept:,} of {len(blocks):,} blocks kept, {found['share']:.0%} of the words, score {found['score']:.2f}",
+            {})]  # fmt: skip
+    if found["rejected"]:
+        yield [(f"a run would reject it: {found['rejected']}", {"fg": "red"})]
+    yield []
+    yield [("p      block (+ kept, - left out), its elements, and what moved its log-odds most", {})]
+    yield []
     for block in blocks:
-        lines += _block(block)
-    return "\n".join(lines)
+        yield from _block(block)
 
 
-def _block(block: dict[str, Any]) -> list[str]:
-    width = terminal.width()
+def _block(block: dict[str, Any]) -> Iterator[Line]:
     sign, color = ("+", "green") if block["kept"] else ("-", "red")
     text = " ".join(block["text"].split())
-    room = width - 9
+    room = width() - 9
     shown = text if len(text) <= room else text[: room - 1] + "…"
-    # Only the last elements: the first are the same for most blocks.
-    path = " > ".join(block["path"].split(" > ")[-4:])
+    path = " > ".join(block["path"].split(" > ")[-ELEMENTS:])
     why = " · ".join(f"{r['moved']:+.2f} {r['feature']} {r['value']:.4g}" for r in block["reasons"][:REASONS])
-    head = f"{block['probability']:.2f} {sign} "
-    return [
-        click.style(head, fg=color, bold=block["kept"]) + click.style(_harmless(shown), dim=not block["kept"]),
-        click.style(f"       {path}", fg="blue") + (f"  {why}" if why else ""),
-    ]
-
-
-def _harmless(text: str) -> str:
-    """Text of a page without the control characters that would move a terminal's cursor."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+    yield [(f"{block['probability']:.2f} {sign} ", {"fg": color, "bold": block["kept"]}),
+           (shown, {"dim": not block["kept"]})]  # fmt: skip
+    yield [(f"       {path}", {"fg": "blue"}), (f"  {why}" if why else "", {})]

@@ -1,24 +1,33 @@
-"""A run while it goes: a bar a pass on a terminal, nothing on a pipe, and a line an event in <out>/run.log,
-what the run will take before all others."""
+"""A run while it goes: on a terminal a bar a pass, on a pipe nothing, and in <out>/run.log a line an event.
 
+What the stages forecast stands before all else. A run whose products go to an object store has its log beside its
+scratch files, since an object cannot be appended to.
+"""
+
+import contextlib
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from curate.report.terminal import wrap
+from curate.console import harmless
+from curate.report.terminal import forecast
 from curate.run.manifest import Receipt
+from curate.stages.protocol import Forecast
+
+NAME_SHOWN = 30  # characters of a pass's name beside its bar
 
 
 class Progress:
-    """The watcher that driver.run tells; use as a context manager."""
+    """The watcher that driver.run tells; use as a context manager. `folder` is where run.log is written."""
 
-    def __init__(self, out: Path) -> None:
-        self.path = out / "run.log"
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "run.log"
         self.bar: Any = None
         self.task_id: Any = None
         self.documents = self.bytes = 0
+        self.started = datetime.now(UTC)
 
     def __enter__(self) -> "Progress":
         if sys.stderr.isatty():
@@ -27,7 +36,7 @@ class Progress:
             from rich.progress import Progress as Bar
 
             self.bar = Bar(
-                TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(),
+                TextColumn("{task.description}", markup=False), BarColumn(20), MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=Console(stderr=True),
             )  # fmt: skip
             self.bar.start()
@@ -38,22 +47,27 @@ class Progress:
             self.bar.stop()
 
     def log(self, text: str) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as handle:
-            handle.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}\n")
+        """One line of run.log, whatever the text holds. A log that cannot be written stops nothing."""
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as handle:
+                handle.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {harmless(text)}\n")
 
-    def expect(self, lines: Sequence[str]) -> None:
-        """What the run will take and find, told before it begins: on a terminal, and in the log."""
-        for line in lines:
-            self.log(line)
+    def expect(self, forecasts: Sequence[Forecast]) -> None:
+        """What the run will take and find, shown before it begins: on a terminal, and in the log."""
+        for facts in forecasts:
+            shown = forecast(facts)
+            for line in shown.split("\n"):
+                self.log(line)
             if self.bar:
-                self.bar.console.print(line if "\n" in line else wrap(line), markup=False, highlight=False)
+                # Through the bar's own console, which keeps the bar below; `forecast` has made it harmless.
+                self.bar.console.print(shown, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, name: str, tasks: int, done: int) -> None:
         self.log(f"{name}: {tasks} tasks to run, {done} done before")
         self.documents = self.bytes = 0
         if self.bar:
-            short = name if len(name) <= 30 else name[:27] + "..."
+            short = harmless(name if len(name) <= NAME_SHOWN else name[: NAME_SHOWN - 3] + "...")
             self.task_id = self.bar.add_task(short, total=tasks, rate="")
             self.started = datetime.now(UTC)
 

@@ -1,93 +1,165 @@
-"""Tables and messages for an 80-column terminal."""
+"""What `run/` knows, as text for an 80-column terminal. Facts come in, lines go out; nothing is looked up or counted.
 
-import shutil
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+Tables and paragraphs are made by curate.console, which makes what comes from data harmless.
+"""
 
+from collections.abc import Iterator
 
-def width() -> int:
-    return min(100, max(60, shutil.get_terminal_size((80, 24)).columns))
+from curate.console import count, plural, size, table, wrap
+from curate.run.estimate import Estimate
+from curate.run.funnel import Action, Funnel, FunnelStep
+from curate.run.status import Status
+from curate.run.why import Found, Story, Verdict
+from curate.stages.protocol import Forecast
 
-
-def wrap(message: str) -> str:
-    """Each line of the message folded at the terminal's width; words and paths are never broken."""
-    lines = []
-    for line in message.splitlines() or [""]:
-        indent = line[: len(line) - len(line.lstrip())]
-        folded = textwrap.wrap(
-            line, width(), subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False
-        )
-        lines.extend(folded or [""])
-    return "\n".join(lines)
+RULES_SHOWN = 12  # of a step and an action; the others are summed up
+NAMES_SHOWN = 3  # failures and files in a sentence
+EXCERPT_SHOWN = 160  # characters
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> str:
-    """Plain columns; the first `left` to the left, the others to the right."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max([len(head), *(len(row[i]) for row in cells)]) for i, head in enumerate(header)]
-    lines = []
-    for row in [list(header), *cells]:
-        parts = [
-            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(parts).rstrip())
-    return "\n".join(lines)
+# -- run -----------------------------------------------------------------------------------------------------------
 
 
-def size(n: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if abs(n) < 999.5:
-            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.3g} {unit}"
-        n /= 1000
-    return f"{n:.3g} TB"
-
-
-def count(n: float) -> str:
-    return f"{n:,.0f}"
-
-
-def funnel(data: Mapping[str, Any]) -> str:
-    """The funnel of a run: documents and text in and out of every step, and why documents were dropped."""
-    rows = []
-    for step in data["steps"]:
-        if step["step"] == "read" and not step["dropped"]:
-            continue
-        if "(" in step["step"] and not step["dropped"]:
-            continue
-        changes = bool(step["dropped"] or step["set_aside"] or step["cut"] or step["marked"])
-        if not changes and "." in step["step"] and not step["step"].endswith("apply"):
-            continue  # a phase that only counts
-        share = step["rows_out"] / step["rows_in"] if step["rows_in"] else 1.0
-        rows.append(
-            [step["step"].removesuffix(".apply"), count(step["rows_in"]), count(step["rows_out"]), f"{share:.1%}",
-             size(step["bytes_in"]), size(step["bytes_out"]), f"{step['seconds']:.1f}"]
-        )  # fmt: skip
-        for name in ("dropped", "cut", "marked"):
-            ranked = sorted(step[name].items(), key=lambda item: (-item[1], item[0]))
-            for rule, n in ranked[:12]:
-                rows.append([f"  {'' if name == 'dropped' else name + ' '}{rule}", "", "", count(n), "", "", ""])
-            if len(ranked) > 12:
-                rows.append(
-                    [
-                        f"  and {len(ranked) - 12} more rules",
-                        "",
-                        "",
-                        count(sum(n for _, n in ranked[12:])),
-                        "",
-                        "",
-                        "",
-                    ]
-                )
-        if step["set_aside"]:
-            rows.append(["  set aside", "", "", count(step["set_aside"]), "", "", ""])
+def funnel(facts: Funnel) -> str:
+    """Documents and text in and out of every step, and why documents were dropped."""
+    rows = [row for step in facts.steps if _is_shown(step) for row in _step_rows(step)]
     return table(["step", "in", "out", "kept", "text in", "text out", "s"], rows)
 
 
-def reader(data: Mapping[str, Any]) -> str:
-    """One line on what the reader saw that is no document."""
-    seen = data.get("reader", {})
+def _is_shown(step: FunnelStep) -> bool:
+    """Steps without news are left out: a reader that dropped nothing, a lane beside the main one, a phase that only
+    counts."""
+    if step.changes_rows:
+        return True
+    return step.step != "read" and "(" not in step.step and ("." not in step.step or step.step.endswith(".apply"))
+
+
+def _step_rows(step: FunnelStep) -> Iterator[list[str]]:
+    yield [step.step.removesuffix(".apply"), count(step.rows_in), count(step.rows_out), f"{step.share_kept:.1%}",
+           size(step.bytes_in), size(step.bytes_out), f"{step.seconds:.1f}"]  # fmt: skip
+    verbs: dict[Action, str] = {"drop": "", "cut": "cut ", "mark": "marked "}
+    for action, verb in verbs.items():
+        ranked = step.of(action)
+        for rule in ranked[:RULES_SHOWN]:
+            yield _note(f"{verb}{rule.rule}", rule.rows)
+        if more := ranked[RULES_SHOWN:]:
+            yield _note(f"and {len(more)} more rules", sum(rule.rows for rule in more))
+    if step.set_aside:
+        yield _note("set aside", step.set_aside)
+
+
+def _note(what: str, rows: int) -> list[str]:
+    """A row below a step: the number stands in the column `kept`."""
+    return [f"  {what}", "", "", count(rows), "", "", ""]
+
+
+def reader(facts: Funnel) -> str:
+    """One line on what the reader saw that is no document; empty where there was none."""
+    seen = facts.reader
     parts = [f"{count(n)} {kind}" for kind, n in sorted(seen.get("other_records", {}).items())]
     if seen.get("skipped_bytes"):
         parts.append(f"{count(seen['skipped_bytes'])} damaged bytes skipped")
     return f"not documents: {', '.join(parts)}" if parts else ""
+
+
+# -- plan ----------------------------------------------------------------------------------------------------------
+
+
+def estimate(facts: Estimate) -> str:
+    """The passes of a plan, what they take, and what the stages forecast."""
+    rows = [[p.name, p.shape, p.tasks, "yes" if p.documents_kept else ""] for p in facts.passes]
+    paragraphs = [
+        wrap(
+            f"{plural(facts.files, 'input file')}, {size(facts.input_bytes)}, about {count(facts.documents)} documents,"
+            f" {facts.partitions} partitions"
+        ),
+        table(["pass", "shape", "tasks", "documents stay"], rows, left=2),
+        wrap(
+            f"Estimates: about {size(facts.disk_bytes)} on disk while it runs; {plural(facts.workers, 'worker')} of"
+            f" about {size(facts.memory_bytes_a_worker)} of memory each, {size(facts.memory_bytes)} at most in all."
+        ),
+        *map(forecast, facts.forecasts),
+    ]
+    return "\n\n".join(paragraphs)
+
+
+def forecast(facts: Forecast) -> str:
+    """Sentences as paragraphs, then a table of bytes by number of documents."""
+    parts = [wrap(sentence) for sentence in facts.sentences]
+    if facts.rows:
+        rows = [[count(documents), *map(size, figures)] for documents, *figures in facts.rows]
+        parts.append(table(["documents", *facts.columns], rows, left=0))
+    return "\n\n".join(parts)
+
+
+# -- status --------------------------------------------------------------------------------------------------------
+
+
+def status(facts: Status) -> str:
+    """The passes with what is done of each, and the sentence that sums them up."""
+    rows = [[p.name, p.done, p.tasks, count(p.rows_out)] for p in facts.passes]
+    return f"{table(['pass', 'done', 'of', 'rows out'], rows)}\n\n{wrap(summary(facts))}"
+
+
+def summary(facts: Status) -> str:
+    """The state of a run in a sentence."""
+    behind = next((p for p in facts.passes if p.done < p.tasks), None)
+    if facts.state == "running":
+        return f"running: {facts.owner}"
+    if facts.state == "failed":
+        return f"{len(facts.failures)} failed: {_some(facts.failures, '; ')}"
+    if facts.state == "incomplete":
+        gone = plural(len(facts.missing), "file")
+        return f"not finished: {gone} of it missing, {_some(facts.missing)}; the same command makes them again"
+    if facts.state == "finished":
+        return "finished"
+    return f"not finished{f', in {behind.name}' if behind else ''}; the same command continues"
+
+
+def _some(names: tuple[str, ...], between: str = ", ") -> str:
+    more = len(names) - NAMES_SHOWN
+    return between.join(names[:NAMES_SHOWN]) + (f"{between}and {more:,} more" if more > 0 else "")
+
+
+# -- why -----------------------------------------------------------------------------------------------------------
+
+
+def story(facts: Story) -> str:
+    """What became of each document, in sentences."""
+    return wrap("\n".join(line for document in facts.documents for line in _document(document)))
+
+
+def _document(document: Found) -> Iterator[str]:
+    yield f"document {document.doc_id}"
+    offset = "" if document.origin_offset is None else f" at {document.origin_offset:,}"
+    url = f", {_line(document.url)}" if document.url else ""
+    yield f"  from {_line(document.origin_file or 'an unknown file')}{offset}{url}"
+    for verdict in document.verdicts:
+        yield f"  {_sentence(verdict)}"
+        if verdict.excerpt:
+            yield f"    begins: {_line(verdict.excerpt)[:EXCERPT_SHOWN]}"
+    for place in document.places:
+        copies = f", standing for {place.n_copies:,} copies" if (place.n_copies or 1) > 1 else ""
+        yield f"  it is in {place.name}/{copies}"
+
+
+def _sentence(verdict: Verdict) -> str:
+    verb = {"drop": "dropped", "cut": "a span was cut", "mark": "marked"}.get(verdict.action, verdict.action)
+    unit = f" {verdict.unit}" if verdict.unit else ""
+    text = f"{verb} by {verdict.stage}: {verdict.rule}"
+    if verdict.value is not None:
+        text += f", measured {verdict.value:g}{unit}"
+    if verdict.limit is not None:
+        text += f", limit {verdict.limit:g}{unit}"
+    if verdict.preset:
+        text += f" (preset {verdict.preset})"
+    if verdict.detail:
+        text += f": {_line(verdict.detail)}"
+    if verdict.span_start is not None:
+        text += f" (bytes {verdict.span_start:,} to {verdict.span_end:,})"
+    return text
+
+
+def _line(text: str) -> str:
+    """Text from data on one line: a line end in it must not begin a line of ours."""
+    return " ".join(text.split())

@@ -1,42 +1,51 @@
 """Makes a planned run happen: pass after pass, only the tasks that are missing or whose inputs changed.
 
-For every pass: fingerprint its tasks; a task is done when its receipt carries that fingerprint and its files are
-there. What it reads enters by the fingerprints of the tasks that made it, side files by their checksums. A task
-also runs when one it reads from ran for the first time in this invocation. Where a task must run and the
-documents it reads were not kept, the tasks that make them run again first, back to the last pass that was kept.
+For every pass: fingerprint its tasks; a task is done when its receipt carries that fingerprint and the files that
+must be there are there, as they were written. What a task reads enters its fingerprint by checksums, so a task that
+is made again and gives the same bytes makes nothing else stale. Where a task must run and what it reads was not
+kept, or is damaged, the tasks that make that run again first, back to the last pass that was kept.
 """
 
-import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from curate import schema
-from curate.errors import ConfigError, CurateError, DataError, ResumeError, SchemaError
-from curate.io.inputs import InputFile, cut, list_files
-from curate.io.write import TEMPORARY, sha256_file, write_bytes
-from curate.run.inspect import forecast
-from curate.run.local import LocalPool
-from curate.run.manifest import PRODUCTS, ROOT_PRODUCTS, Receipt, RunFolder, differences, fingerprint, version
+from curate.errors import (
+    ConfigError,
+    CurateError,
+    DamageError,
+    DataError,
+    FatalError,
+    GuardError,
+    SchemaError,
+)
+from curate.io.inputs import Inputs, cut, list_files
+from curate.io.lock import FolderLock
+from curate.io.store import LocalStore, RemoteStore, Store, Written, is_remote, self_test, sha256_of, write_bytes
+from curate.run import fingerprints, guard, resume
+from curate.run.call import Call, OpWork, Work
+from curate.run.estimate import forecasts
+from curate.run.executor import Executor, open_executor
+from curate.run.funnel import Funnel
+from curate.run.manifest import Output, Receipt, RunFolder
 from curate.run.memory import Budget
-from curate.run.plan import Op, Pass, Plan, make_plan
+from curate.run.plan import Op, Pass, Plan, Source, make_plan
+from curate.run.reads import write_index
 from curate.run.recipe import Recipe
-from curate.run.task import Call, OpCall
-from curate.stages.protocol import SideFile
+from curate.run.tidy import note_stale, tidy
+from curate.stages.protocol import Forecast, SideFile
 
-
-class Executor(Protocol):
-    """Runs calls and yields (call, receipt or error) in any order: run/local.py, later run/ray.py."""
-
-    def run(self, calls: Sequence[Call]) -> Iterator[tuple[Call, Receipt | CurateError]]: ...
+THREADS = 16  # that look at files of an object store at once
+ATTEMPTS = 3  # at tasks that find what they read damaged
 
 
 class Watcher(Protocol):
     """What a run tells while it goes; report/progress.py shows it."""
 
-    def expect(self, lines: Sequence[str]) -> None: ...
+    def expect(self, forecasts: Sequence[Forecast]) -> None: ...
     def begin(self, name: str, tasks: int, done: int) -> None: ...
     def task(self, receipt: Receipt) -> None: ...
     def end(self) -> None: ...
@@ -44,430 +53,459 @@ class Watcher(Protocol):
 
 @dataclass
 class Outcome:
-    """What a run did: passes' task counts, failures, warnings."""
+    """What a run did: tasks that ran and that were current, by pass; failures; warnings; counts."""
 
     ran: dict[str, int] = field(default_factory=dict)
     current: dict[str, int] = field(default_factory=dict)
     failures: list[CurateError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    funnel: Funnel = field(default_factory=lambda: Funnel([], {}, [], []))
+    came_out: bool = False  # whether any task of the first pass ended well
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of the failures: 2 where trying again changes nothing, 1 where it may."""
+        if not self.failures:
+            return 0
+        hopeless = any(isinstance(f, ConfigError) for f in self.failures) or not self.came_out
+        return 2 if hopeless and all(f.exit_code == 2 for f in self.failures) else 1
 
 
-def prepare(recipe: Recipe) -> tuple[Plan, list[InputFile]]:
-    """List the inputs and make the plan."""
-    files = list_files(recipe.inputs)
-    inputs = cut(files, recipe.limit)
-    return make_plan(recipe, tuple(inputs)), files
+def prepare(recipe: Recipe, out: str | Path | None = None, scratch: str | Path | None = None) -> tuple[Plan, Inputs]:
+    """List the inputs and make the plan; `out` and `scratch` are where the run will write."""
+    found = list_files(recipe.inputs, out, scratch)
+    return make_plan(recipe, tuple(cut(found.files, recipe.limit)), ids_may_repeat=found.ids_may_repeat), found
 
 
 def run(
     recipe: Recipe,
-    out: Path,
+    out: str | Path,
     *,
+    scratch: str | Path | None = None,
     workers: int = 1,
     executor: str = "local",
     memory: int | None = None,
     update: bool = False,
+    take_over: bool = False,
+    verify: bool = False,
     watcher: Watcher | None = None,
 ) -> Outcome:
     """Run or continue a recipe in `out`. Workers, executor and memory decide how fast, never what comes out.
 
-    `memory` is in bytes, for all processes together; None is three quarters of the machine's. Raises ConfigError,
-    ResumeError (a folder of another recipe, without `update`), or CurateError where nothing can go on (a full
-    disk). Tasks that fail leave the others running and are listed in the outcome.
+    `memory` is in bytes, for all processes together; None is three quarters of the machine's. `verify` reads every
+    committed file again, not only those whose size or time changed. Raises ConfigError, ResumeError (a folder of
+    another recipe, without `update`), LockError (another process works there), GuardError (a step kept a share
+    of rows that it should not), FatalError where nothing can go on (a full disk). Tasks that fail leave the others
+    running and are listed in the outcome.
     """
-    budget = Budget(memory, workers)
-    plan, files = prepare(recipe)
-    folder = RunFolder(out)
-    for step in recipe.steps:  # a file that is not there is told before any work
-        for paths in step.stage.files(step.config).values():
-            for path in paths:
-                _user_file(Path(path), step.name)
-    check_resume(folder, recipe, files, update=update)
-    libraries = sorted({library for step in recipe.steps for library in step.stage.libraries(step.config)})
-    stamps = {file.rel: file.stamp for file in files}
-    folder.write_run_yaml(recipe.resolved(), stamps, {name: version(name) for name in libraries})
-    if watcher:
-        watcher.expect(forecast(plan, files, budget))
-    with _executor(executor, budget.workers) as pool:
-        driver = Driver(plan, folder, pool, watcher, budget)
-        return driver.run()
+    if not is_remote(out):
+        out = Path(out).expanduser()
+        if out.exists() and not out.is_dir():
+            raise ConfigError(f"--out {out}: this is a file; name a folder")
+    folder = RunFolder.at(out, scratch)
+    plan, inputs = prepare(recipe, out, scratch)
+    budget = Budget(memory, workers, plan.resources, plan.n_tasks)
+    with locked(folder, "curate run", take_over=take_over) as lock:
+        self_test(folder.products)
+        if not folder.one_store:
+            self_test(folder.scratch)
+        old = folder.run_yaml()
+        user_files = resume.UserFiles(old)
+        for step in recipe.steps:  # a file that is not there is told before any work
+            for paths in step.stage.files(step.config).values():
+                for path in paths:
+                    user_files.get(path, step.name)
+        resume.check_resume(folder, old, recipe, inputs.files, update=update)
+        record = {"recipe": recipe.resolved(), "libraries": fingerprints.libraries_of(plan),
+                  "files": user_files.record(), "inputs": {file.rel: file.stamp for file in inputs.files}}  # fmt: skip
+        if old is None or {key: old.get(key) for key in record} != record:
+            folder.write_run_yaml(record)
+        if watcher:
+            watcher.expect(forecasts(plan, inputs.files, budget))
+        with open_executor(executor, budget.workers, plan.resources) as pool:
+            driver = Driver(plan, folder, pool, watcher, budget, user_files, verify=verify)
+            driver.outcome.warnings += [*lock.warnings, *inputs.warnings]
+            driver.scratch = None if folder.one_store else str(scratch)
+            return driver.run(str(out))
 
 
-def _executor(name: str, workers: int) -> LocalPool:
-    """The one place that knows the executors."""
-    if name == "local":
-        return LocalPool(workers)
-    raise ConfigError(f'no executor is named "{name}"; known is: local')
-
-
-def check_resume(folder: RunFolder, recipe: Recipe, files: Iterable[InputFile], *, update: bool) -> None:
-    """Refuse a folder that was made with another recipe, or whose inputs changed or are gone.
-
-    Files that are new below the same inputs go ahead: nothing that was made loses its ground.
-    """
-    old = folder.read_run_yaml()
-    if old is None:
-        if folder.root.exists() and any(folder.root.iterdir()) and not (folder.root / "passes").exists():
-            raise ResumeError(f"{folder.root}: this folder is not empty and holds no run; choose another --out")
-        return
-    if update:
-        return
-    changed = differences(old["recipe"], recipe.resolved())
-    if changed:
-        lines = [f"  {key}: {_short(a)} -> {_short(b)}" for key, a, b in changed[:10]]
-        raise ResumeError(
-            f"{folder.root}: this folder holds a run of another recipe:\n" + "\n".join(lines)
-            + "\nAdd --update to go ahead: the steps that depend on this run again, and what no longer belongs"
-            " is removed. Or choose another --out."
-        )  # fmt: skip
-    now = {file.rel: file.stamp for file in files}
-    gone = [
-        f"  {rel}: {'changed' if rel in now else 'gone'}"
-        for rel, stamp in old["inputs"].items()
-        if now.get(rel) != stamp and stamp != "unreadable"
-    ]
-    if gone:
-        more = f"\n  and {len(gone) - 10} more" if len(gone) > 10 else ""
-        raise ResumeError(
-            f"{folder.root}: inputs of this run are not what they were:\n" + "\n".join(gone[:10]) + more
-            + "\nAdd --update to go ahead: their tasks and what reads them run again."
-        )  # fmt: skip
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+def locked(folder: RunFolder, command: str, *, take_over: bool = False) -> FolderLock:
+    """The lock of a run's folder."""
+    place = folder.products.root if isinstance(folder.products, LocalStore) else folder.products
+    return FolderLock(place, command, take_over)
 
 
 class Driver:
     """One invocation. `receipts[i]` holds the valid receipts of pass i, by task."""
 
+    scratch: str | None = None
+
     def __init__(
-        self, plan: Plan, folder: RunFolder, executor: Executor, watcher: Watcher | None, budget: Budget
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        executor: Executor,
+        watcher: Watcher | None,
+        budget: Budget,
+        user_files: resume.UserFiles,
+        *,
+        verify: bool = False,
     ) -> None:
         self.plan, self.folder, self.executor, self.watcher, self.budget = plan, folder, executor, watcher, budget
+        self.user_files, self.verify_all = user_files, verify
         self.receipts: list[dict[str, Receipt]] = [{} for _ in plan.passes]
-        self.fresh: list[set[str]] = [set() for _ in plan.passes]  # ran now, without a valid receipt before
+        self.sound: set[str] = set()  # files that this invocation wrote, or has hashed
         self.outcome = Outcome()
         self.input_of = {task.id: task for task in plan.inputs}
-        sources = [source for p in plan.passes for source in p.sides.values()]
-        self.side_roles = {f"{source.op}/{source.channel.name}" for source in sources}
-        self.sides: dict[tuple[int, str, str], tuple[SideFile, ...]] = {}
+        self.order = {task.id: place for place, task in enumerate(plan.inputs)}
+        self.read_whole = {(s.pass_index, s.op, s.channel.name) for p in plan.passes for s in p.sides.values()}
+        self.hidden: dict[str, str | None] = {
+            k: v for step in plan.recipe.steps for k, v in step.stage.hides(step.config).items() if v
+        }
+        self.common: dict[int, str] = {}
+        self.works = 0
+        self.out = folder.name
 
-    def run(self) -> Outcome:
-        for p in self.plan.passes:
-            self._run_pass(p)
-            if any(not isinstance(f, DataError | SchemaError) for f in self.outcome.failures):
-                break  # a fault that is not the input's: stop here, and the same command continues
-            if self.outcome.failures and not self.receipts[p.index]:
-                break
-            self._guard(p)
-        if not self.outcome.failures:
-            self._tidy()
-        self._note_damage()
-        write_bytes(self.folder.root / "funnel.json", json.dumps(self.funnel(), indent=1).encode())
+    def run(self, out: str) -> Outcome:
+        self.out = out
+        reached = True
+        self.folder.products.delete("funnel.json")  # until the end, the run is unfinished
+        try:
+            for p in self.plan.passes:
+                self._run_pass(p)
+                if any(not isinstance(f, DataError | SchemaError) for f in self.outcome.failures):
+                    reached = False
+                    break  # a fault that is not the input's: stop here, and the same command continues
+                if self.outcome.failures and not self.receipts[p.index]:
+                    reached = False
+                    break
+                guard.check(p, self.receipts[p.index], self.plan.recipe, self.folder)
+                self.outcome.warnings += guard.idle_settings(p, self.receipts[p.index])
+        except GuardError as error:
+            self.outcome.failures.append(error)
+            self._end(reached=False)
+            raise
+        self._end(reached=reached)
         return self.outcome
 
-    def _guard(self, p: Pass) -> None:
-        """Where yield guards will look at a finished pass's counts and stop the run (GuardError)."""
+    def _end(self, *, reached: bool) -> None:
+        if reached:
+            self._tidy()
+        for made in self.receipts:
+            for receipt in made.values():
+                self.outcome.warnings += [*receipt.reader.get("warnings", []), *receipt.notes]
+        self.outcome.came_out = bool(self.receipts[0])
+        units = {rule: unit for step in self.plan.recipe.steps for rule, unit in step.stage.rules(step.config).items()}
+        self.outcome.funnel = Funnel.of(self.plan.passes, self.receipts, self.outcome.failures, units)
+        write_bytes(self.folder.products, "funnel.json", json.dumps(self.outcome.funnel.to_json(), indent=1).encode())
 
     # -- one pass --------------------------------------------------------------------------------------------
 
     def _run_pass(self, p: Pass) -> None:
-        for op in p.ops:
-            for name in op.phase.side:
-                self.sides[p.index, op.name, name] = self._side_files(p, op, name)
-        common = self._common_fingerprint(p)
-        fingerprints = {task: self._fingerprint(p, task, common) for task in self._tasks(p)}
-        todo = []
-        for task, wanted in fingerprints.items():
-            receipt = self.folder.receipt(p.name, task)
-            if receipt and receipt.fingerprint == wanted and not self._reads_fresh(p, task):
-                receipt = self._settled(p, receipt)
-                if receipt:
-                    self.receipts[p.index][task] = receipt
-                    continue
-            todo.append(task)
-        plan_file = {"inputs": self._inputs_json(p), "tasks": list(fingerprints), "partitions": self.plan.partitions,
-                     "fingerprint": fingerprint(sorted(fingerprints.items()))}  # fmt: skip
-        path = self.folder.passes(p.name) / "plan.json"
-        text = json.dumps(plan_file, indent=1).encode()
-        if not path.exists() or path.read_bytes() != text:
-            write_bytes(path, text)
-        self.fresh[p.index] = set(todo)
-        self._execute(p, todo, fingerprints, fresh=True)
+        ops = [fingerprints.of_op(op, self._user_files(op)) for op in p.ops]
+        self.common[p.index] = fingerprints.of_pass(p, self.plan, ops, self.receipts, self.hidden)
+        tasks = self._tasks(p)
+        wanted = {task: self._fingerprint(p, task) for task in tasks}
+        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task), tasks), strict=True))
+        valid = [r for task, r in found.items() if r and r.fingerprint == wanted[task]]
+        kept = {r.task: r for r in self._settled(p, valid)}
+        self.receipts[p.index].update(kept)
+        todo = [task for task in tasks if task not in kept]
+        self._write_plan(p, wanted)
+        replaced = [r for task in todo if (r := found[task])]
+        if replaced:
+            note_stale(self.folder, replaced)
+            for receipt in replaced:
+                self.folder.products.delete(self.folder.receipt_path(p.name, receipt.task))
+        self._execute(p, todo, done=len(kept))
         self.outcome.ran[p.name] = len(todo)
-        self.outcome.current[p.name] = len(fingerprints) - len(todo)
+        self.outcome.current[p.name] = len(kept)
+
+    def _map(self, function: Any, items: Sequence[Any]) -> list[Any]:
+        """`function` of each item; many at once where each is a request to an object store."""
+        if isinstance(self.folder.products, RemoteStore) and len(items) > 1:
+            with ThreadPoolExecutor(THREADS) as threads:
+                return list(threads.map(function, items))
+        return [function(item) for item in items]
+
+    def _write_plan(self, p: Pass, wanted: dict[str, str]) -> None:
+        inputs = [[task.id, fingerprints.slices(task)] for task in self.plan.inputs] if p.from_inputs else p.upstream
+        data = {"inputs": inputs, "tasks": list(wanted), "partitions": self.plan.partitions, "fingerprints": wanted}
+        text = json.dumps(data, indent=1).encode()
+        path = self.folder.plan_path(p.name)
+        if self.folder.products.stat(path) is None or self.folder.products.read(path) != text:
+            write_bytes(self.folder.products, path, text)
 
     def _tasks(self, p: Pass) -> list[str]:
         """The pass's tasks; an each task whose upstream failed is left out."""
         tasks = self.plan.task_ids(p.index)
-        if p.shape == "each" and p.documents_from is not None:
-            tasks = [task for task in tasks if task in self.receipts[p.documents_from]]
+        if p.shape == "each":
+            needed = {*([p.documents_from] if p.documents_from is not None else []),
+                      *(source.pass_index for source in p.own.values())}  # fmt: skip
+            tasks = [task for task in tasks if all(task in self.receipts[index] for index in needed)]
         return tasks
 
-    def _reads_fresh(self, p: Pass, task: str) -> bool:
-        if p.shape == "each":
-            return p.documents_from is not None and task in self.fresh[p.documents_from]
-        return any(self.fresh[index] for index in p.upstream)
+    def _fingerprint(self, p: Pass, task: str) -> str:
+        return fingerprints.of_task(p, task, self.common[p.index], self.input_of.get(task), self.receipts)
 
-    def _settled(self, p: Pass, receipt: Receipt) -> Receipt | None:
-        """The receipt, if what it must have left is there; documents in another place are moved."""
+    # -- files that are there --------------------------------------------------------------------------------
+
+    def _settled(self, p: Pass, receipts: Sequence[Receipt]) -> Iterator[Receipt]:
+        """The receipts whose lasting files are there as they were written."""
+        receipts = [self._moved(p, receipt) for receipt in receipts]
+        files = [(store, file) for receipt in receipts for store, file in self._lasting(p, receipt)]
+        bad = self._damaged(files, trust_stamps=not self.verify_all)
+        for receipt in receipts:
+            if not any(file.path in bad for _, file in self._lasting(p, receipt)):
+                yield receipt
+
+    def _moved(self, p: Pass, receipt: Receipt) -> Receipt:
+        """The receipt, its documents moved where they belong now: another pass may have become the last."""
         wanted = self._documents_out(p, receipt.task)
-        files = dict(receipt.files)
-        for lane, path in wanted.items():
-            old = files.get(f"documents.{lane}")
-            if old and old.path != path and (self.folder.root / old.path).exists():
-                (self.folder.root / path).parent.mkdir(parents=True, exist_ok=True)
-                (self.folder.root / old.path).replace(self.folder.root / path)
-                files[f"documents.{lane}"] = dataclasses.replace(old, path=path)
-        if files != receipt.files:
-            receipt.files = files
-            write_bytes(self.folder.receipt_path(p.name, receipt.task), receipt.to_json().encode())
-        lasting = [file for role, file in files.items() if self._lasts(p, role)]
-        return receipt if self.folder.present(lasting) else None
+        moved = {}
+        for lane, file in receipt.documents.items():
+            path = wanted.get(lane, file.path)
+            target = self.folder.store(p.kept)
+            source = next((s for s in (self.folder.products, self.folder.scratch) if s.stat(file.path)), None)
+            if path != file.path and source is not None:
+                if source is target:
+                    target.move(file.path, path)
+                else:
+                    write_bytes(target, path, source.read(file.path))
+                    source.delete(file.path)
+                found = target.stat(path)
+                moved[lane] = replace(file, path=path, stamp=found.stamp if found else "")
+        if moved:
+            receipt.documents.update(moved)
+            self.folder.write_receipt(p.name, receipt)
+        return receipt
 
-    def _lasts(self, p: Pass, role: str) -> bool:
-        """Whether a file stays when the run has ended: products, side files, and documents that are kept."""
-        if role.startswith("documents."):
-            return p.kept
-        if role == "rejects":
-            return True
-        if self.plan.recipe.keep == "all":
-            return True
-        name = role.partition(":")[0]
-        if any(c.path for op in p.ops for c in op.phase.emits if f"{op.name}/{c.name}" == name):
-            return True
-        return p.shape != "each" and name in self.side_roles
+    def _lasting(self, p: Pass, receipt: Receipt) -> Iterator[tuple[Store, Written]]:
+        """The files of a receipt that stay when the run has ended: products, what part and all tasks made for later
+        passes, and documents that are kept."""
+        for file in receipt.documents.values():
+            if p.kept:
+                yield self.folder.products, file
+        if receipt.rejects:
+            yield self.folder.products, receipt.rejects
+        for output in receipt.outputs:
+            whole = p.shape != "each" and (p.index, output.op, output.channel) in self.read_whole
+            if output.product or whole or self.plan.recipe.keep == "all":
+                yield self.folder.store(output.product), output.file
 
-    def _execute(self, p: Pass, tasks: Sequence[str], fingerprints: dict[str, str], *, fresh: bool) -> None:
+    def _damaged(self, files: Sequence[tuple[Store, Written]], *, trust_stamps: bool) -> set[str]:
+        """Paths of the files that are missing or not what was written; damage is told as a warning.
+
+        A file whose size and stamp are those of the receipt is taken for sound where `trust_stamps`; every other one
+        is hashed, once an invocation.
+        """
+
+        def look(entry: tuple[Store, Written]) -> str | None:
+            store, file = entry
+            if file.path in self.sound:
+                return None
+            found = store.stat(file.path)
+            if found is None:
+                return "missing"
+            if found.bytes != file.bytes:
+                return f"it has {found.bytes:,} bytes, and {file.bytes:,} were written"
+            if trust_stamps and file.stamp and found.stamp == file.stamp:
+                return None
+            if sha256_of(store, file.path) != file.sha256:
+                return "its bytes are not those that were written"
+            self.sound.add(file.path)
+            return None
+
+        remote = any(isinstance(store, RemoteStore) for store, _ in files)
+        with ThreadPoolExecutor(THREADS if remote else self.budget.workers) as threads:
+            found = list(threads.map(look, files)) if len(files) > 1 else [look(entry) for entry in files]
+        bad = {file.path: what for (_, file), what in zip(files, found, strict=True) if what}
+        for path, what in bad.items():
+            if what != "missing":
+                self.outcome.warnings.append(f"{path} was damaged ({what}); it has been made again")
+        return set(bad)
+
+    # -- running ---------------------------------------------------------------------------------------------
+
+    def _execute(self, p: Pass, tasks: Sequence[str], *, done: int = 0, again: bool = False) -> None:
+        """Run these tasks; what they read is made again first where it is gone. `again`: they ran before, and only
+        their files are needed."""
         if not tasks:
             return
-        self._revive_inputs(p, tasks)
-        for task in tasks:
-            self.folder.receipt_path(p.name, task).unlink(missing_ok=True) if fresh else None
-        calls = [self._call(p, task, fingerprints[task]) for task in tasks]
         if self.watcher:
-            self.watcher.begin(p.name, len(calls), len(fingerprints) - len(calls))
-        for call, result in self.executor.run(calls):
-            if isinstance(result, CurateError):
-                if type(result) is CurateError:
-                    raise result  # nothing can go on: the disk is full
-                self.outcome.failures.append(result)
-                continue
-            before = self.receipts[p.index].get(call.task)
-            if not fresh and before and _checksums(before) != _checksums(result):
-                self.outcome.warnings.append(f"{call.title}: made again, it gave other bytes than before")
-            self.receipts[p.index][call.task] = result
-            if self.watcher:
-                self.watcher.task(result)
+            self.watcher.begin(p.name, len(tasks), done)
+        for attempt in range(ATTEMPTS):
+            damaged = self._attempt(p, tasks, again=again, last=attempt + 1 == ATTEMPTS)
+            tasks = [task for task, _ in damaged]
+            if not damaged:
+                break
+            self.sound -= {error.path for _, error in damaged}
+            for path, what in {(error.path, error.what) for _, error in damaged}:
+                self.outcome.warnings.append(f"{path} was damaged ({what}); it has been made again")
         if self.watcher:
             self.watcher.end()
 
-    def _revive_inputs(self, p: Pass, tasks: Sequence[str]) -> None:
-        """Make again, with their old fingerprints, the upstream files that were not kept."""
-        for index in {*p.upstream, *(source.pass_index for source in p.sides.values())}:
+    def _attempt(self, p: Pass, tasks: Sequence[str], *, again: bool, last: bool) -> list[tuple[str, DamageError]]:
+        """Run the tasks; returns those that found a file that they read damaged."""
+        self._revive(p, tasks)
+        work, version = self._work(p)
+        damaged: list[tuple[str, DamageError]] = []
+        for call, result in self.executor.run(self._calls(p, tasks, work, version)):
+            if isinstance(result, FatalError):
+                raise result
+            if isinstance(result, DamageError) and not last:
+                damaged.append((call.task, result))
+            elif isinstance(result, CurateError):
+                self.outcome.failures.append(result)
+            else:
+                before = self.receipts[p.index].get(call.task)
+                if again and p.shape == "each" and before and before.content() != result.content():
+                    self.outcome.warnings.append(f"{call.title}: made again, it gave other bytes than before")
+                self.receipts[p.index][call.task] = result
+                self.sound |= {path for path, _ in result.content()}
+                if self.watcher:
+                    self.watcher.task(result)
+        return damaged
+
+    def _revive(self, p: Pass, tasks: Sequence[str]) -> None:
+        """Make again what these tasks read and what is not there, or not as it was written. Files that an earlier
+        invocation wrote are hashed before they are read."""
+        for index in p.upstream:
             up = self.plan.passes[index]
-            wanted = tasks if p.shape == "each" and index == p.documents_from else list(self.receipts[index])
-            roles = self._roles_read(p, index)
-            missing = [
-                task
-                for task in wanted
-                if not self.folder.present(
-                    f for role, f in self.receipts[index][task].files.items() if role.partition(":")[0] in roles
-                )
-            ]
-            self._execute(up, missing, {t: self.receipts[index][t].fingerprint for t in missing}, fresh=False)
+            aligned = p.shape == "each" and (
+                index == p.documents_from or any(s.pass_index == index for s in p.own.values())
+            )
+            wanted = tasks if aligned else list(self.receipts[index])
+            files = {task: list(self._read_of(p, index, self.receipts[index][task])) for task in wanted}
+            bad = self._damaged([entry for found in files.values() for entry in found], trust_stamps=False)
+            missing = [task for task, found in files.items() if any(file.path in bad for _, file in found)]
+            self._execute(up, missing, again=True)
 
-    def _roles_read(self, p: Pass, index: int) -> set[str]:
-        sources = [s for s in (*p.reads.values(), *p.sides.values()) if s.pass_index == index]
-        roles = {f"{s.op}/{s.channel.name}" for s in sources}
-        return roles | ({"documents.main", "documents.heldout"} if index == p.documents_from else set())
+    def _read_of(self, p: Pass, index: int, receipt: Receipt) -> Iterator[tuple[Store, Written]]:
+        """The files of an upstream receipt that pass `p` reads."""
+        if index == p.documents_from:
+            store = self.folder.store(self.plan.passes[index].kept)
+            yield from ((store, file) for file in receipt.documents.values())
+        for names in (p.reads, p.sides, p.own):
+            for source in names.values():
+                if source.pass_index == index:
+                    for output in receipt.of(source.op, source.channel.name):
+                        yield self.folder.store(output.product), output.file
 
-    # -- calls and fingerprints ------------------------------------------------------------------------------
+    # -- what workers are told -------------------------------------------------------------------------------
 
-    def _side_files(self, p: Pass, op: Op, name: str) -> tuple[SideFile, ...]:
-        source = p.sides.get(f"{op.name}/{name}")
-        if source is None:
-            paths = op.step.stage.files(op.step.config)[name.rpartition(".")[2]]
-            return tuple(_user_file(Path(path).resolve(), op.step.name) for path in paths)
-        role = f"{source.op}/{source.channel.name}"
-        found = []
-        for _, receipt in sorted(self.receipts[source.pass_index].items(), key=self._task_order(source.pass_index)):
-            for r, f in sorted(receipt.files.items()):
-                if r.partition(":")[0] == role:
-                    found.append(SideFile(self.folder.root / f.path, f.path, f.rows, f.bytes, f.sha256))
-        return tuple(found)
+    def _work(self, p: Pass) -> tuple[str, str]:
+        """Write the pass's work; returns its path and a version of it that no other call of this run has."""
+        up = self.plan.passes[p.documents_from] if p.documents_from is not None else None
+        work = Work(
+            out=self.out,
+            scratch=self.scratch,
+            pass_name=p.name,
+            shape=p.shape,
+            ops=[self._op_work(p, op) for op in p.ops],
+            partitions=self.plan.partitions,
+            records_reading=p.records_reading,
+            reads_products=bool(up and up.kept),
+            writes_products=p.kept,
+            keep_text=self.plan.recipe.keep_text,
+            hidden=self.hidden,
+            allow_code=list(self.plan.recipe.allow_code),
+        )
+        rel = work.write(self.folder.scratch)
+        self.works += 1
+        return str(self.folder.scratch.local(rel).absolute()), f"{p.name} {self.works}"
 
-    def _task_order(self, index: int) -> Callable[[tuple[str, Receipt]], int]:
-        places = {task: i for i, task in enumerate(self.plan.task_ids(index))}
-        return lambda item: places[item[0]]
+    def _op_work(self, p: Pass, op: Op) -> OpWork:
+        sides = self._user_files(op)
+        reads = {}
+        for (name, channel), source in p.sides.items():
+            if name == op.name:
+                sides[channel] = self._channel_files(source)
+        for (name, channel), source in p.reads.items():
+            if name != op.name:
+                continue
+            if p.shape == "part":
+                reads[channel] = f"passes/{p.name}/{source.op}.{source.channel.name}"
+                files = [file.name for file in self._channel_files(source)]
+                write_index(self.folder.scratch, reads[channel], files, self.plan.partitions)
+            else:
+                sides[channel] = self._channel_files(source)
+        stage = op.step.stage
+        return OpWork(op.name, op.step.name, op.step.stage_name, op.phase.name, stage.seen_by(op.phase, op.step.config),
+                      op.step.only.model_dump(mode="json"), sides, reads)  # fmt: skip
 
-    def _common_fingerprint(self, p: Pass) -> str:
-        """What the pass's ops do and the side files they do it with: the same for all its tasks."""
-        ops = []
-        for op in p.ops:
-            stage = op.step.stage
-            sides = {name: [f.sha256 for f in self.sides[p.index, op.name, name]] for name in op.phase.side}
-            libraries = {library: version(library) for library in stage.libraries(op.step.config)}
-            config, only = stage.seen_by(op.phase, op.step.config), op.step.only.model_dump(mode="json")
-            ops.append([stage.name, stage.version, op.phase.name, config, only, libraries, sides])
-        shuffles = any(c.by for op in p.ops for c in op.phase.emits) or p.shape == "part"
-        return fingerprint(schema.VERSION, ops, self.plan.partitions if shuffles else 0, self.plan.recipe.keep_text)
+    def _user_files(self, op: Op) -> dict[str, list[SideFile]]:
+        """The files that the op's settings name, for the side files that the phase reads."""
+        named = op.step.stage.files(op.step.config)
+        return {
+            name: [self.user_files.get(path, op.step.name) for path in named[key]]
+            for name in op.phase.side
+            if (key := name.rpartition(".")[2]) in named
+        }
 
-    def _fingerprint(self, p: Pass, task: str, common: str) -> str:
-        if p.shape == "each" and p.documents_from is None:
-            return fingerprint(common, self._inputs_json(p, task))
-        if p.shape == "each":
-            assert p.documents_from is not None
-            return fingerprint(common, self.receipts[p.documents_from][task].fingerprint)
-        read = [sorted((t, r.fingerprint) for t, r in self.receipts[i].items()) for i in p.upstream]
-        return fingerprint(common, task, read)
+    def _channel_files(self, source: Source) -> list[SideFile]:
+        """The files of a channel, in task order."""
+        made = self.receipts[source.pass_index]
+        tasks = (
+            sorted(made, key=lambda task: self.order.get(task, 0)) if made.keys() <= self.order.keys() else sorted(made)
+        )
+        return [_side_file(task, output) for task in tasks for output in made[task].of(source.op, source.channel.name)]
 
-    def _inputs_json(self, p: Pass, only: str | None = None) -> Any:
-        """The slices that the tasks read, without their place on this machine."""
-        if p.documents_from is not None or p.shape != "each":
-            return [self.plan.passes[i].name for i in p.upstream]
-        return [
-            [
-                task.id,
-                task.limit,
-                [{k: v for k, v in s.to_json().items() if k != "path"} for s in task.slices],
-            ]
-            for task in self.plan.inputs
-            if only is None or task.id == only
-        ]
+    def _calls(self, p: Pass, tasks: Iterable[str], work: str, version: str) -> Iterator[Call]:
+        for number, task in ((self._number(p, task), task) for task in tasks):
+            own = {
+                f"{op}/{channel}": [
+                    _side_file(task, o) for o in self.receipts[s.pass_index][task].of(s.op, s.channel.name)
+                ]
+                for (op, channel), s in p.own.items()
+            }
+            made = self.receipts[p.documents_from][task] if p.documents_from is not None else None
+            yield Call(
+                work=work,
+                version=version,
+                pass_name=p.name,
+                task=task,
+                fingerprint=self._fingerprint(p, task),
+                memory=self.budget.lone_task if p.shape == "all" else self.budget.task,
+                partition=number,
+                input=self.input_of[task] if p.from_inputs else None,
+                documents=made.documents if made else {},
+                kind=made.kind if made else "document",
+                documents_out=self._documents_out(p, task),
+                own=own,
+            )
+
+    def _number(self, p: Pass, task: str) -> int:
+        return int(task[1:]) if p.shape == "part" else 0
 
     def _documents_out(self, p: Pass, task: str) -> dict[str, str]:
         if p.last_documents:
             return {"main": f"documents/{task}.parquet", "heldout": f"heldout/documents/{task}.parquet"}
-        if p.shape == "each":
-            return {
-                "main": f"passes/{p.name}/{task}.parquet",
-                "heldout": f"passes/{p.name}/{task}.heldout.parquet",
-            }
+        if p.writes:
+            folder = f"passes/{p.name}"
+            return {"main": f"{folder}/{task}.parquet", "heldout": f"{folder}/{task}.heldout.parquet"}
         return {}
-
-    def _call(self, p: Pass, task: str, wanted: str) -> Call:
-        documents = {}
-        if p.documents_from is not None:
-            for role, file in sorted(self.receipts[p.documents_from][task].files.items(), reverse=True):
-                if role.startswith("documents."):
-                    documents[role.partition(".")[2]] = file.path
-        return Call(
-            root=str(self.folder.root),
-            pass_name=p.name,
-            task=task,
-            shape=p.shape,
-            ops=tuple(self._op_call(p, op, task) for op in p.ops),
-            fingerprint=wanted,
-            partitions=self.plan.partitions,
-            memory=self.budget.lone_task if p.shape == "all" else self.budget.task,
-            keep_text=self.plan.recipe.keep_text,
-            input=self.input_of[task] if p.shape == "each" and p.documents_from is None else None,
-            documents=documents,
-            documents_out=self._documents_out(p, task),
-        )
-
-    def _op_call(self, p: Pass, op: Op, task: str) -> OpCall:
-        reads = {}
-        for name in op.phase.reads:
-            source = p.reads[f"{op.name}/{name}"]
-            role = f"{source.op}/{source.channel.name}"
-            found = []
-            for _, receipt in sorted(self.receipts[source.pass_index].items(), key=self._task_order(source.pass_index)):
-                places = receipt.places.get(role)
-                if role in receipt.files and places:
-                    chosen = places[int(task[1:])] if p.shape == "part" else [b for part in places for b in part]
-                    if chosen:
-                        found.append((receipt.files[role].path, tuple(chosen)))
-            reads[name] = tuple(found)
-        return OpCall(
-            name=op.name,
-            step=op.step.name,
-            stage=op.step.stage.name,
-            phase=op.phase.name,
-            config=op.step.stage.seen_by(op.phase, op.step.config),
-            only=op.step.only.model_dump(mode="json"),
-            sides={name: self.sides[p.index, op.name, name] for name in op.phase.side},
-            reads=reads,
-        )
 
     # -- the end ---------------------------------------------------------------------------------------------
 
     def _tidy(self) -> None:
-        """Remove what no receipt names from the product folders, and what need not stay from the passes."""
-        root = self.folder.root
-        named: set[Path] = set()
-        for p in self.plan.passes:
-            folder = self.folder.passes(p.name)
-            named |= {
-                folder / "plan.json",
-                *(self.folder.receipt_path(p.name, t) for t in self.receipts[p.index]),
-            }
-            for receipt in self.receipts[p.index].values():
-                named |= {root / f.path for role, f in receipt.files.items() if self._lasts(p, role)}
-        for top in (*PRODUCTS, "passes"):
-            for path in sorted((root / top).rglob("*"), reverse=True):
-                if path.is_dir():
-                    if not any(path.iterdir()):
-                        path.rmdir()
-                elif path not in named:
-                    path.unlink()
-        for name in ROOT_PRODUCTS:
-            if root / name not in named:
-                (root / name).unlink(missing_ok=True)
-        (root / "documents").mkdir(exist_ok=True)
-
-    def _note_damage(self) -> None:
+        """Remove what no longer belongs; after a failure, what later tasks need stays."""
+        stay = set()
         for p in self.plan.passes:
             for receipt in self.receipts[p.index].values():
-                self.outcome.warnings.extend(receipt.reader.get("warnings", []))
-                self.outcome.warnings.extend(receipt.notes)
-
-    def funnel(self) -> dict[str, Any]:
-        """Counts a step over all tasks, in pipeline order, and the reader's; times and memory too."""
-        steps: dict[str, dict[str, Any]] = {}
-        reader: dict[str, Any] = {"other_records": {}, "skipped_bytes": 0, "bytes": 0}
-        passes = []
-        for p in self.plan.passes:
-            receipts = self.receipts[p.index].values()
-            for receipt in receipts:
-                _add(reader, {k: v for k, v in receipt.reader.items() if k not in ("warnings", "documents")})
-                for count in receipt.steps:
-                    _add(steps.setdefault(count.step, {}), dataclasses.asdict(count))
-            passes.append({"pass": p.name, "tasks": len(self.receipts[p.index]),
-                           "seconds": round(sum(r.seconds for r in receipts), 3),
-                           "peak_memory_bytes": max((r.peak_memory_bytes for r in receipts), default=0)})  # fmt: skip
-        return {"steps": list(steps.values()), "reader": reader, "passes": passes,
-                "failures": [str(f) for f in self.outcome.failures]}  # fmt: skip
+                files = receipt.content() if self.outcome.failures else ()
+                stay |= {path for path, _ in files} | {file.path for _, file in self._lasting(p, receipt)}
+        foreign = tidy(self.folder, self.plan, stay, self.receipts)
+        if foreign:
+            shown = ", ".join(foreign[:5]) + (f" and {len(foreign) - 5:,} more" if len(foreign) > 5 else "")
+            self.outcome.warnings.append(f"{self.folder.name} holds files that are not this run's; they stay: {shown}")
+        if isinstance(self.folder.products, LocalStore):
+            (self.folder.products.root / "documents").mkdir(exist_ok=True)
 
 
-def _add(total: dict[str, Any], more: dict[str, Any]) -> None:
-    """Add numbers key by key; text stays."""
-    for key, value in more.items():
-        if isinstance(value, dict):
-            _add(total.setdefault(key, {}), value)
-        elif isinstance(value, int | float):
-            total[key] = round(total.get(key, 0) + value, 3)
-        else:
-            total[key] = value
-
-
-def _user_file(path: Path, step: str) -> SideFile:
-    """A file that a setting names, as a side file."""
-    if not path.is_file():
-        raise ConfigError(f"{step}: {path}: no such file")
-    return SideFile(path, str(path), 0, path.stat().st_size, sha256_file(path))
-
-
-def _checksums(receipt: Receipt) -> dict[str, str]:
-    return {role: file.sha256 for role, file in receipt.files.items()}
-
-
-def remove_leftovers(root: Path) -> list[Path]:
-    """Delete temporary files of interrupted tasks; returns them."""
-    found = [path for path in root.rglob(f"{TEMPORARY}*") if path.is_file()]
-    for path in found:
-        path.unlink(missing_ok=True)
-    return found
+def _side_file(task: str, output: Output) -> SideFile:
+    file = output.file
+    place = "products" if output.product else "scratch"
+    return SideFile(
+        Path(file.path), file.path, file.rows, file.bytes, file.sha256, task, output.lane, output.source, place
+    )

@@ -1,72 +1,56 @@
 """A pool of worker processes on this machine that survives a killed worker.
 
-Calls go in and receipts come out, in any order. A worker that dies (out of memory, killed) is replaced and its
-call tried once more; a second death is a TaskError. Workers end when the process that started them does: each
-watches a pipe whose other end that process holds. Kernels and Arrow run single-threaded inside a worker: the
-pool is the parallelism.
+Calls go in and receipts come out, in any order. A worker that dies (out of memory, killed) is replaced and its call
+tried once more; a second death is a TaskError. Workers end within a second when the process that started them does.
+
+On Linux workers are forked: they start with every module that the driver has imported, so that a run pays for its
+imports once (.6 s of CPU a worker otherwise). Elsewhere they are spawned, since forking is not safe there.
 """
 
 import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from curate.errors import CurateError, TaskError
+from curate.run.call import Call
 from curate.run.manifest import Receipt
-from curate.run.task import Call, close_states, run_task
+from curate.run.worker import close_states, prepare_process, run_call
 
 Outcome = tuple[Call, Receipt | CurateError]
 ATTEMPTS = 2
-
-# Buffers of a megabyte and more go back to the system when they are freed: otherwise glibc and Arrow keep what the
-# largest page took, in case there are more, and every worker stays half as large again. It costs 1 % of the time.
-_MEMORY = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(4 << 20),
-}
+PARENT_CHECK = 0.5  # seconds between two looks at whether the driver lives
+FORK = sys.platform == "linux"
 
 
 class _Worker:
-    """A process, the pipe for calls and receipts, and the pipe whose closing ends it."""
+    """A process, and the pipe for its calls and receipts."""
 
-    def __init__(self) -> None:
-        # Arrow's allocator is to give freed pages back at once, and not when it thinks that it may.
-        os.environ.setdefault("MIMALLOC_PURGE_DELAY", "0")
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, others: "Sequence[_Worker]") -> None:
+        context: Any = multiprocessing.get_context("fork" if FORK else "spawn")
         self.pipe, theirs = context.Pipe()
-        reader, self.life = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work, args=(theirs, reader), daemon=True)
-        with _environment(_MEMORY):  # both are read when a process starts, and before any of our code
-            self.process.start()
+        # A forked process holds copies of the driver's ends of all pipes; it closes them.
+        inherited = [self.pipe, *(other.pipe for other in others)] if FORK else []
+        self.process = context.Process(target=_work, args=(theirs, inherited, os.getpid()), daemon=True)
+        self.process.start()
         theirs.close()
-        reader.close()
         self.call: Call | None = None
 
     def stop(self, patience: float = 0.0) -> None:
-        """End it: an idle worker leaves by itself when its pipe closes."""
-        self.pipe.close()
+        """End it: an idle worker leaves by itself."""
         if patience and self.call is None:
+            with contextlib.suppress(OSError):
+                self.pipe.send(None)
             self.process.join(patience)
+        self.pipe.close()
         self.process.kill()
         self.process.join()
-        self.life.close()
-
-
-@contextlib.contextmanager
-def _environment(wanted: dict[str, str]) -> Iterator[None]:
-    """These variables for the processes started within; what the user has set stays."""
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
 
 
 class LocalPool:
@@ -83,73 +67,74 @@ class LocalPool:
         for worker in self.workers:
             worker.stop(patience=2.0)
 
-    def run(self, calls: Sequence[Call]) -> Iterator[Outcome]:
-        """Yield (call, receipt or error) as tasks end."""
-        waiting = list(reversed(calls))
+    def run(self, calls: Iterable[Call]) -> Iterator[Outcome]:
+        """Yield (call, receipt or error) as tasks end; a call is made when a worker is free for it."""
+        source = iter(calls)
+        again: list[Call] = []
         attempts: dict[str, int] = {}
-        while len(self.workers) < min(self.size, len(calls)):
-            self.workers.append(_Worker())
-        while waiting or any(worker.call for worker in self.workers):
-            for worker in self.workers:
-                if worker.call is None and waiting:
-                    self._send(worker, waiting.pop(), attempts)
+        while True:
+            while sum(w.call is not None for w in self.workers) < self.size:
+                call = again.pop() if again else next(source, None)
+                if call is None:
+                    break
+                attempts[call.task] = attempts.get(call.task, 0) + 1
+                worker = self._free()
+                worker.call = call
+                with contextlib.suppress(OSError):  # it is dead: the end of its pipe will tell
+                    worker.pipe.send(call)
             busy = {worker.pipe: worker for worker in self.workers if worker.call}
+            if not busy:
+                return
             for pipe in wait(list(busy)):
-                worker = busy[pipe]  # type: ignore[index]
-                call = worker.call
-                assert call is not None
-                worker.call = None
-                try:
-                    yield call, worker.pipe.recv()
-                except (EOFError, OSError):
-                    self._replace(worker)
-                    if attempts[call.task] < ATTEMPTS:
-                        waiting.append(call)
-                    else:
-                        yield (
-                            call,
-                            TaskError(f"{call.title}: its worker was killed {ATTEMPTS} times; out of memory?"),
-                        )
+                yield from self._received(busy[pipe], again, attempts)
 
-    def _send(self, worker: _Worker, call: Call, attempts: dict[str, int]) -> None:
-        attempts[call.task] = attempts.get(call.task, 0) + 1
-        worker.call = call
+    def _free(self) -> _Worker:
+        """A worker without a call; a new one where all have one."""
+        for worker in self.workers:
+            if worker.call is None:
+                return worker
+        self.workers.append(_Worker(self.workers))
+        return self.workers[-1]
+
+    def _received(self, worker: _Worker, again: list[Call], attempts: dict[str, int]) -> Iterator[Outcome]:
+        call = worker.call
+        assert call is not None
+        worker.call = None
         try:
-            worker.pipe.send(call)
-        except OSError:
-            pass  # it is dead: the loop sees the end of its pipe and replaces it
+            yield call, worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.stop()
+            self.workers.remove(worker)
+            if attempts[call.task] < ATTEMPTS:
+                again.append(call)
+            else:
+                yield call, TaskError(f"{call.title}: its worker was killed {ATTEMPTS} times; out of memory?")
 
-    def _replace(self, dead: _Worker) -> None:
-        dead.stop()
-        self.workers[self.workers.index(dead)] = _Worker()
 
-
-def _work(pipe: "Connection[Any, Any]", life: "Connection[Any, Any]") -> None:
-    """A worker's main: calls until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, args=(life,), daemon=True).start()
-    import pyarrow as pa
-
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
+def _work(pipe: "Connection[Any, Any]", inherited: "Sequence[Connection[Any, Any]]", parent: int) -> None:
+    """A worker's main: calls until None comes or the pipe closes."""
+    for other in inherited:
+        other.close()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    prepare_process()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     while True:
         try:
             call = pipe.recv()
         except (EOFError, OSError):
+            call = None
+        if call is None:
             close_states()
             return
-        outcome: Receipt | CurateError
         try:
-            outcome = run_task(call)
+            outcome: Receipt | CurateError = run_call(call)
         except CurateError as error:
             outcome = error
-        except BaseException as error:  # a panic in a kernel is no Exception
-            outcome = TaskError(f"{call.title} failed: {type(error).__name__}: {error}")
         pipe.send(outcome)
 
 
-def _end_with_parent(life: "Connection[Any, Any]") -> None:
-    try:
-        life.recv_bytes()
-    except (EOFError, OSError):
-        os._exit(1)
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK)
+    os._exit(1)

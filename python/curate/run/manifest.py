@@ -1,26 +1,22 @@
 """What a run's folder says about itself: run.yaml, a plan.json a pass, and a receipt a task, written last.
 
 A receipt names the files a task committed with their checksums, its counts a step, and the fingerprint of
-everything its output depends on. A task whose receipt is there, with the right fingerprint and its files in
-place, need not run again: that is all of resuming.
+everything its output depends on. A task whose receipt is there, with the right fingerprint and its files in place,
+need not run again: that is all of resuming. A receipt has a line for every file and every step, and none for
+partitions, so that it stays at some kilobytes.
 """
 
-import hashlib
-import importlib.metadata
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from curate import schema
-from curate.config import dump_yaml, load_yaml
-from curate.errors import ResumeError
-from curate.io.write import Written, write_bytes
-
-PRODUCTS = ("documents", "rejects", "signals", "tokens", "heldout", "tokenizer", "pairs", "clusters", "index")
-ROOT_PRODUCTS = ("tokenizer.json", "mixture.yaml")
+from curate.config import dump_yaml, parse_yaml
+from curate.errors import ConfigError, ResumeError
+from curate.io.store import RemoteStore, Store, Written, is_remote, open_store, write_bytes
+from curate.schema import Kind
 
 
 @dataclass
@@ -42,106 +38,160 @@ class StepCounts:
     def balances(self) -> bool:
         return self.rows_in == self.rows_out + sum(self.dropped.values()) + self.set_aside
 
+    def noted(self) -> int:
+        """Rows in rejects/ that this step wrote."""
+        return sum(self.dropped.values()) + sum(self.cut.values()) + sum(self.marked.values())
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file of a channel: the op (a phase of a step) and channel that wrote it, its lane and source."""
+
+    op: str
+    channel: str
+    lane: str
+    source: str
+    product: bool  # below products; else in scratch
+    file: Written
+
 
 @dataclass
 class Receipt:
     task: str
     fingerprint: str
-    files: dict[str, Written] = field(default_factory=dict)  # role -> file: documents.main, rejects, op/channel
-    places: dict[str, list[list[int]]] = field(default_factory=dict)  # op/channel -> batches of each partition
+    kind: Kind = "document"  # what its documents are
+    documents: dict[str, Written] = field(default_factory=dict)  # lane -> file
+    rejects: Written | None = None
+    outputs: list[Output] = field(default_factory=list)
     steps: list[StepCounts] = field(default_factory=list)
     reader: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    peak_memory_bytes: int = 0
+    peak_memory_bytes: int = 0  # the largest resident memory of the worker that ran it, up to then
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
-    def load(cls, path: Path) -> "Receipt | None":
-        """The receipt at path, or None where there is none or it cannot be understood (then the task runs)."""
+    def parse(cls, data: bytes) -> "Receipt | None":
+        """The receipt, or None where it cannot be understood (then the task runs)."""
         try:
-            data = json.loads(path.read_bytes())
-            data["files"] = {role: Written(**entry) for role, entry in data["files"].items()}
-            data["steps"] = [StepCounts(**entry) for entry in data["steps"]]
-            return cls(**data)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            found = json.loads(data)
+            found["documents"] = {lane: Written(**entry) for lane, entry in found["documents"].items()}
+            found["rejects"] = Written(**found["rejects"]) if found["rejects"] else None
+            found["outputs"] = [Output(**{**o, "file": Written(**o["file"])}) for o in found["outputs"]]
+            found["steps"] = [StepCounts(**entry) for entry in found["steps"]]
+            return cls(**found)
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None
+
+    def of(self, op: str, channel: str) -> list[Output]:
+        """The files of a channel, by lane and source."""
+        return [output for output in self.outputs if output.op == op and output.channel == channel]
+
+    def content(self) -> list[tuple[str, str]]:
+        """(path, checksum) of every file: what the task made."""
+        files = [*self.documents.values(), *([self.rejects] if self.rejects else []), *(o.file for o in self.outputs)]
+        return sorted((file.path, file.sha256) for file in files)
 
 
 class RunFolder:
-    """Paths below a run's folder."""
+    """The two stores of a run and the names in them.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    `products` holds run.yaml, receipts, plans, documents/ and everything else that is told of; `scratch` holds what
+    only later tasks read: documents between passes, shuffled rows, side files.
+    """
 
-    def passes(self, name: str) -> Path:
-        return self.root / "passes" / name
+    def __init__(self, products: Store, scratch: Store) -> None:
+        self.products, self.scratch = products, scratch
+        self.name = products.name
 
-    def receipt_path(self, pass_name: str, task: str) -> Path:
-        return self.passes(pass_name) / f"{task}.json"
+    @classmethod
+    def at(cls, out: str | Path, scratch: str | Path | None = None) -> "RunFolder":
+        """The folder of `--out` and `--scratch`; by default scratch lies inside a local out."""
+        if scratch is None:
+            products = open_store(out)
+            if isinstance(products, RemoteStore):
+                raise ConfigError(
+                    f"{out}: a run whose products go to an object store needs a local or shared folder for its"
+                    " scratch files: name one with --scratch FOLDER"
+                )
+            return cls(products, products)
+        if is_remote(scratch):
+            raise ConfigError(f"--scratch {scratch}: scratch files are mapped into memory; name a folder")
+        place = Path(scratch).expanduser()
+        return cls(open_store(out, cache=place / "cache"), open_store(place))
+
+    @property
+    def one_store(self) -> bool:
+        return self.products is self.scratch
+
+    def store(self, product: bool) -> Store:
+        return self.products if product else self.scratch
+
+    def receipt_path(self, pass_name: str, task: str) -> str:
+        return f"passes/{pass_name}/{task}.json"
 
     def receipt(self, pass_name: str, task: str) -> Receipt | None:
-        return Receipt.load(self.receipt_path(pass_name, task))
-
-    def present(self, files: Iterable[Written]) -> bool:
-        """Whether all files are there with the size that was committed."""
-        for file in files:
-            try:
-                if (self.root / file.path).stat().st_size != file.bytes:
-                    return False
-            except OSError:
-                return False
-        return True
-
-    def read_run_yaml(self) -> dict[str, Any] | None:
-        path = self.root / "run.yaml"
-        if not path.exists():
+        try:
+            return Receipt.parse(self.products.read(self.receipt_path(pass_name, task)))
+        except OSError:
             return None
-        data = load_yaml(path).data
-        if not isinstance(data, dict) or "recipe" not in data:
-            raise ResumeError(f"{path}: not the record of a run; choose another --out, or remove the file")
-        return data
 
-    def write_run_yaml(self, recipe: dict[str, Any], inputs: dict[str, str], libraries: dict[str, str]) -> None:
-        tools = {"curate": version("curate-train"), "schema": schema.VERSION, "libraries": libraries}
-        text = dump_yaml({"recipe": recipe, "tools": tools, "inputs": inputs})
-        write_bytes(self.root / "run.yaml", text.encode())
+    def write_receipt(self, pass_name: str, receipt: Receipt) -> None:
+        write_bytes(self.products, self.receipt_path(pass_name, receipt.task), receipt.to_json().encode())
+
+    def plan_path(self, pass_name: str) -> str:
+        return f"passes/{pass_name}/plan.json"
+
+    def plan(self, pass_name: str) -> dict[str, Any] | None:
+        """The plan.json of a pass: its tasks, their fingerprints, the number of partitions."""
+        try:
+            found = json.loads(self.products.read(self.plan_path(pass_name)))
+            return found if isinstance(found, dict) else None
+        except (OSError, ValueError):
+            return None
+
+    def passes(self) -> list[str]:
+        """The passes that were begun, in order."""
+        names = {path.split("/")[1] for path in self.products.list("passes") if path.endswith("/plan.json")}
+        return sorted(names)
+
+    def run_yaml(self) -> dict[str, Any] | None:
+        """The record of the run that the folder holds; None where it holds none."""
+        try:
+            data = self.products.read("run.yaml")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        found = parse_yaml(data.decode("utf-8", "replace"), f"{self.name}/run.yaml").data
+        if not isinstance(found, dict) or "recipe" not in found:
+            raise ResumeError(f"{self.name}/run.yaml: not the record of a run; choose another --out, or remove it")
+        return found
+
+    def write_run_yaml(self, record: dict[str, Any]) -> None:
+        record = {"schema": schema.VERSION, **record}
+        write_bytes(self.products, "run.yaml", dump_yaml(record).encode())
 
 
-@cache
-def version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def fingerprint(*parts: Any) -> str:
-    """A hash of plain data; equal data gives an equal fingerprint in every process."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """(key, old, new) for every leaf in which two resolved recipes differ; a step is named by its stage."""
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
         for key in [*old, *(k for k in new if k not in old)]:
-            inner = f"{path}.{key}" if path else str(key)
-            found += differences(old.get(key), new.get(key), inner)
-        return found
-    if path == "steps" and isinstance(old, list) and isinstance(new, list):
-        return _step_differences(old, new)
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [d for i, (a, b) in enumerate(zip(old, new, strict=True)) for d in differences(a, b, f"{path}.{i}")]
-    return [] if old == new else [(path, old, new)]
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif path == "steps" and isinstance(old, list) and isinstance(new, list):
+        yield from _step_differences(old, new)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from differences(a, b, f"{path}.{i}")
+    elif old != new:
+        yield path, old, new
 
 
-def _step_differences(old: list[Any], new: list[Any]) -> list[tuple[str, Any, Any]]:
+def _step_differences(old: list[Any], new: list[Any]) -> Iterator[tuple[str, Any, Any]]:
     names_old = [next(iter(step)) for step in old]
     names_new = [next(iter(step)) for step in new]
     if names_old != names_new:
-        return [("steps", " > ".join(names_old), " > ".join(names_new))]
-    return [d for name, a, b in zip(names_old, old, new, strict=True) for d in differences(a[name], b[name], name)]
+        yield "steps", " > ".join(names_old), " > ".join(names_new)
+        return
+    for name, a, b in zip(names_old, old, new, strict=True):
+        yield from differences(a[name], b[name], name)

@@ -5,17 +5,24 @@ For extract, normalize, langid, exact_dedup:
     00-extract                                   each   a task an input slice
     01-normalize+langid+exact_dedup.hash         each   documents, and hash rows grouped by partition
     02-exact_dedup.pick                          part   a task a partition
-    03-exact_dedup.apply                         each   the documents that stay
+    03-exact_dedup.merge                         all    one task
+    04-exact_dedup.apply                         each   the documents that stay
 
-Task names and lists depend on the recipe and the inputs alone, never on workers or machine.
+A step is a stage as a recipe uses it; an op is one phase of a step; a pass is the ops that run over the same rows at
+once, and the unit of commit; a task is a pass over one slice, one partition, or everything.
+
+Names and lists of tasks depend on the recipe and the inputs alone, never on workers or machine.
 """
 
 from dataclasses import dataclass, field
 
+from curate import stages
+from curate.config import suggest
 from curate.errors import ConfigError
 from curate.io.inputs import TaskInput, reads_raw
 from curate.run.recipe import Recipe, Step
-from curate.stages.protocol import Channel, Phase, Shape
+from curate.stages import CHECK_IDS
+from curate.stages.protocol import Channel, Phase, Resources, Shape
 
 PARTITION_BYTES = 64 << 20
 MIN_PARTITIONS, MAX_PARTITIONS = 4, 4096
@@ -43,6 +50,10 @@ class Source:
     channel: Channel
 
 
+Names = dict[tuple[str, str], Source]
+"""(op, channel as its phase calls it) -> where it comes from."""
+
+
 @dataclass
 class Pass:
     """The unit of commit. `documents_from` is the pass whose documents an each pass reads; None for the inputs."""
@@ -51,23 +62,41 @@ class Pass:
     shape: Shape
     ops: list[Op]
     documents_from: int | None = None
-    last_documents: bool = False
-    kept: bool = False
-    reads: dict[str, Source] = field(default_factory=dict)  # "op/channel name as the phase calls it"
-    sides: dict[str, Source] = field(default_factory=dict)
+    records_reading: bool = False  # the first to read the inputs: it records what the reader counts and rejects
+    writes: bool = False  # its documents are written, as the ops changed them
+    last_documents: bool = False  # they are the run's documents/
+    kept: bool = False  # they stay when the run has ended
+    reads: Names = field(default_factory=dict)
+    sides: Names = field(default_factory=dict)
+    own: Names = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        names = [op.name for op in self.ops]
+        names = [op.name.replace(":", ".") for op in self.ops]
         if sum(map(len, names)) > 120:  # it becomes part of file names
             names = [names[0], f"{len(names) - 2}-more", names[-1]]
         return f"{self.index:02d}-" + "+".join(names)
 
     @property
+    def from_inputs(self) -> bool:
+        return self.shape == "each" and self.documents_from is None
+
+    @property
     def upstream(self) -> list[int]:
-        """The passes whose task outputs this one reads as input, side files not included."""
-        found = {source.pass_index for source in self.reads.values()}
+        """The passes whose files this one reads."""
+        found = {source.pass_index for names in (self.reads, self.sides, self.own) for source in names.values()}
         return sorted(found | ({self.documents_from} if self.documents_from is not None else set()))
+
+    @property
+    def resources(self) -> Resources:
+        """What a worker needs in this pass: the states of all ops, and the largest batch."""
+        needs = [op.step.stage.resources(op.step.config) for op in self.ops]
+        return Resources(
+            cores=max(need.cores for need in needs),
+            gpus=max(need.gpus for need in needs),
+            state_bytes=sum(need.state_bytes for need in needs),
+            batch_bytes=max(need.batch_bytes for need in needs),
+        )
 
 
 @dataclass(frozen=True)
@@ -84,6 +113,22 @@ class Plan:
             return [task.id for task in self.inputs]
         return [f"p{p:04d}" for p in range(self.partitions)] if shape == "part" else ["all"]
 
+    @property
+    def n_tasks(self) -> int:
+        """Tasks of all passes."""
+        return sum(len(self.task_ids(p.index)) for p in self.passes)
+
+    @property
+    def resources(self) -> Resources:
+        """The most that any pass needs."""
+        needs = [p.resources for p in self.passes]
+        return Resources(
+            cores=max(need.cores for need in needs),
+            gpus=max(need.gpus for need in needs),
+            state_bytes=max(need.state_bytes for need in needs),
+            batch_bytes=max(need.batch_bytes for need in needs),
+        )
+
 
 def partitions(input_bytes: float) -> int:
     """The next power of two of input bytes / 64 MiB, so that a new file rarely changes it; at least 4."""
@@ -93,45 +138,66 @@ def partitions(input_bytes: float) -> int:
     return count
 
 
-def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> Plan:
-    """The passes of a recipe over these inputs; ConfigError where a step lacks what it needs."""
-    _check_order(recipe, inputs)
+def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...], *, ids_may_repeat: bool = False) -> Plan:
+    """The passes of a recipe over these inputs; ConfigError where a step lacks what it needs.
+
+    Where doc_ids of the inputs may repeat, the run looks for repeats first.
+    """
+    _check_kinds(recipe, inputs)
+    _check_sources(recipe, inputs)
+    _check_private(recipe)
     passes: list[Pass] = []
-    documents: int | None = None
     open_pass: Pass | None = None
-    for step in recipe.steps:
+    checks = [Step(CHECK_IDS, stage := stages.load(CHECK_IDS), stage.config())] if ids_may_repeat else []
+    for step in (*checks, *recipe.steps):
         for phase in step.stage.phases:
             op = Op(step, phase)
-            if phase.shape == "each":
-                alone = step.stage.own_pass
-                if open_pass is None or alone or open_pass.kept:
-                    open_pass = Pass(len(passes), "each", [], documents_from=documents, kept=alone)
-                    passes.append(open_pass)
-                open_pass.ops.append(op)
-                documents = open_pass.index
-                _connect(open_pass, op, passes, recipe)
-            else:
-                single = Pass(len(passes), phase.shape, [op])
-                passes.append(single)
-                _connect(single, op, passes, recipe)
+            found = _found(op, passes)
+            alone = step.stage.own_pass or (open_pass is not None and open_pass.ops[-1].step.stage.own_pass)
+            waits = open_pass is not None and any(open_pass.index == s.pass_index for n in found for s in n.values())
+            if phase.shape != "each":
                 open_pass = None
-    if documents is not None:
-        passes[documents].last_documents = True
-    keep = recipe.keep
-    for p in passes:
-        p.kept = p.last_documents or keep == "all" or (keep == "extract" and p.kept)
+                target = Pass(len(passes), phase.shape, [])
+                passes.append(target)
+            elif open_pass is None or alone or waits:
+                written = [p.index for p in passes if p.writes]
+                open_pass = Pass(len(passes), "each", [], documents_from=max(written, default=None))
+                passes.append(open_pass)
+                target = open_pass
+            else:
+                target = open_pass
+            target.ops.append(op)
+            target.writes |= phase.shape == "each" and phase.documents
+            for names, more in zip((target.reads, target.sides, target.own), found, strict=True):
+                names.update(more)
+    _settle_documents(passes, recipe)
     return Plan(recipe, inputs, tuple(passes), partitions(sum(task.size for task in inputs)))
 
 
-def _connect(target: Pass, op: Op, passes: list[Pass], recipe: Recipe) -> None:
-    """Resolve what a phase reads to the passes that emit it."""
+def _settle_documents(passes: list[Pass], recipe: Recipe) -> None:
+    """Which passes write documents, and which of these stay."""
+    each = [p for p in passes if p.shape == "each"]
+    if not each:
+        return
+    next(p for p in each if p.documents_from is None).records_reading = True
+    if not any(p.writes for p in each):
+        each[-1].writes = True  # steps that only look: documents/ holds what came in
+    last = [p for p in each if p.writes][-1]
+    last.last_documents = True
+    for p in each:
+        own = any(op.step.stage.own_pass for op in p.ops)
+        p.kept = p.writes and (p.last_documents or recipe.keep == "all" or (recipe.keep == "extract" and own))
+
+
+def _found(op: Op, passes: list[Pass]) -> tuple[Names, Names, Names]:
+    """What a phase reads by partition, whole, and of its own task, resolved to the ops that emit it."""
     files = op.step.stage.files(op.step.config)
-    for name in op.phase.reads:
-        target.reads[f"{op.name}/{name}"] = _find(name, op, passes)
-    for name in op.phase.side:
-        if name.rpartition(".")[2] in files:
-            continue
-        target.sides[f"{op.name}/{name}"] = _find(name, op, passes)
+    reads = {(op.name, name): _find(name, op, passes) for name in op.phase.reads}
+    sides = {(op.name, name): _find(name, op, passes) for name in op.phase.side if name.rpartition(".")[2] not in files}
+    own = {(op.name, name): _find(name, op, passes) for name in op.phase.own}
+    for name in (source.channel.name for source in own.values() if source.channel.by):
+        raise ConfigError(f"{op.name}: the channel {name} is partitioned, so that a task cannot read its own rows")
+    return reads, sides, own
 
 
 def _find(name: str, op: Op, passes: list[Pass]) -> Source:
@@ -151,13 +217,51 @@ def _find(name: str, op: Op, passes: list[Pass]) -> Source:
     )
 
 
-def _check_order(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
+# -- what a recipe cannot ask for ----------------------------------------------------------------------------
+
+
+def _check_kinds(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
+    """Every step meets rows that it reads: pages (raw), documents, or any."""
+    kinds = {"raw" if reads_raw(task.slices) else "document" for task in inputs} or {"document"}
+    for step in recipe.steps:
+        wanted = step.stage.rows(step.config)
+        if wanted == "document" and "raw" in kinds:
+            raise ConfigError(
+                f"{step.name} reads documents, and the inputs hold pages (WARC or HTML), whose text must be extracted:"
+                " put `extract` before it"
+            )
+        if wanted == "raw" and "raw" not in kinds:
+            what = "the steps before it" if step is not recipe.steps[0] and step.stage.makes else "the inputs"
+            raise ConfigError(f"{step.name} reads pages (WARC or HTML), and {what} give documents: leave this step out")
+        if step.stage.makes and wanted != "document":
+            kinds = {step.stage.makes}
+
+
+def _check_sources(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
+    """`only.lang` stands behind langid, and `only.source` names sources that there can be."""
     names = [step.stage.name for step in recipe.steps]
-    raw = any(reads_raw(task.slices) for task in inputs)
-    if raw and "extract" not in names:
-        raise ConfigError("the inputs are WARC files, whose pages must be extracted: make `extract` the first step")
-    if "extract" in names and names.index("extract") > 0:
-        raise ConfigError("extract must be the first step: the steps before it would see no text")
+    known = {piece.source for task in inputs for piece in task.slices}
+    # Columns of a Parquet file and documents of another run may name sources of their own.
+    open_ended = any(piece.format == "parquet" for task in inputs for piece in task.slices)
     for index, step in enumerate(recipe.steps):
         if step.only.lang and "langid" in names and index <= names.index("langid"):
             raise ConfigError(f"{step.name}.only.lang: languages are known after `langid`; put that step before")
+        for source in step.only.source or ():
+            if inputs and not open_ended and source not in known:
+                raise ConfigError(f'{step.name}.only.source: no input has the source "{source}"'
+                                  f"{suggest(source, sorted(known))}")  # fmt: skip
+
+
+def _check_private(recipe: Recipe) -> None:
+    """Nothing that redact would have replaced is written beside the documents that it has not reached yet."""
+    private = [index for index, step in enumerate(recipe.steps) if step.stage.private]
+    if not private:
+        return
+    name = recipe.steps[private[0]].name
+    if recipe.keep_text:
+        raise ConfigError(
+            f"keep_text writes whole texts into rejects/, where {name} does not reach: leave one of the two out"
+        )
+    for step in recipe.steps[: private[0]]:
+        if step.stage.name == "holdout":
+            raise ConfigError(f"holdout stands before {name}, so that what is set aside is not redacted: swap them")

@@ -8,15 +8,19 @@
       - langid: {keep: [en]}
       - filter: {preset: gopher@dclm, only: {source: [web]}}
 
-Resolving it gives every step its checked settings with all defaults; that form is written to run.yaml.
+Resolving it gives every step its checked settings with all defaults; that form is written to run.yaml. A recipe is
+data: it may name a stage or an extractor of the user's, `package.module:NAME`, and that is used only where the
+command line allows the package (`--allow-code package`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from curate import stages
+from pydantic import field_validator
+
+from curate import plugins, stages
 from curate.config import Document, Settings, assign, load_yaml, parse_assignment, setting, suggest, validate
 from curate.errors import ConfigError
 from curate.io.inputs import InputSettings
@@ -26,8 +30,29 @@ from curate.stages.protocol import Stage
 class Only(Settings):
     """The rows a step works on; others go through untouched and are counted."""
 
-    source: list[str] | None = setting(None, "only documents of these sources")
-    lang: list[str] | None = setting(None, "only documents in these languages (langid must come before)")
+    source: list[str] | None = setting(None, "only documents of these sources", min_length=1)
+    lang: list[str] | None = setting(None, "only documents in these languages (langid must come before)", min_length=1)
+
+
+class Guard(Settings):
+    """Whether a step's yield is watched: `off`, `on`, or the band of the share of rows that it may keep."""
+
+    guard: Literal["on", "off"] | tuple[float, float] = setting(
+        "on", "off, or [low, high]: stop where the step keeps another share of 1,000 rows or more"
+    )
+
+    @field_validator("guard", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        # YAML 1.1 readers take `off` for false.
+        return {False: "off", True: "on"}.get(value, value) if isinstance(value, bool) else value
+
+    @field_validator("guard")
+    @classmethod
+    def _is_a_band(cls, value: Any) -> Any:
+        if not isinstance(value, str) and not 0 <= value[0] <= value[1] <= 1:
+            raise ValueError(f"a band is two shares, the lower first, as [0.05, 1]; found {list(value)}")
+        return value
 
 
 class RecipeSettings(Settings):
@@ -41,6 +66,12 @@ class RecipeSettings(Settings):
         "which passes' documents stay beside the last: a later change starts from the last that stayed",
     )
     keep_text: bool = setting(False, "write the whole text of dropped documents into rejects, not 200 characters")
+    guard: Literal["on", "off"] = setting("on", "off: no step's yield is watched")
+
+    @field_validator("guard", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        return {False: "off", True: "on"}.get(value, value) if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -50,42 +81,64 @@ class Step:
     name: str
     stage: Stage
     config: Settings
-    only: Only
+    only: Only = field(default_factory=Only)
+    guard: Guard = field(default_factory=Guard)
+    target: str = ""  # how a stage of the user's is named, `package.module:NAME`; empty for ours
+
+    @property
+    def stage_name(self) -> str:
+        """How a recipe names the stage."""
+        return self.target or self.stage.name
 
     def resolved(self) -> dict[str, Any]:
         data = self.config.model_dump(mode="json")
         only = self.only.model_dump(mode="json", exclude_none=True)
-        return {**data, "only": only} if only else data
+        guard = self.guard.model_dump(mode="json", exclude_defaults=True)
+        return {**data, **({"only": only} if only else {}), **guard}
+
+    def band(self, recipe: "Recipe") -> tuple[float, float] | None:
+        """The share of rows that the step may keep; None where it is not watched."""
+        if recipe.guard == "off" or self.guard.guard == "off":
+            return
+        return self.stage.expected(self.config) if isinstance(self.guard.guard, str) else self.guard.guard
 
 
 @dataclass(frozen=True)
 class Recipe:
     inputs: tuple[InputSettings, ...]
     steps: tuple[Step, ...]
-    keep: str
-    keep_text: bool
+    keep: str = "extract"
+    keep_text: bool = False
+    guard: str = "on"
     limit: int | None = None
+    allow_code: tuple[str, ...] = ()  # packages of the user's that may be imported; never part of the recipe
 
     def resolved(self) -> dict[str, Any]:
         """The whole recipe with every default, as it is written to run.yaml and compared on resume."""
         return {
             "version": 1,
             "inputs": [entry.model_dump(mode="json") for entry in self.inputs],
-            "steps": [{step.stage.name: step.resolved()} for step in self.steps],
+            "steps": [{step.stage_name: step.resolved()} for step in self.steps],
             "keep": self.keep,
             "keep_text": self.keep_text,
+            "guard": self.guard,
             "limit": self.limit,
         }
 
 
 def load_recipe(
-    path: str | Path, *, inputs: Sequence[str] = (), assignments: Sequence[str] = (), limit: int | None = None
+    path: str | Path,
+    *,
+    inputs: Sequence[str] = (),
+    assignments: Sequence[str] = (),
+    limit: int | None = None,
+    allow_code: Sequence[str] = (),
 ) -> Recipe:
     """Read, override and check a recipe file; every mistake is a ConfigError with its line."""
     document = load_yaml(path)
     if not isinstance(document.data, dict):
         raise ConfigError(f"{path}: a recipe holds `version:`, `inputs:` and `steps:`; this file does not")
-    return resolve(document, inputs=inputs, assignments=assignments, limit=limit)
+    return resolve(document, inputs=inputs, assignments=assignments, limit=limit, allow_code=allow_code)
 
 
 def resolve(
@@ -94,60 +147,101 @@ def resolve(
     inputs: Sequence[str] = (),
     assignments: Sequence[str] = (),
     limit: int | None = None,
+    allow_code: Sequence[str] = (),
 ) -> Recipe:
     data = dict(document.data)
     for assignment in assignments:
-        _override(data, *parse_assignment(assignment), assignment)
+        _override(data, document, *parse_assignment(assignment), f"--set {assignment}", allow_code)
     if inputs:
         data["inputs"] = _replace_inputs(data.get("inputs"), inputs)
     settings = validate(RecipeSettings, data, document)
     if not settings.inputs:
         raise ConfigError(f"{document.name}: no inputs; name them in the recipe or with --input PATH")
-    steps = _steps(settings.steps, document)
-    return Recipe(tuple(settings.inputs), tuple(steps), settings.keep, settings.keep_text, limit)
+    steps = _steps(settings.steps, document, allow_code)
+    return Recipe(
+        tuple(settings.inputs), tuple(steps), settings.keep, settings.keep_text, settings.guard, limit,
+        tuple(allow_code),
+    )  # fmt: skip
 
 
-def single_stage(name: str, config: Mapping[str, Any], inputs: Sequence[InputSettings], limit: int | None) -> Recipe:
+def single_stage(
+    name: str,
+    config: Mapping[str, Any],
+    inputs: Sequence[InputSettings],
+    limit: int | None = None,
+    *,
+    only: Only | None = None,
+    keep: str = "extract",
+    guard: str = "on",
+    allow_code: Sequence[str] = (),
+) -> Recipe:
     """The recipe of `curate <stage> INPUT…`: one step."""
-    stage = stages.load(name)
-    step = Step(name, stage, validate(stage.config, config, name=name), Only())
-    return Recipe(tuple(inputs), (step,), "extract", False, limit)
+    stage = stages.load(name, allow_code)
+    step = Step(name, stage, validate(stage.config, config, name=name), only or Only())
+    _check_code(step, allow_code)
+    return Recipe(tuple(inputs), (step,), keep, guard=guard, limit=limit, allow_code=tuple(allow_code))
 
 
-def _steps(items: Sequence[Any], document: Document) -> list[Step]:
+def _steps(items: Sequence[Any], document: Document, allow_code: Sequence[str]) -> list[Step]:
     steps: list[Step] = []
     for index, item in enumerate(items):
         where = document.at(("steps", index))
-        name, config = _name_and_config(item, where)
+        target, config = _name_and_config(item, where)
+        location = ("steps", index, target)
         try:
-            stage = stages.load(name)
+            stage = stages.load(target, allow_code)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
         config = dict(config)
-        location = ("steps", index, name)
+        name = stage.name
         only = validate(Only, config.pop("only", {}), document, (*location, "only"), f"{name}.only")
+        watched = {"guard": config.pop("guard")} if "guard" in config else {}
+        guard = validate(Guard, watched, document, location, name)
         checked = validate(stage.config, config, document, location, name)
+        if stage.makes and any(only.model_dump().values()):
+            raise ConfigError(f"{where}: {name} takes no `only`: the rows that it leaves would not be {stage.makes}s")
         count = sum(step.stage.name == name for step in steps)
-        steps.append(Step(f"{name}.{count + 1}" if count else name, stage, checked, only))
+        step = Step(
+            f"{name}.{count + 1}" if count else name, stage, checked, only, guard, target if ":" in target else ""
+        )
+        try:
+            _check_code(step, allow_code)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        steps.append(step)
     return steps
+
+
+def _check_code(step: Step, allow_code: Sequence[str]) -> None:
+    """Raise ConfigError where the settings name code that the command line does not allow; nothing is imported."""
+    for target in step.stage.code(step.config):
+        plugins.check(target, allow_code)
 
 
 def _name_and_config(item: Any, where: str) -> tuple[str, Mapping[str, Any]]:
     if isinstance(item, str):
-        return item.replace("-", "_"), {}
+        return _stage_name(item), {}
     if isinstance(item, dict) and len(item) == 1:
         ((name, config),) = item.items()
         if config is None:
             config = {}
         if isinstance(config, dict):
-            return str(name).replace("-", "_"), config
+            return _stage_name(str(name)), config
     raise ConfigError(f"{where}: a step is a stage's name, or `name: {{settings}}`; found {item!r}")
 
 
-def _override(data: dict[str, Any], path: list[str], value: Any, assignment: str) -> None:
+def _stage_name(text: str) -> str:
+    """A command's form is taken too: `near-dedup`."""
+    return text if ":" in text else text.replace("-", "_")
+
+
+def _override(
+    data: dict[str, Any], document: Document, path: list[str], value: Any, flag: str, allow_code: Sequence[str]
+) -> None:
     """Apply one --set: a key of the recipe, or STEP.KEY, or STEP.2.KEY for a stage's second use."""
     if path[0] in RecipeSettings.model_fields and path[0] not in ("steps", "inputs"):
-        return assign(data, path, value)
+        document.changed(assign(data, path, value, RecipeSettings, flag), flag)
+        return
     step, rest, wanted = path[0], path[1:], 1
     if rest and rest[0].isdigit():
         wanted, rest = int(rest[0]), rest[1:]
@@ -158,12 +252,13 @@ def _override(data: dict[str, Any], path: list[str], value: Any, assignment: str
         names.append(name)
         if name == step and names.count(name) == wanted:
             if not rest:
-                raise ConfigError(f"--set {assignment}: name a setting of {step}, for example {step}.KEY=VALUE")
+                raise ConfigError(f"{flag}: name a setting of {step}, for example {step}.KEY=VALUE")
             changed = dict(config)
-            assign(changed, rest, value)
+            keys = assign(changed, rest, value, stages.load(name, allow_code).config, flag)
+            document.changed(("steps", index, name, *keys), flag)
             steps[index] = {name: changed}
-            return None
-    raise ConfigError(f'--set {assignment}: the recipe has no step "{path[0]}"{suggest(step, sorted(set(names)))}')
+            return
+    raise ConfigError(f'{flag}: the recipe has no step "{path[0]}"{suggest(step, sorted(set(names)))}')
 
 
 def _replace_inputs(existing: Any, given: Sequence[str]) -> list[dict[str, Any]]:

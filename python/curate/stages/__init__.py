@@ -1,5 +1,6 @@
 """The stages, in pipeline order. A stage is imported when it is used: `curate --help` needs only this table."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,10 +31,27 @@ STAGES = (
     Entry("mix", "Plan how sources are mixed for training."),
 )
 
+CHECK_IDS = "check_ids"
+"""A stage that no recipe names: a run puts it first where ids come from its inputs."""
 
-def load(name: str) -> "Stage":
-    """The stage of that name; ConfigError with the nearest known one where there is none."""
-    if name not in {entry.name for entry in STAGES}:
+NAMES = frozenset({CHECK_IDS, *(entry.name for entry in STAGES)})
+
+
+def load(name: str, allow_code: Sequence[str] = ()) -> "Stage":
+    """The stage of that name, or of the user's `package.module:NAME` where its package is allowed.
+
+    Raises ConfigError, with the nearest known name, where there is none.
+    """
+    if ":" in name:
+        from curate import plugins
+        from curate.stages.protocol import Stage
+
+        found = plugins.load(name, allow_code)
+        if not isinstance(found, Stage) or found.name in NAMES:
+            what = "uses the name of a stage of ours" if isinstance(found, Stage) else "is no Stage"
+            raise ConfigError(f"{name} {what}; see curate.stages.protocol")
+        return found
+    if name not in NAMES:
         from curate.config import suggest
 
         raise ConfigError(f'no stage is named "{name}"{suggest(name, [entry.name for entry in STAGES])}')

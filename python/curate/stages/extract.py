@@ -2,14 +2,13 @@
 
 `blocks` is our own: it decides for each block of a page whether it is content, in time linear in the page, and
 runs in the worker. The other extractors are other people's parsers, and yours: `extractor: package.module:function`
-names a function that takes the page's bytes and its declared charset and returns text. They run in a process that
-can be killed. Rows that already are documents go through.
+names a function that takes the page's bytes and its declared charset and returns text; the command must allow its
+package (`--allow-code package`). They run in a process that can be killed. Documents go through untouched.
 
     curate extract crawl/*.warc.gz --out pages
     curate extract --explain page.html   why each block was kept or not
 """
 
-import importlib.util
 from typing import Any, Literal
 
 import numpy as np
@@ -18,11 +17,11 @@ import pyarrow.compute as pc
 from pydantic import field_validator
 
 from curate import kernels, schema
-from curate.config import Settings, setting, suggest
+from curate.config import ByteSize, Settings, setting, suggest
 from curate.errors import ConfigError
 from curate.extract.extractors import EXTRACTORS
 from curate.extract.sandbox import Crashed, Sandbox, Timeout
-from curate.stages.protocol import Phase, Side, Stage, with_verdict
+from curate.stages.protocol import Applied, Phase, Side, Stage, with_verdicts
 
 BLOCKS = "blocks"
 
@@ -33,6 +32,16 @@ LIBRARIES = {
     "resiliparse": ("resiliparse",),
 }
 """The libraries whose versions decide an extractor's texts; ours is part of this package, and versions itself."""
+
+RULES = {
+    "extract.not_html": "NUL bytes",
+    "extract.too_large": "bytes",
+    "extract.empty": "characters",
+    "extract.low_score": "mean probability of the words extracted",
+    "extract.timeout": "seconds of CPU time",
+    "extract.error": "",
+}
+"""Rules, and the unit of what they measure."""
 
 _HTML = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
 
@@ -51,10 +60,10 @@ class Extract(Settings):
     min_score: float = setting(
         0.0, "pages whose text is less sure are rejected as extract.low_score (blocks only)", unit="0..1", ge=0, le=1
     )
-    max_bytes: int = setting(5 << 20, "larger pages are rejected as extract.too_large", unit="bytes", ge=1)
+    max_bytes: ByteSize = setting(5 << 20, "larger pages are rejected as extract.too_large", unit="bytes", ge=1)
     min_chars: int = setting(1, "shorter texts are rejected as extract.empty", unit="characters", ge=0)
     timeout: float = setting(5.0, "CPU time a page may take before it is rejected (not blocks)", unit="seconds", gt=0)
-    parser_memory: int = setting(
+    parser_memory: ByteSize = setting(
         4 << 30, "address space of the process that parses (not blocks)", unit="bytes", ge=1 << 28
     )
 
@@ -67,13 +76,7 @@ class Extract(Settings):
         module, colon, function = name.partition(":")
         if not (colon and module and function.isidentifier()):
             raise ValueError(f'no extractor is named "{name}"{suggest(name, known)}')
-        try:
-            found = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            found = None
-        if found is None:
-            raise ValueError(f'"{name}": no module is named {module}; is its folder on PYTHONPATH?')
-        return name
+        return name  # whether it may be imported is decided when it is: curate/plugins.py
 
 
 FOUND = pa.schema(
@@ -89,12 +92,13 @@ FOUND = pa.schema(
         "detail": pa.string(),
     }
 )
-"""What came of pages. Texts stay in Arrow on their way, since one of a hostile page takes megabytes."""
+"""Extraction results, one row a page; kept in Arrow, since the text of a hostile page takes megabytes."""
 
 
 class State:
     def __init__(self, config: Extract, side: Side) -> None:
         self.config = config
+        self.allowed = list(side.allowed)
         self.sandbox: Sandbox | None = None
         if config.extractor != BLOCKS:
             target = "curate.extract.extractors:extract"
@@ -106,13 +110,19 @@ class State:
         """Your own function must be there before the first page, or every page would be a reject."""
         assert sandbox is not None
         try:
-            sandbox.call(b"", extractor=self.config.extractor, probe=True)
+            sandbox.call(b"", extractor=self.config.extractor, allowed=self.allowed, probe=True)
         except (Crashed, Timeout) as error:
             raise ConfigError(f"extract.extractor: {self.config.extractor} cannot be used: {error}") from None
 
 
-def apply(batch: pa.RecordBatch, state: State) -> pa.RecordBatch:
-    """RAW rows to DOCUMENT rows with verdicts."""
+def close(state: State) -> None:
+    """End the child process."""
+    if state.sandbox:
+        state.sandbox.close()
+
+
+def apply(batch: pa.RecordBatch, state: State) -> Applied:
+    """RAW rows to DOCUMENT rows with verdicts; columns that RAW does not know are carried on."""
     kinds = batch.column("content_type").to_pylist()
     pages = batch.column("payload").fill_null(b"")
     charsets = batch.column("charset").fill_null("")
@@ -130,19 +140,23 @@ def apply(batch: pa.RecordBatch, state: State) -> pa.RecordBatch:
     return _documents(batch, filled[0] if len(filled) == 1 else pa.concat_batches(filled).take(order))
 
 
-def _documents(batch: pa.RecordBatch, found: pa.RecordBatch) -> pa.RecordBatch:
-    kept = ("doc_id", "source", "url", "crawled_at", "origin_file", "origin_offset")
-    columns = {name: batch.column(name) for name in kept}
+PAGE_ONLY = ("content_type", "charset", "payload")
+"""Columns of RAW that end with the page."""
+
+
+def _documents(batch: pa.RecordBatch, found: pa.RecordBatch) -> Applied:
+    columns = {name: batch.column(name) for name in batch.schema.names if name not in PAGE_ONLY}
+    one = pa.repeat(pa.scalar(1, pa.uint32()), batch.num_rows)
     columns |= {
         "text": found.column("text"),
-        "n_copies": pa.repeat(pa.scalar(1, pa.uint32()), batch.num_rows),
+        "n_copies": pc.fill_null(columns["n_copies"], 1) if "n_copies" in columns else one,
         "title": found.column("title"),
         "lang_declared": found.column("language"),
         "extract_score": found.column("score"),
         "extract_share": found.column("share"),
     }
     documents = schema.conform(pa.RecordBatch.from_pydict(columns), schema.DOCUMENT)
-    return with_verdict(documents, *(found.column(name) for name in ("rule", "value", "limit", "detail")))
+    return with_verdicts(documents, *(found.column(name) for name in ("rule", "value", "limit", "detail")))
 
 
 def _found(rows: list[dict[str, Any]]) -> pa.RecordBatch:
@@ -222,7 +236,9 @@ def _foreign(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatc
     assert state.sandbox is not None
     for page, charset in zip(pages, charsets.to_pylist(), strict=True):
         try:
-            text = state.sandbox.call(page.as_py(), extractor=config.extractor, charset=charset or None)
+            text = state.sandbox.call(
+                page.as_py(), extractor=config.extractor, allowed=state.allowed, charset=charset or None
+            )
             rows.append({"text": text.replace("\0", "").strip()})
         except Timeout:
             rows.append({"rule": "extract.timeout", "value": config.timeout, "limit": config.timeout})
@@ -233,11 +249,16 @@ def _foreign(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatc
 
 STAGE = Stage(
     name="extract",
-    version=2,
+    version=3,
     summary="Main text out of HTML pages.",
     config=Extract,
-    needs=("payload",),
+    rows=lambda config: "raw",
+    makes="document",
+    needs=lambda config: ("payload",),
     own_pass=True,
+    expected=lambda config: (0.05, 1.0),
+    rules=lambda config: RULES,
+    code=lambda config: [config.extractor] if ":" in config.extractor else [],
     libraries=lambda config: LIBRARIES.get(config.extractor, ()),
-    phases=(Phase("apply", "each", open=State, apply=apply),),
+    phases=(Phase("apply", "each", open=State, apply=apply, close=close),),
 )

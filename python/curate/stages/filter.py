@@ -13,7 +13,7 @@ from pydantic import field_validator, model_validator
 from curate import kernels
 from curate.config import Settings, setting, suggest
 from curate.filters.rules import Rule, preset
-from curate.stages.protocol import Applied, Channel, Phase, Side, Stage, with_verdict
+from curate.stages.protocol import Applied, Channel, Phase, Side, Stage, with_verdicts
 
 
 class Filter(Settings):
@@ -65,7 +65,7 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
     if state.signals:
         columns = {signals.type.field(i).name: signals.field(i) for i in range(signals.type.num_fields)}
         emits["signals"] = pa.RecordBatch.from_pydict({"doc_id": batch.column("doc_id"), **columns})
-    return Applied(with_verdict(batch, chosen, values, limits), emits=emits)
+    return with_verdicts(batch, chosen, values, limits, emits=emits)
 
 
 STAGE = Stage(
@@ -74,6 +74,8 @@ STAGE = Stage(
     summary="Heuristic quality rules, by preset.",
     config=Filter,
     presets=lambda config: config.preset,
+    expected=lambda config: (0.02, 1.0),
+    rules=lambda config: {rule.name: rule.unit for rule, _ in rules_of(config)},
     phases=(
         Phase(
             "apply", "each", open=State, apply=apply, emits=(Channel("signals", path="signals/{step}-{task}.parquet"),)

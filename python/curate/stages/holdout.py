@@ -1,7 +1,8 @@
 """holdout: a share of the documents is set aside for evaluation, whole clusters at a time.
 
-Who is set aside follows from (seed, cluster_id) alone, so near-copies never straddle the two sides and adding
-data moves nobody. What is set aside goes to heldout/, is tokenized there, and meets no other step.
+Who is set aside follows from the seed and cluster_id (doc_id where no deduplication ran before), so that near-copies
+never straddle the two sides. More data can move a cluster: its id is that of its representative, and a new document
+may become that. What is set aside goes to heldout/, is tokenized there, and meets no other step.
 """
 
 import hashlib
@@ -9,24 +10,20 @@ import hashlib
 import pyarrow as pa
 
 from curate.config import Settings, setting
-from curate.stages.protocol import Phase, Side, Stage
+from curate.stages.protocol import Applied, Phase, Stage
 
 
 class Holdout(Settings):
     share: float = setting(0.05, "share of clusters to set aside", ge=0, le=1)
-    seed: int = setting(0, "another seed, another choice", ge=0)
+    seed: int = setting(0, "seed of the selection", ge=0)
 
 
-def open_config(config: Holdout, side: Side) -> Holdout:
-    return config
-
-
-def apply(batch: pa.RecordBatch, config: Holdout) -> pa.RecordBatch:
+def apply(batch: pa.RecordBatch, config: Holdout) -> Applied:
     salt = f"holdout {config.seed} ".encode()
     limit = int(config.share * 2**64)
     ids = zip(batch.column("cluster_id").to_pylist(), batch.column("doc_id").to_pylist(), strict=True)
     aside = [int.from_bytes(hashlib.sha256(salt + (cluster or doc)).digest()[:8]) < limit for cluster, doc in ids]
-    return batch.append_column("heldout", pa.array(aside, pa.bool_()))
+    return Applied(batch, aside=pa.array(aside, pa.bool_()))
 
 
 STAGE = Stage(
@@ -34,5 +31,5 @@ STAGE = Stage(
     version=1,
     summary="Set a share aside for evaluation, by cluster.",
     config=Holdout,
-    phases=(Phase("apply", "each", open=open_config, apply=apply),),
+    phases=(Phase("apply", "each", apply=apply),),
 )

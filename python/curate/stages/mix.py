@@ -1,14 +1,16 @@
 """mix: how much of each source a training run reads, checked against the tokens there are.
 
-Weights are given, or follow from the token counts by a temperature: weight ~ tokens^(1/temperature), so 1 takes
-sources as they come and larger values lift small ones. No source is read more than `max_epochs` times: what a
-capped source cannot give goes to the others in proportion. The resolved plan is mixture.yaml in the run's folder;
-`train run --data RUN` reads it.
+Weights are given, or follow from the token counts: weight ~ tokens^(1/temperature). Temperature 1 weighs sources in
+proportion to their tokens; larger values raise the share of small ones. No source is read more than `max_epochs`
+times: what a capped source cannot give goes to the others in proportion. The resolved mixture is mixture.yaml in the
+run's folder; `train run --data RUN` reads it.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any
+
+from pydantic import field_validator
 
 from curate.config import Settings, dump_yaml, setting
 from curate.errors import ConfigError
@@ -16,14 +18,29 @@ from curate.stages.protocol import Channel, Phase, Reads, Stage
 
 
 class Mix(Settings):
+    """How many tokens a training run takes, and from which source."""
+
     tokens: int | None = setting(None, "tokens to train on; by default each token once", unit="tokens", ge=1)
-    weights: dict[str, float] | None = setting(None, "share of each source; by default by temperature")
-    temperature: float = setting(1.0, "1: in proportion to size; larger lifts small sources", gt=0)
+    weights: dict[str, float] | None = setting(
+        None, "share of each source, scaled to sum 1; by default it follows from the temperature"
+    )
+    temperature: float = setting(1.0, "1: in proportion to tokens; larger raises the share of small sources", gt=0)
     max_epochs: float = setting(4.0, "no source is read more often than this", gt=0)
     manifest: str | None = setting(None, "tokens/manifest.json of another run; by default this run's")
 
+    @field_validator("weights")
+    @classmethod
+    def _weights_can_be_shares(cls, weights: dict[str, float] | None) -> dict[str, float] | None:
+        for name, weight in (weights or {}).items():
+            if weight < 0:
+                raise ValueError(f"the weight of {name} is {weight:g}, below 0")
+        if weights is not None and not any(weights.values()):
+            raise ValueError("at least one must be more than 0")
+        return weights
+
 
 def plan(config: Mix, reads: Reads) -> Mapping[str, bytes]:
+    """mixture.yaml, of the tokens that the manifest counts."""
     manifest = json.loads(reads.path("tokenize.manifest.manifest").read_bytes())
     return {"mixture": dump_yaml(mixture(config, manifest)).encode()}
 
@@ -52,17 +69,14 @@ def mixture(config: Mix, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _weights(config: Mix, available: Mapping[str, int]) -> dict[str, float]:
+    """Shares of the sources, sum 1, before any cap; available: tokens of every source that has some."""
     if config.weights is None:
         raw = {name: count ** (1 / config.temperature) for name, count in available.items()}
     else:
         raw = {name: weight for name, weight in sorted(config.weights.items()) if weight}
-        for name, weight in raw.items():
-            if weight < 0:
-                raise ConfigError(f"mix.weights.{name}: must be at least 0, found {weight}")
+        for name in raw:
             if name not in available:
                 raise ConfigError(f'mix.weights: no tokens of a source "{name}"; there are: {", ".join(available)}')
-        if not raw:
-            raise ConfigError("mix.weights: at least one must be more than 0")
     total = sum(raw.values())
     return {name: weight / total for name, weight in raw.items()}
 
@@ -71,6 +85,7 @@ def _capped(weights: Mapping[str, float], caps: Mapping[str, float]) -> dict[str
     """Shares that sum to 1, none above its cap: what a cap takes away goes to the rest in proportion."""
     shares = dict(weights)
     fixed: set[str] = set()
+    # Each round fixes the sources above their caps, which raises the others: at most as many rounds as sources.
     while over := [name for name in shares if name not in fixed and shares[name] > caps[name] * (1 + 1e-12)]:
         fixed.update(over)
         left = 1.0 - sum(caps[name] for name in fixed)
@@ -84,6 +99,8 @@ STAGE = Stage(
     version=1,
     summary="Plan how sources are mixed for training.",
     config=Mix,
+    rows=lambda config: "any",
+    needs=lambda config: (),
     files=lambda config: {"manifest": [config.manifest]} if config.manifest else {},
     phases=(
         Phase(

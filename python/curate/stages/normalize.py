@@ -12,7 +12,7 @@ import unicodedata
 import pyarrow as pa
 
 from curate.config import Settings, setting
-from curate.stages.protocol import Phase, Side, Stage, with_column, with_verdict
+from curate.stages.protocol import Applied, Phase, Side, Stage, with_column, with_verdicts
 
 
 class Normalize(Settings):
@@ -47,10 +47,10 @@ def normalize(text: str, state: State) -> str:
     return state.blank.sub(state.lines, text)
 
 
-def apply(batch: pa.RecordBatch, state: State) -> pa.RecordBatch:
+def apply(batch: pa.RecordBatch, state: State) -> Applied:
     texts = [normalize(text, state) for text in batch.column("text").to_pylist()]
     batch = with_column(batch, "text", pa.array(texts, pa.large_string()))
-    return with_verdict(batch, [None if text.strip() else "normalize.empty" for text in texts], 0.0, 1.0)
+    return with_verdicts(batch, [None if text.strip() else "normalize.empty" for text in texts], 0.0, 1.0)
 
 
 STAGE = Stage(
@@ -58,5 +58,7 @@ STAGE = Stage(
     version=1,
     summary="Unicode, control characters, line ends and white space.",
     config=Normalize,
+    expected=lambda config: (0.5, 1.0),
+    rules=lambda config: {"normalize.empty": "characters"},
     phases=(Phase("apply", "each", open=open_state, apply=apply),),
 )

@@ -61,10 +61,13 @@ class SideFile(NamedTuple):
     task: str = ""
     lane: str = "main"
     source: str = ""
+    place: str = ""  # the store of the run that holds it, "products" or "scratch"; empty for the user's
 
 
 class Side(Protocol):
     """Read-only files that earlier phases or the user provide."""
+
+    allowed: Sequence[str]  # packages of the user whose code the command line allows
 
     def table(self, name: str) -> pa.Table:
         """All rows of a channel (`phase.channel`), memory-mapped, in task order; without columns where none were
@@ -176,6 +179,7 @@ class Stage:
     needs: Callable[[Any], Sequence[str]] = field(default=lambda config: ("text",))  # columns that must be there
     own_pass: bool = False  # a pass of its own, whose documents are kept, since they cost most to make
     private: bool = False  # it handles personal values: no excerpt of what it touches may be written
+    hides: Callable[[Any], Mapping[str, str | None]] = field(default=lambda config: {})  # kind -> what replaces it
     resources: Callable[[Any], Resources] = field(default=lambda config: Resources())
     expected: Callable[[Any], tuple[float, float] | None] = field(default=lambda config: None)  # share of rows kept
     libraries: Callable[[Any], Sequence[str]] = field(default=lambda config: ())  # their versions decide its output

@@ -1,7 +1,8 @@
-"""redact: personal data is replaced by typed placeholders; what it was is written nowhere.
+"""redact: personal data is replaced by typed placeholders; no reject, excerpt or product of the run holds what it was.
 
 E-mail addresses and public IP addresses (v4 and v6; private, loopback and reserved ones stay). Every
-replacement is a `cut` row with its span, and counts in n_redactions.
+replacement is a `cut` row with its span, and counts in n_redactions. The documents of passes before redact hold the
+text as it was: `keep: none` removes them when the run has ended.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 
 from curate import kernels
 from curate.config import Settings, setting
-from curate.stages.protocol import Applied, Phase, Side, Stage, with_column
+from curate.stages.protocol import Applied, Phase, Stage, with_column
 
 
 class Redact(Settings):
@@ -18,15 +19,11 @@ class Redact(Settings):
     ip: str | None = setting("<IP_ADDRESS>", "what stands for a public IP address; null leaves them")
 
 
-def open_config(config: Redact, side: Side) -> Redact:
-    return config
-
-
 def apply(batch: pa.RecordBatch, config: Redact) -> Applied:
     text, row, start, end, kind = kernels.redact(batch.column("text"), email=config.email, ip=config.ip)
     counts = np.bincount(row.to_numpy(), minlength=batch.num_rows)
     before = pc.fill_null(batch.column("n_redactions"), 0).to_numpy()
-    total = np.minimum(before + counts, np.iinfo(np.uint16).max).astype(np.uint16)
+    total = (before + counts).astype(np.uint32)
     batch = with_column(with_column(batch, "text", text), "n_redactions", pa.array(total))
     n = len(row)
     marks = pa.RecordBatch.from_pydict(
@@ -41,14 +38,16 @@ def apply(batch: pa.RecordBatch, config: Redact) -> Applied:
             "span_end": end.cast(pa.int64()),
         }
     )
-    return Applied(batch, marks)
+    return Applied(batch, marks=marks)
 
 
 STAGE = Stage(
     name="redact",
-    version=1,
+    version=2,
     summary="Replace e-mail and public IP addresses.",
     config=Redact,
     private=True,
-    phases=(Phase("apply", "each", open=open_config, apply=apply),),
+    hides=lambda config: {"email": config.email, "ip": config.ip},
+    rules=lambda config: {"redact.email": "span", "redact.ip": "span"},
+    phases=(Phase("apply", "each", apply=apply),),
 )

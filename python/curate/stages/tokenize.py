@@ -1,11 +1,12 @@
 """tokenize: documents become token shards that training maps into memory.
 
-tokens/<source>/<task>.arrow, uncompressed Arrow IPC files: doc_id, tokens (the end-of-document id last),
-n_tokens, text_bytes. tokens/manifest.json lists them with counts and checksums. What holdout set aside is
-encoded the same way below heldout/. The tokenizer is the recipe's own (train_tokenizer) or a file.
+tokens/<source>/<task>.arrow are uncompressed Arrow IPC files with the columns doc_id, tokens (the end-of-document id
+last), n_tokens and text_bytes. tokens/manifest.json lists them with counts and checksums. What holdout set aside is
+encoded the same way below heldout/. The tokenizer is the one that train_tokenizer makes, or a tokenizer.json of the
+user's, which is copied into the run's folder: `train run --data RUN` finds it there in both cases.
 
-tokenizer/report.json says how well it fits: tokens a word and bytes a token by source and language, tokens hardly
-used, samples shown split.
+tokenizer/report.json says how well it fits: tokens a word and bytes a token by source and language, how many tokens
+are hardly used, and samples shown split.
 """
 
 import json
@@ -18,11 +19,12 @@ import pyarrow.compute as pc
 from curate import schema
 from curate.config import Settings, setting
 from curate.errors import ConfigError
-from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, SideFile, Stage, with_column
-from curate.tokenizer import END_OF_DOCUMENT, read_tokenizer
-from curate.tokenizer_report import add_fertility, add_used, fertility, report, used
+from curate.stages.protocol import Applied, Channel, Phase, Reads, Resources, Side, SideFile, Stage, with_column
+from curate.tokenizer.model import END_OF_DOCUMENT, Tokenizer, read_tokenizer
+from curate.tokenizer.report import add_fertility, add_used, fertility, report, used
 
 TOKENIZER = "train_tokenizer.train.tokenizer"
+FOLDERS = {"main": "tokens/", "heldout": "heldout/tokens/"}  # by lane; each has a manifest.json
 
 
 class Tokenize(Settings):
@@ -30,6 +32,8 @@ class Tokenize(Settings):
 
 
 class State:
+    """The encoder, and what is written into the metadata of every shard."""
+
     def __init__(self, config: Tokenize, side: Side) -> None:
         tokenizer = read_tokenizer(side.path(TOKENIZER))
         if tokenizer.end_of_document is None:
@@ -46,10 +50,12 @@ class State:
 
 
 def encode(batch: pa.RecordBatch, state: State) -> Applied:
+    """The documents with n_tokens; emits their tokens, and the sums that the report is made of."""
     text = batch.column("text")
     tokens = pa.array(state.encoder.encode(text, end_of_document=state.end))
     counts = pc.list_value_length(tokens).cast(pa.uint32())
     kind = schema.TOKENS_16 if tokens.type.value_type == pa.uint16() else schema.TOKENS_32
+    # Metadata of fields is left out: it would be the same text in thousands of files.
     fields = [*(f.with_metadata(None) for f in kind), pa.field("source", schema.CATEGORY)]
     columns = [batch.column("doc_id"), tokens, counts, pc.binary_length(text).cast(pa.uint64()), batch.column("source")]
     rows = pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=state.metadata))
@@ -58,34 +64,33 @@ def encode(batch: pa.RecordBatch, state: State) -> Applied:
 
 
 def manifest(config: Tokenize, reads: Reads) -> Mapping[str, bytes]:
-    """manifest.json of tokens/ and of heldout/tokens/, and the report."""
-    tokenizer = read_tokenizer(reads.path(TOKENIZER))
+    """manifest.json of tokens/ and of heldout/tokens/, the report, and the tokenizer where it is the user's."""
+    path = reads.path(TOKENIZER)
+    tokenizer = read_tokenizer(path)
+    made = {"report": report(tokenizer, reads.table("apply.fertility"), reads.table("apply.used"))}
+    if config.tokenizer:
+        made["tokenizer"] = path.read_bytes()
     files = reads.files("apply.tokens")
-    lanes = {"manifest": "tokens/", "heldout": "heldout/tokens/"}
-    made = {}
-    for channel, prefix in lanes.items():
-        chosen = [file for file in files if file.name.startswith(prefix)]
-        if chosen or channel == "manifest":
-            made[channel] = json.dumps(_manifest(chosen, prefix, tokenizer), indent=1).encode()
-    made["report"] = report(tokenizer, reads.table("apply.fertility"), reads.table("apply.used"))
+    for lane, folder in FOLDERS.items():
+        chosen = [file for file in files if file.lane == lane]
+        if chosen or lane == "main":
+            channel = "manifest" if lane == "main" else lane
+            made[channel] = json.dumps(_manifest(chosen, folder, tokenizer), indent=1).encode()
     return made
 
 
-def _manifest(files: Sequence[SideFile], prefix: str, tokenizer: Any) -> dict[str, Any]:
+def _manifest(files: Sequence[SideFile], folder: str, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The content of a lane's manifest.json; paths are relative to its folder.
+
+    Counts are of documents, tokens (ends of documents included) and UTF-8 bytes of text, a file and a source.
+    """
     entries: list[dict[str, Any]] = []
     sources: dict[str, dict[str, int]] = {}
     for file in sorted(files, key=lambda file: file.name):
-        with pa.memory_map(str(file.path)) as handle:
-            table = pa.ipc.open_file(handle).read_all()
-            source = (table.schema.metadata or {})[b"source"].decode()
-            counts = {
-                "documents": table.num_rows,
-                "tokens": pc.sum(table.column("n_tokens")).as_py(),
-                "text_bytes": pc.sum(table.column("text_bytes")).as_py(),
-            }
-        path = file.name.removeprefix(prefix)
-        entries.append({"path": path, "source": source, **counts, "bytes": file.bytes, "sha256": file.sha256})
-        total = sources.setdefault(source, dict.fromkeys(counts, 0))
+        counts = _counts(file)
+        path = file.name.removeprefix(folder)
+        entries.append({"path": path, "source": file.source, **counts, "bytes": file.bytes, "sha256": file.sha256})
+        total = sources.setdefault(file.source, dict.fromkeys(counts, 0))
         for name, count in counts.items():
             total[name] += count
     size = len(tokenizer.vocab)
@@ -100,11 +105,21 @@ def _manifest(files: Sequence[SideFile], prefix: str, tokenizer: Any) -> dict[st
     }
 
 
+def _counts(file: SideFile) -> dict[str, int]:
+    """Documents, tokens and bytes of text of a shard; of its columns only the two counts are read from the disk."""
+    with pa.memory_map(str(file.path)) as handle:
+        table = pa.ipc.open_file(handle).read_all()
+        tokens, text_bytes = (pc.sum(table.column(name)).as_py() or 0 for name in ("n_tokens", "text_bytes"))
+    return {"documents": file.rows, "tokens": tokens, "text_bytes": text_bytes}
+
+
 STAGE = Stage(
     name="tokenize",
-    version=2,
+    version=3,
     summary="Encode documents into token shards.",
     config=Tokenize,
+    # Measured: 30 MB at 32,768 tokens, 48 MB at 100,000, the cache of 16 MB included; 20 MB for 8 MiB of text.
+    resources=lambda config: Resources(state_bytes=64_000_000, batch_bytes=20_000_000),
     files=lambda config: {"tokenizer": [config.tokenizer]} if config.tokenizer else {},
     phases=(
         Phase(
@@ -129,6 +144,7 @@ STAGE = Stage(
                 Channel("manifest", path="tokens/manifest.json"),
                 Channel("heldout", path="heldout/tokens/manifest.json"),
                 Channel("report", path="tokenizer/report.json"),
+                Channel("tokenizer", path="tokenizer.json"),
             ),
         ),
     ),

@@ -1,16 +1,16 @@
 """train_tokenizer: a BPE or Unigram tokenizer from the documents of the run.
 
-count emits every task's distinct pieces with their counts, train adds them up and merges the most frequent
-pairs until the vocabulary is full. The result is tokenizer.json in the run's folder, equal to what the
+Phase count emits the distinct pieces of every task with their counts; phase train adds the counts up and merges the
+most frequent pairs until the vocabulary is full. The result is tokenizer.json in the run's folder, equal to what the
 `tokenizers` library gives for the same text; in the byte-level form also tokenizer/vocab.json, merges.txt and
 ranks.tiktoken.
 
-With `model: unigram` the `tokenizers` library trains on the same counts, and encodes afterwards: minutes and 1 to 2
-MB/s where BPE takes seconds and 200 MB/s, so it is for who wants that model, not for speed.
+With `model: unigram` the `tokenizers` library trains on the same counts and encodes afterwards. Training takes minutes
+where BPE takes seconds, and encoding runs at 1 to 2 MB/s where BPE reaches 200 MB/s.
 
-Weights multiply the counts of a source. They are rational numbers, and all counts are multiplied by the least
-common multiple of their denominators, so the sums are exact 64-bit integers whatever the order of the tasks:
-{web: 1/3, code: 2} counts every piece of web once, of code six times, and of any other source three times.
+Weights multiply the counts of a source. They are rational numbers, and all counts are multiplied by the least common
+multiple of their denominators, so that sums are exact 64-bit integers in any order: {web: 1/3, code: 2} counts every
+piece of web once, of code six times, and of any other source three times.
 """
 
 import math
@@ -26,15 +26,17 @@ from pydantic import field_validator, model_validator
 from curate import kernels
 from curate.config import Settings, setting
 from curate.errors import ConfigError
-from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, Stage
-from curate.tokenizer import END_OF_DOCUMENT
-from curate.tokenizer_files import Model, merges_txt, tiktoken_ranks, tokenizer_json, vocab_json, with_digits
-from curate.tokenizer_library import MISSING, train_unigram
+from curate.stages.protocol import Applied, Channel, Phase, Reads, Stage
+from curate.tokenizer.files import Model, merges_txt, tiktoken_ranks, tokenizer_json, vocab_json, with_digits
+from curate.tokenizer.model import END_OF_DOCUMENT
+from curate.tokenizer.unigram import MISSING, train_unigram
 
 LARGEST = 2**63 - 1
 
 
 class TrainTokenizer(Settings):
+    """What is trained, and how text is cut into the pieces that it is trained on."""
+
     model: Literal["bpe", "unigram"] = setting(
         "bpe", "merges of the most frequent pairs, or a Unigram model by the `tokenizers` package (an extra, and slow)"
     )
@@ -69,9 +71,7 @@ class TrainTokenizer(Settings):
     @field_validator("weights", mode="before")
     @classmethod
     def _weights_are_rational(cls, weights: Any) -> Any:
-        if isinstance(weights, str):  # from the command line: web=1/3,code=2
-            pairs = [part.partition("=") for part in weights.split(",")]
-            weights = {name.strip(): weight for name, _, weight in pairs}
+        # Kept as text, `1/3` or `2`, so that the resolved settings can be written and read again.
         if not isinstance(weights, dict):
             return weights
         return {source: str(_weight(source, weight)) for source, weight in weights.items()}
@@ -93,10 +93,12 @@ class TrainTokenizer(Settings):
 
     @property
     def expression(self) -> str:
+        """The regular expression that splits text, named patterns and the treatment of digits resolved."""
         return with_digits(self.pattern, self.digits)
 
 
 def _weight(source: str, weight: Any) -> Fraction:
+    """A weight as a rational number; ValueError where it is none or is below 0."""
     try:
         # 0.1 is a tenth, not the nearest number that a machine has.
         rational = Fraction(str(weight).strip())
@@ -107,11 +109,8 @@ def _weight(source: str, weight: Any) -> Fraction:
     return rational
 
 
-def open_config(config: TrainTokenizer, side: Side) -> TrainTokenizer:
-    return config
-
-
 def count(batch: pa.RecordBatch, config: TrainTokenizer) -> Applied:
+    """Emits (pretoken, count) of the batch, and with weights the source, whose counts are then kept apart."""
     text = batch.column("text")
     if not config.weights:
         return Applied(batch, emits={"counts": _counted(text, config, None)})
@@ -119,7 +118,7 @@ def count(batch: pa.RecordBatch, config: TrainTokenizer) -> Applied:
     parts = [
         _counted(text.filter(pc.equal(source, name)), config, name) for name in sorted(pc.unique(source).to_pylist())
     ]
-    return Applied(batch, emits={"counts": pa.Table.from_batches(parts).combine_chunks().to_batches()[0]})
+    return Applied(batch, emits={"counts": pa.concat_batches(parts)})
 
 
 def _counted(text: pa.Array, config: TrainTokenizer, source: str | None) -> pa.RecordBatch:
@@ -173,6 +172,10 @@ def weighted(rows: pa.Table, weights: Mapping[str, str]) -> tuple[pa.Table, int]
 
 
 def train(config: TrainTokenizer, reads: Reads) -> Mapping[str, bytes]:
+    """The files of the tokenizer by channel. ConfigError where there is no text, or a weight names no source.
+
+    The distinct pieces of all documents and their counts are held in memory.
+    """
     rows, scale = reads.table("count.counts"), 1
     if rows.num_rows and config.weights:
         rows, scale = weighted(rows, config.weights)
@@ -223,6 +226,7 @@ def _unigram(config: TrainTokenizer, rows: pa.Table, scale: int) -> tuple[dict[s
     return {"tokenizer": content}, size, notes
 
 
+# (channel, path) of what is written; all but tokenizer.json only in the byte-level form.
 PRODUCTS: Iterable[tuple[str, str]] = (
     ("tokenizer", "tokenizer.json"),
     ("vocab", "tokenizer/vocab.json"),
@@ -237,7 +241,14 @@ STAGE = Stage(
     config=TrainTokenizer,
     libraries=lambda config: ("tokenizers",) if config.model == "unigram" else (),
     phases=(
-        Phase("count", "each", open=open_config, apply=count, emits=(Channel("counts", combine=add_up),)),
+        Phase(
+            "count",
+            "each",
+            apply=count,
+            documents=False,
+            emits=(Channel("counts", combine=add_up),),
+            settings=("pattern", "digits", "weights"),
+        ),
         Phase(
             "train",
             "all",

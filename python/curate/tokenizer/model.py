@@ -3,16 +3,15 @@
     encoder = open_encoder(path)            # once a worker
     ids = encoder.encode(texts, end_of_document=0)
 
-Reading takes any BPE file with byte level or byte fallback, trained here or elsewhere: GPT-2's, Llama's, Qwen's.
-Whatever would make its ids differ from those of the `tokenizers` library (another normalizer, a leading space added
-to the text, ...) is refused by name. A Unigram file is read where it has byte level, as those trained here have, so
-that decoding gives every text back; the library itself then encodes, a hundred times slower than BPE.
+It reads any BPE file with byte level or byte fallback, trained here or elsewhere: GPT-2's, Llama's, Qwen's. A file with
+a part that would make ids differ from those of the `tokenizers` library (another normalizer, a leading space added to
+the text, ...) is refused, and the part named. A Unigram file is read if it has byte level, as those trained here have,
+so that decoding gives every text back; the library itself then encodes, a hundred times slower than BPE.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,14 +21,14 @@ import pyarrow as pa
 
 from curate import _rust
 from curate.errors import DataError
-from curate.tokenizer_files import Model, byte_name, characters, tokenizer_json
-from curate.tokenizer_library import LibraryEncoder
+from curate.tokenizer.files import byte_name, characters
+from curate.tokenizer.unigram import LibraryEncoder
 
 END_OF_DOCUMENT = "<|endoftext|>"
 
 
 class Encoder(Protocol):
-    """What encodes, ours or the library's: see `_rust.pyi`."""
+    """What turns text into token ids: `_rust.Encoder` (described in `_rust.pyi`) or unigram.LibraryEncoder."""
 
     @property
     def vocab_size(self) -> int: ...
@@ -41,12 +40,12 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Normal:
-    """What happens to a text before it is split: composed (NFC), spaces marked, a mark put before it."""
+    """What happens to a text before it is split."""
 
-    nfc: bool = False
-    space: str | None = None
-    prefix: str | None = None
-    prefix_once: bool = False
+    nfc: bool = False  # Unicode composition
+    space: str | None = None  # the mark that replaces every space
+    prefix: str | None = None  # the mark that is put before the text
+    prefix_once: bool = False  # not where the text begins with a space already
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def open_encoder(path: str | Path) -> Encoder:
 
 
 def read_tokenizer(path: str | Path) -> Tokenizer:
-    """The model in a tokenizer file; DataError names the reason where it is not one that we follow."""
+    """The model in a tokenizer file; DataError names the reason where its ids could not be reproduced."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -126,23 +125,8 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
     return tokenizer
 
 
-def write_tokenizer(
-    path: str | Path,
-    vocab: pa.Array,
-    left: pa.Array,
-    right: pa.Array,
-    *,
-    pattern: str,
-    special_tokens: Sequence[str],
-) -> str:
-    """Writes what `train_bpe` returned as a tokenizer.json and gives the file's SHA-256 in hex."""
-    content = tokenizer_json(Model(vocab, left, right, _rust.pattern_expression(pattern), special_tokens))
-    Path(path).write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
 class _OtherKindError(Exception):
-    """The file is of a kind that this encoder does not follow."""
+    """The file is of a kind whose ids this encoder would not reproduce."""
 
 
 def _refusal(path: str | Path, reason: str) -> DataError:
@@ -150,6 +134,7 @@ def _refusal(path: str | Path, reason: str) -> DataError:
 
 
 def _parse(file: dict[str, Any], content: bytes) -> Tokenizer:
+    """The model in a file's JSON; _OtherKindError names the part that cannot be followed, other errors mean damage."""
     if not isinstance(file, dict) or not isinstance(file.get("model"), dict):
         raise _OtherKindError("it has no `model` object")
     model, sha256 = file["model"], hashlib.sha256(content).hexdigest()
@@ -171,6 +156,7 @@ def _parse(file: dict[str, Any], content: bytes) -> Tokenizer:
                 raise _OtherKindError(f"merge {rank} uses {half!r}, which its vocabulary lacks")
     normal = _normal(file.get("normalizer"))
     patterns, normal = _patterns(file.get("pre_tokenizer"), normal, fallback=fallback)
+    # A byte-level file always splits (_patterns refuses others), so this is one with marks for spaces.
     if not patterns:
         patterns = _at_marks(ids, normal)
     return Tokenizer(
@@ -202,6 +188,7 @@ def _parse_unigram(file: dict[str, Any], special_tokens: dict[str, int], content
 
 
 def _check_model(model: dict[str, Any]) -> None:
+    """Refuse what is no BPE, or has parts that change how it merges."""
     # Files of before 2021 leave the type out; a BPE model is then the one that has merges.
     kind = model.get("type") or ("BPE" if "merges" in model else "unknown")
     if kind != "BPE":
@@ -212,16 +199,19 @@ def _check_model(model: dict[str, Any]) -> None:
 
 
 def _kind(part: Any) -> str:
+    """The type of a part of the file, for comparing and for messages."""
     return str(part.get("type", "of unknown type")) if isinstance(part, dict) else repr(part)
 
 
 def _halves(merge: str | list[str]) -> tuple[str, str]:
+    """The two tokens of a merge."""
     # Older files write a merge as "left right"; a name in them never holds a space.
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right
 
 
 def _byte_ids(ids: dict[str, int]) -> tuple[int, ...]:
+    """The ids of `<0x00>` to `<0xFF>`, the tokens of the 256 bytes."""
     absent = next((byte for byte in range(256) if byte_name(byte) not in ids), None)
     if absent is not None:
         raise _OtherKindError(f"its model sets byte_fallback, but no token stands for the byte 0x{absent:02x}")
@@ -229,8 +219,10 @@ def _byte_ids(ids: dict[str, int]) -> tuple[int, ...]:
 
 
 def _vocabulary(ids: dict[str, int], special_tokens: dict[str, int], byte_ids: tuple[int, ...] | None) -> pa.Array:
+    """The bytes of every token by id (large_binary); an id that no token has is empty."""
     special_ids = set(special_tokens.values())
     size = max([*ids.values(), *special_ids], default=-1) + 1
+    # A numbering with large holes is damage or an attack on the memory.
     if size > 4 * (len(ids) + len(special_ids)):
         raise _OtherKindError(f"its {len(ids)} tokens have ids up to {size - 1}")
     byte_of = {i: byte for byte, i in enumerate(byte_ids or ())}
@@ -293,6 +285,7 @@ def _patterns(
 
 
 def _pattern(step: dict[str, Any], kind: str) -> str | None:
+    """The regular expression, or the name of a pattern, by which a step splits; None where it does not split."""
     if kind == "ByteLevel":
         if step.get("add_prefix_space"):
             raise _OtherKindError("its ByteLevel sets add_prefix_space")
@@ -310,6 +303,7 @@ def _pattern(step: dict[str, Any], kind: str) -> str | None:
 
 
 def _metaspace(step: dict[str, Any], normal: Normal) -> tuple[tuple[str, ...], Normal]:
+    """SentencePiece's step: spaces become marks, one is put before the text, and text is split before every mark."""
     mark = step["replacement"]
     scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
     if normal != Normal():
@@ -319,9 +313,10 @@ def _metaspace(step: dict[str, Any], normal: Normal) -> tuple[tuple[str, ...], N
 
 
 def _at_marks(ids: dict[str, int], normal: Normal) -> tuple[str, ...]:
-    """Where text is not split, a pattern that changes no id: before every run of marks, if no token crosses there.
+    """For a file that does not split text: a pattern that splits before every run of marks, if no token crosses there.
 
-    Without it a document is one piece, encoded right but ten times more slowly, for nothing in it repeats.
+    It changes no id. Without it a document is one piece, and since whole documents do not repeat, the cache of pieces
+    is of no use: encoding would be ten times slower.
     """
     mark = normal.space
     if mark is None or any(mark in name.lstrip(mark) for name in ids):
@@ -335,6 +330,7 @@ def _byte_of_character() -> dict[str, int]:
 
 
 def _bytes_of_name(name: str) -> bytes:
+    """The bytes that a byte-level file writes as `name`: "Ġa" is b" a"."""
     byte_of = _byte_of_character()
     try:
         return bytes([byte_of[character] for character in name])

@@ -1,10 +1,10 @@
-"""What is written of a trained model: tokenizer.json, vocab.json with merges.txt, and .tiktoken ranks.
+"""The files of a trained model: tokenizer.json, vocab.json with merges.txt, and .tiktoken ranks.
 
-tokenizer.json holds everything and is the file that this tool reads. The other two carry the same model to
-libraries that want them, and give the same ids there with the same pattern. In the byte-level form a byte is one
-character (0x41 is "A", the space is "Ġ"), so a vocabulary of 32,000 tokens is about 1.3 MB of JSON; in the byte
-fallback form tokens are written as they are, `<0x41>` stands for a byte, and only tokenizer.json exists, because
-merges.txt cannot hold a token with a space and ranks know no characters.
+tokenizer.json holds everything and is the file that this tool reads. The others carry the same model to libraries that
+read those forms, and give the same ids there with the same pattern. In the byte-level form a byte is written as one
+character (0x41 is "A", the space is "Ġ"), and a vocabulary of 32,000 tokens is about 1.3 MB of JSON. In the byte
+fallback form tokens are written as they are and a byte as `<0x41>`; that form has only tokenizer.json, because
+merges.txt cannot hold a token with a space and .tiktoken files have no characters.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Unigram models: trained, and applied, by the `tokenizers` package, which is an extra of this one.
+"""Unigram models, trained and applied by the `tokenizers` package, which is an extra of this one.
 
 A Unigram model gives every piece a log probability and splits a text where the product is largest (Kudo 2018,
 arXiv:1804.10959). Ours is one of bytes, with the same patterns, file and report as BPE, so no text is unknown and
@@ -17,15 +17,15 @@ from typing import Any
 import pyarrow as pa
 
 from curate.errors import ConfigError
-from curate.tokenizer_files import layout, name_of_bytes
+from curate.tokenizer.files import layout, name_of_bytes
 
 MISSING = "a Unigram model needs the `tokenizers` package; install it with: pip install 'curate-train[unigram]'"
 
-# The library takes pieces one occurrence at a time, 0.7 µs each; counts beyond these are scaled down.
+# The library takes pieces one occurrence at a time, 0.7 µs each; counts that sum to more are scaled down.
 MAX_OCCURRENCES = 30_000_000
-# Longer pieces are no words, and a sum of so many exponentials would not stay finite.
+# Longer pieces are left out: they are no words, and the library's sum of exponentials over them overflows.
 MAX_PIECE_BYTES = 4096
-# Bytes that never occur get the lowest score and up to 256 times this more, in no order.
+# The library gives bytes that never occur the lowest score plus 0 to 256 times this, in an order that varies.
 _UNSEEN = 1e-4
 _DECIMALS = 4
 
@@ -119,7 +119,7 @@ def _settled(vocab: list[tuple[str, float]], special_tokens: set[str]) -> list[l
 
 
 class LibraryEncoder:
-    """The library behind the face of our own encoder. Make it once a worker; encoding is by one thread."""
+    """Adapter: a Tokenizer of the library as an Encoder (model.py). Make it once a worker; it encodes on one thread."""
 
     def __init__(self, content: bytes, vocab: pa.Array) -> None:
         """`content` is a tokenizer.json with byte level, `vocab` (large_binary) holds the bytes of its tokens by id."""

@@ -1,16 +1,17 @@
-"""From a mixture file and a budget to the plan of a run: which share of the rows comes from which source, when.
+"""From a mixture file and a budget to the order of a run's rows: which share of them comes from which source, when.
 
-A MIXTURE file says what curate's `mix` and the trainer both mean:
+A MIXTURE file means the same to curate's `mix` and to the trainer:
 
     version: 1
     tokenizer_sha256: …
     phases:
       - {name: main, tokens: 2000000, weights: {book: 0.4, code: 0.6}, max_epochs: {book: 4}}
 
-The budget of the trainer, `tokens` or `minutes`, wins over the file: the phases are then stretched or shortened in
-proportion, and keep their weights. Without a budget the phases hold what the file says. Without a file there is one
-phase, in which every source has the weight of its tokens, one epoch long. max_epochs counts passes over a source
-from the start of the run to the end of the phase; a source that the file does not name has the setting max_epochs.
+The trainer's budget, `tokens` or `minutes`, overrides the tokens of the file: its phases are then made longer or
+shorter in proportion and keep their weights. Without a budget the phases have the tokens that the file says. Without
+a file there is one phase of one epoch, in which every source has the weight of its tokens. max_epochs counts passes
+over a source from the start of the run to the end of the phase; for a source that it does not name, the setting
+`max_epochs` holds.
 """
 
 from collections.abc import Mapping
@@ -23,8 +24,8 @@ from pydantic import Field
 from curate.config import Settings, load_yaml, setting, suggest, validate
 from curate.errors import ConfigError, DataError
 from train.config import TrainSettings
-from train.data import Manifest
-from train.order import Phase, Plan, apportion
+from train.order import Phase, RowOrder, apportion
+from train.shards import Manifest
 
 
 class MixturePhase(Settings):
@@ -33,7 +34,9 @@ class MixturePhase(Settings):
     name: str = setting(..., "name of the phase")
     tokens: int = setting(..., "its length", unit="tokens", gt=0)
     weights: dict[str, float] = setting(..., "share of the tokens by source; scaled to sum 1", min_length=1)
-    max_epochs: dict[str, float] = Field(default={}, description="how often a source may be passed by the end of it")
+    max_epochs: dict[str, float] = Field(
+        default={}, description="passes over each source that the run may have made by the end of the phase"
+    )
 
 
 class Mixture(Settings):
@@ -90,7 +93,7 @@ def steps_of(tokens: int, settings: TrainSettings) -> int:
     return max(1, round(tokens / (settings.batch_rows * settings.sequence_length)))
 
 
-def make_plan(settings: TrainSettings, mixture: Mixture, rows: Mapping[str, int], steps: int) -> Plan:
+def make_order(settings: TrainSettings, mixture: Mixture, rows: Mapping[str, int], steps: int) -> RowOrder:
     """The order of `steps` steps; rows: packed rows of every source."""
     shares = apportion(steps * settings.batch_rows, np.array([float(phase.tokens) for phase in mixture.phases]))
     phases = []
@@ -98,14 +101,14 @@ def make_plan(settings: TrainSettings, mixture: Mixture, rows: Mapping[str, int]
         if share:
             limits = {name: phase.max_epochs.get(name, settings.max_epochs) for name in rows}
             phases.append(Phase(phase.name, int(share), phase.weights, limits))
-    return Plan(settings.seed, rows, phases)
+    return RowOrder(settings.seed, rows, phases)
 
 
-def check_plan(plan: Plan, row_length: int) -> None:
+def check_order(order: RowOrder, row_length: int) -> None:
     """Raise ConfigError naming every source that runs out, with what is missing."""
     lines = []
-    for phase, source, need, limit in plan.shortfalls():
-        have = plan.rows[source]
+    for phase, source, need, limit in order.shortfalls():
+        have = order.rows[source]
         missing = round(need - limit * have) * row_length
         lines.append(
             f"  {source}: {need * row_length:,} tokens needed by the end of the phase {phase}, {have * row_length:,} "
@@ -117,14 +120,16 @@ def check_plan(plan: Plan, row_length: int) -> None:
         raise ConfigError(f"Some sources run out before the budget is spent:\n{listing}\n{remedy}")
 
 
-def fitting_plan(settings: TrainSettings, mixture: Mixture, rows: Mapping[str, int], steps: int) -> tuple[Plan, int]:
-    """The longest plan of at most `steps` steps in which no source runs out, and its steps.
+def longest_order(
+    settings: TrainSettings, mixture: Mixture, rows: Mapping[str, int], steps: int
+) -> tuple[RowOrder, int]:
+    """The longest order of at most `steps` steps in which no source runs out, and its steps.
 
-    For a budget of time, which must not fail because a machine is fast.
+    For a budget of time: the faster the machine, the more steps it asks for, and the data may not suffice for them.
     """
-    plan = make_plan(settings, mixture, rows, steps)
-    while steps > 1 and (short := plan.shortfalls()):
-        ratio = min(limit * plan.rows[source] / need for _, source, need, limit in short)
+    order = make_order(settings, mixture, rows, steps)
+    while steps > 1 and (short := order.shortfalls()):
+        ratio = min(limit * order.rows[source] / need for _, source, need, limit in short)
         steps = max(1, min(steps - 1, int(steps * ratio)))
-        plan = make_plan(settings, mixture, rows, steps)
-    return plan, steps
+        order = make_order(settings, mixture, rows, steps)
+    return order, steps

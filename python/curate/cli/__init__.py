@@ -1,0 +1,80 @@
+"""The `curate` command: recipe commands, and one command a stage whose options are made from the stage's settings.
+
+Nothing heavy is imported until a command needs it: `curate --help` answers within 0.3 s. So modules of this package
+import curate's other rooms inside of functions.
+"""
+
+from collections.abc import Sequence
+
+import click
+
+from curate.cli import audit, fetch, runs, stages
+from curate.cli.options import CONTEXT
+from curate.console import guarded
+from curate.errors import ConfigError
+from curate.stages import STAGES
+
+
+def hyphened(name: str) -> str:
+    """near_dedup, as the command that runs it alone: near-dedup."""
+    return name.replace("_", "-")
+
+
+class Commands(click.Group):
+    """The commands; a stage's module, and fetch's, is imported when its command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*sorted([*super().list_commands(ctx), "fetch"]), *(hyphened(entry.name) for entry in STAGES)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name == "fetch":
+            return fetch.fetch_command()
+        found = super().get_command(ctx, name)
+        if found is None and name.replace("-", "_") in {entry.name for entry in STAGES}:
+            return stages.stage_command(name.replace("-", "_"))
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0].replace("_", "-") not in self.list_commands(ctx):
+            from curate.config import suggest
+
+            known = [name.replace("-", "_") for name in self.list_commands(ctx)]
+            raise ConfigError(f'no command is named "{args[0]}"{suggest(args[0], known)}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Runs"):
+            known = {name: self.commands[name].get_short_help_str(60) for name in super().list_commands(ctx)}
+            formatter.write_dl(sorted({**known, "fetch": fetch.SUMMARY}.items()))
+        with formatter.section("Stages, in pipeline order"):
+            formatter.write_dl([(hyphened(entry.name), entry.summary) for entry in STAGES])
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+@click.version_option(package_name="curate-train", prog_name="curate")
+def cli() -> None:
+    """From a web crawl to clean, deduplicated, tokenized training data.
+
+    A recipe names inputs and steps:
+
+    \b
+        curate run pipelines/default.yaml --input crawl/ --out run/
+        curate why 3f2a... --out run/      why a document was dropped
+        curate status run/                 how far a run is
+
+    Every stage is a command of its own, too:
+
+    \b
+        curate normalize docs.jsonl --out clean/
+    """
+
+
+for command in (runs.run, runs.plan, runs.status, runs.why, runs.clean, audit.audit):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point; exit codes are listed in errors.py."""
+    raise SystemExit(guarded(cli, "curate", arguments))

@@ -1,0 +1,207 @@
+"""Options that several commands share, and those that are made from the fields of a settings class."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+
+import click
+
+from curate import console
+from curate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
+
+Decorator = Callable[[Any], Any]
+
+
+class Size(click.ParamType[int]):
+    """Bytes in words, as 800MB, 8GB or 8GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from curate.config import parse_size
+
+        return value if isinstance(value, int) else parse_size(value, param.opts[0] if param else "size")
+
+
+OUT = console.Place(made=True)
+FOLDER = console.Place()
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+WORKERS = click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1),
+    default=None,
+    help="Worker processes.  [default: one for each core that this process may use]",
+)
+MEMORY = click.option(
+    "--memory",
+    metavar="SIZE",
+    type=Size(),
+    default=None,
+    help="What all processes together may hold, as 800MB or 8GB: where more would be needed, fewer workers run and"
+    " deduplication works in rounds.  [default: three quarters of what there is]",
+)
+LIMIT = click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1),
+    default=None,
+    help="Read at most this many documents, spread over the inputs.",
+)
+ALLOW_CODE = click.option(
+    "--allow-code",
+    multiple=True,
+    metavar="MODULE",
+    help="Let the recipe run functions of this module or package of yours; may be repeated.",
+)
+TAKE_OVER = click.option(
+    "--take-over", is_flag=True, help="Go ahead though a process that cannot be seen from here holds the folder."
+)
+RUN_OPTIONS = (
+    click.option(
+        "--out",
+        required=True,
+        metavar="DIR",
+        type=OUT,
+        help="Folder or URL of the run; the same command continues it.",
+    ),
+    click.option(
+        "--scratch",
+        metavar="DIR",
+        type=OUT,
+        default=None,
+        help="Folder for what only the run itself reads; needed where --out is a URL.  [default: inside --out]",
+    ),
+    WORKERS,
+    MEMORY,
+    LIMIT,
+    click.option("--update", is_flag=True, help="Go ahead where the folder holds another recipe's run."),
+    TAKE_OVER,
+    click.option("--verify-files", is_flag=True, help="Check every file of the run against its checksum first."),
+    click.option(
+        "--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where tasks run."
+    ),
+    ALLOW_CODE,
+    click.option("--json", "as_json", is_flag=True, help="Print the funnel as JSON."),
+)
+RECIPE_OPTIONS = (
+    click.argument("recipe", type=FOLDER),
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="[SOURCE=]PATH",
+        help="Read this instead of the recipe's inputs; may be repeated.",
+    ),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change a setting, for example near_dedup.bands=20.",
+    ),
+)
+
+
+def with_options(*options: Decorator) -> Decorator:
+    """A decorator that adds the options, the first one first in the help."""
+
+    def add(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+# -- options made from settings ------------------------------------------------------------------------------
+
+
+def setting_option(key: str, field: "FieldInfo") -> Decorator:
+    """The option of one setting; values are checked by the settings class, so that the words are the same."""
+    flag = flag_of(key)
+    extra: Any = field.json_schema_extra or {}
+    unit, text = extra.get("unit"), field.description or ""
+    text = f"{text[:1].upper()}{text[1:]}{f', in {unit}' if unit else ''}.{_shown_default(field)}"
+    if field.annotation is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", key, default=None, help=text)
+    shape, metavar = _kind(field.annotation, list(field.metadata))
+    if shape == "one":
+        return click.option(flag, key, default=None, metavar=metavar, help=text)
+    return click.option(flag, key, multiple=True, metavar=metavar, help=f"{text}  May be repeated.")
+
+
+def flag_of(key: str) -> str:
+    """min_score, as an option: --min-score."""
+    return "--" + key.replace("_", "-")
+
+
+def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> tuple[Literal["one", "list", "mapping"], str]:
+    """How often an option may be given, and what stands for its value in the help."""
+    from curate.config import is_size
+
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "one", "|".join(map(str, inner))
+    if origin is dict:
+        return "mapping", f"NAME={_kind(inner[1])[1]}"
+    if origin in (list, tuple):
+        return "list", _kind(inner[0])[1]
+    if origin is Annotated:
+        return _kind(inner[0], inner[1:])
+    if inner:  # X | None
+        return _kind(next(one for one in inner if one is not type(None)), metadata)
+    if is_size(metadata):
+        return "one", "SIZE"
+    return "one", {int: "N", float: "X"}.get(annotation, "TEXT")
+
+
+def _shown_default(field: "FieldInfo") -> str:
+    from curate.config import show_size
+
+    default = field.default
+    if field.is_required() or default in (None, [], (), {}):
+        return ""
+    if isinstance(default, bool):
+        return f"  [default: {'yes' if default else 'no'}]"
+    if _kind(field.annotation, list(field.metadata))[1] == "SIZE":
+        return f"  [default: {show_size(default)}]"
+    return f"  [default: {default}]"
+
+
+def given(options: Mapping[str, Any], fields: Mapping[str, "FieldInfo"]) -> dict[str, Any]:
+    """The settings among the options that were given, as the settings class takes them."""
+    from curate.config import parse_pairs
+
+    found: dict[str, Any] = {}
+    for key, field in fields.items():
+        value = options[key]
+        if value is None or value == ():
+            continue
+        shape, _ = _kind(field.annotation)
+        found[key] = parse_pairs(value, flag_of(key)) if shape == "mapping" else value
+        if shape == "list":
+            found[key] = list(value)
+    return found
+
+
+def print_json(data: Any) -> None:
+    """Results for a script: ASCII only, so that nothing in them is anything but text on a terminal."""
+    console.out(json.dumps(data, indent=1, default=str))
+
+
+def names(values: Iterable[str], flag: str) -> dict[str, list[str]]:
+    """`source=web,books` and `lang=en` as {"source": ["web", "books"], "lang": ["en"]}."""
+    found: dict[str, list[str]] = {}
+    for text in values:
+        key, equals, rest = text.partition("=")
+        if not equals or not key or not rest:
+            raise ConfigError(f"{flag} {text}: expected NAME=VALUE, for example {flag} source=web")
+        found.setdefault(key, []).extend(rest.split(","))
+    return found

@@ -1,0 +1,154 @@
+"""One command a stage: `curate near-dedup INPUT… --out DIR`, with an option for every setting of the stage."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curate import console
+from curate.cli.options import CONTEXT, RUN_OPTIONS, given, names, print_json, setting_option, with_options
+from curate.cli.runs import execute
+
+if TYPE_CHECKING:
+    from curate.io.inputs import InputSettings
+    from curate.stages.protocol import Stage
+
+INPUT_OPTIONS = (
+    click.option("--source", default="main", show_default=True, help="Mixing domain of the documents."),
+    click.option(
+        "--format",
+        "input_format",
+        type=click.Choice(["auto", "warc", "wet", "jsonl", "parquet", "text"]),
+        default="auto",
+        help="How to read the inputs.",
+    ),
+    click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="NAME=KEY",
+        help="Read the column NAME from this column or key of the input, for example text=content; may be repeated.",
+    ),
+    click.option(
+        "--exclude", multiple=True, metavar="GLOB", help="Leave out files of an input folder; may be repeated."
+    ),
+    click.option(
+        "--root", metavar="DIR", default=None, help="Folder that file names in doc_ids are relative to."
+    ),
+    click.option("--trust-ids", is_flag=True, help="Keep the doc_ids of the input instead of making new ones."),
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="NAME=VALUES",
+        help="Work only on rows of these sources or languages, as source=web,books; others go through untouched.",
+    ),
+    click.option(
+        "--keep-passes",
+        type=click.Choice(["extract", "all", "none"]),
+        default="extract",
+        show_default=True,
+        help="Which passes' documents stay beside the last.",
+    ),
+)  # fmt: skip
+
+
+def stage_command(name: str) -> click.Command:
+    """`curate NAME INPUT… --out DIR`, with an option for every setting of the stage."""
+    from curate import stages
+
+    stage = stages.load(name)
+    fields = stage.config.model_fields
+
+    def invoke(
+        inputs: Sequence[str], only: Sequence[str], keep_passes: str, limit: int | None, allow_code: Sequence[str],
+        **options: Any,
+    ) -> int:  # fmt: skip
+        from curate.config import validate
+        from curate.run.recipe import Only, single_stage
+
+        config = given({key: options.pop(key) for key in list(fields)}, fields)
+        entries = input_settings(inputs, options)
+        rows = validate(Only, names(only, "--only"), name="--only")
+        made = single_stage(
+            name, config, entries, limit, only=rows, keep=keep_passes, allow_code=tuple(allow_code)
+        )  # fmt: skip
+        return execute(made, **options)
+
+    added = with_options(
+        click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
+        *(setting_option(key, field) for key, field in fields.items()),
+        *INPUT_OPTIONS,
+        *RUN_OPTIONS,
+    )
+    command: click.Command = click.command(
+        name.replace("_", "-"), context_settings=CONTEXT, help=_help(stage)
+    )(added(invoke))  # fmt: skip
+    return explaining(command) if name == "extract" else command
+
+
+def input_settings(paths: Sequence[str], options: dict[str, Any]) -> list["InputSettings"]:
+    """The inputs of a stage command; takes the options of INPUT_OPTIONS that say how to read out of `options`."""
+    from curate.config import parse_pairs, validate
+    from curate.io.inputs import InputSettings
+
+    shared = {
+        "source": options.pop("source"),
+        "format": options.pop("input_format"),
+        "columns": parse_pairs(options.pop("columns"), "--column"),
+        "exclude": list(options.pop("exclude")),
+        "root": options.pop("root"),
+        **({"trust_ids": True} if options.pop("trust_ids") else {}),
+    }
+    return [validate(InputSettings, {"path": path, **shared}, name="input") for path in paths]
+
+
+def _help(stage: "Stage") -> str:
+    """The module's docstring without its name; indented paragraphs keep their lines."""
+    text = (sys.modules[f"curate.stages.{stage.name}"].__doc__ or stage.summary).partition(":")[2].strip()
+    paragraphs = [f"\b\n{part}" if part.startswith(" ") else part for part in text.split("\n\n")]
+    paragraphs[0] = paragraphs[0][:1].upper() + paragraphs[0][1:]
+    inputs = "INPUT: files, globs, folders, URLs, or the folder of another run."
+    return "\n\n".join([stage.summary, *paragraphs, inputs])
+
+
+def explaining(command: click.Command) -> click.Command:
+    """`curate extract` with `--explain PAGE`, which runs nothing: it shows what is decided about one page."""
+    explain = click.Option(
+        ["--explain"],
+        metavar="FILE|URL",
+        help="Show every block of one page with its probability and what decided, and run nothing; "
+        "a URL is looked for in INPUT, or asked for where there is none.",
+    )
+    command.params.insert(1, explain)
+    run_stage = command.callback
+    assert run_stage is not None
+
+    def invoke(explain: str | None, **options: Any) -> Any:
+        if explain is not None:
+            return explain_page(explain, options)
+        for parameter in ("inputs", "out"):
+            if not options[parameter]:
+                missing = next(p for p in command.params if p.name == parameter)
+                raise click.MissingParameter(ctx=click.get_current_context(), param=missing)
+        return run_stage(**options)
+
+    for parameter in command.params:
+        if parameter.name in ("inputs", "out"):
+            parameter.required = False
+    command.callback = invoke
+    return command
+
+
+def explain_page(page: str, options: dict[str, Any]) -> None:
+    """Print what the extractor decides about a page with the settings given."""
+    from curate.config import validate
+    from curate.report.explain import facts, find, show
+    from curate.stages.extract import Extract
+
+    config = validate(Extract, given(options, Extract.model_fields), name="extract")
+    found = facts(find(page, input_settings(options["inputs"], options)), config)
+    if options["as_json"]:
+        print_json(found)
+    else:
+        console.styled(show(found))

@@ -1,0 +1,130 @@
+"""What every reader gives: rows of one kind with their verdicts beside them, and counts of what was no row."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from curate import schema
+from curate.schema import Kind
+
+BATCH_BYTES = 8 << 20
+BATCH_ROWS = 4096
+
+
+class Rows(NamedTuple):
+    """A batch of RAW or DOCUMENT rows, followed by the columns carried on from the input.
+
+    `verdicts` holds schema.VERDICT rows, one a row of the batch; None where no row has one.
+    """
+
+    kind: Kind
+    batch: pa.RecordBatch
+    verdicts: pa.RecordBatch | None = None
+
+    def slice(self, start: int, length: int | None = None) -> "Rows":
+        verdicts = None if self.verdicts is None else self.verdicts.slice(start, length)
+        return Rows(self.kind, self.batch.slice(start, length), verdicts)
+
+
+class Verdict(NamedTuple):
+    """Why a row is of no use (action None: it is dropped), or what was mended in it (action "mark")."""
+
+    rule: str
+    value: float | None = None
+    limit: float | None = None
+    detail: str | None = None
+    action: str | None = None
+
+
+REPLACED = Verdict("read.invalid_utf8", detail="invalid bytes became U+FFFD", action="mark")
+
+
+@dataclass
+class ReadCounts:
+    """What a reader saw beside documents; goes into the task's receipt."""
+
+    documents: int = 0
+    bytes: int = 0
+    other_records: Counter[str] = field(default_factory=Counter)
+    skipped_bytes: int = 0  # of the file as it is stored, compressed or not
+    columns_found: Counter[str] = field(default_factory=Counter)
+    """Of every JSON key that the setting `columns` names: the lines that had it. A key with 0 was in no line."""
+    warnings: list[str] = field(default_factory=list)
+
+    def damage(self, where: str, what: str, skipped: int = 0) -> None:
+        """Note damaged input: `skipped` bytes could not be read; the first 20 places are named."""
+        self.skipped_bytes += skipped
+        if len(self.warnings) < 20:
+            self.warnings.append(f"{where}: {what}" + (f" ({skipped:,} bytes skipped)" if skipped else ""))
+
+
+class Batcher:
+    """Collects rows given as dicts into batches of BATCH_BYTES, more only where one row is.
+
+    `carried` are the columns that follow those of the kind; a row that lacks one has null there.
+    """
+
+    def __init__(self, source: str, rel: str, kind: Kind, carried: pa.Schema) -> None:
+        self.source, self.rel, self.kind = source, rel, kind
+        self.schema = pa.schema([*schema.SCHEMA_OF[kind], *carried])
+        self.rows: list[dict[str, Any]] = []
+        self.verdicts: list[Verdict | None] = []
+        self.size = 0
+
+    def add(self, row: dict[str, Any], size: int, verdict: Verdict | None = None) -> Iterator[Rows]:
+        """Collect a row of `size` bytes; gives the rows before it where it would be too much with them."""
+        if self.size + size > BATCH_BYTES or len(self.rows) == BATCH_ROWS:
+            yield from self.rest()
+        self.rows.append({"source": self.source, "origin_file": self.rel, **row})
+        self.verdicts.append(verdict)
+        self.size += size
+
+    def rest(self) -> Iterator[Rows]:
+        """The rows that are left, if there are any."""
+        if self.rows:
+            batch, verdicts = self._batch(), _verdict_batch(self.verdicts)
+            self.rows, self.verdicts, self.size = [], [], 0
+            yield Rows(self.kind, batch, verdicts)
+
+    def _batch(self) -> pa.RecordBatch:
+        present = set(chain.from_iterable(self.rows))
+        columns = []
+        for f in self.schema:
+            if f.name not in present and f.name != "text":
+                columns.append(pa.nulls(len(self.rows), f.type))
+                continue
+            values = [row.get(f.name) for row in self.rows]
+            if f.name == "text":
+                values = [value or "" for value in values]
+            if pa.types.is_dictionary(f.type):
+                columns.append(pa.array(values, pa.string()).dictionary_encode().cast(f.type))
+            else:
+                columns.append(pa.array(values, f.type))
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+def _verdict_batch(found: list[Verdict | None]) -> pa.RecordBatch | None:
+    if not any(found):
+        return None
+    columns = [[verdict and verdict[i] for verdict in found] for i in range(5)]
+    rule, value, limit, detail, action = columns
+    return schema.verdicts(rule, value, limit, detail, action)
+
+
+def row_bytes(batch: pa.RecordBatch) -> int:
+    """Bytes of the rows themselves; a dictionary counts as nothing, since a slice of few rows has it all."""
+    return sum(c.indices.nbytes if pa.types.is_dictionary(c.type) else c.nbytes for c in batch.columns)
+
+
+def split_by_bytes(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Halve a batch until each part holds at most BATCH_BYTES, or one row."""
+    if batch.num_rows <= 1 or row_bytes(batch) <= BATCH_BYTES:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from split_by_bytes(batch.slice(0, half))
+    yield from split_by_bytes(batch.slice(half))

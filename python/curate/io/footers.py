@@ -1,0 +1,65 @@
+"""What the footers of Parquet files say before anything is run: columns, rows, and where to cut them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.io.compressed import open_file
+
+_THREADS = 8  # footers of an object store wait for the network
+
+
+class Footer(NamedTuple):
+    """`groups` are (first row group, one past the last, bytes) of runs of row groups of about the size asked for."""
+
+    columns: pa.Schema
+    groups: tuple[tuple[int, int, int], ...]
+    rows: int
+    text_bytes: int  # of the columns of text or HTML, uncompressed
+
+
+class File(Protocol):
+    """What is to be known of a file whose footer is read: where it is, and how the user calls its columns."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def columns(self) -> Mapping[str, str]: ...
+
+
+def read_footers(files: Iterable[File], run_bytes: int) -> list[Footer | None]:
+    """The footer of every file in order, cut at about `run_bytes`; None of one that cannot be read as Parquet."""
+
+    def one(file: File) -> Footer | None:
+        texts = {file.columns.get(name, name) for name in ("text", "html", "payload")}
+        try:
+            with open_file(file.path) as handle, pq.ParquetFile(handle) as opened:
+                return _footer(opened, texts, run_bytes)
+        except (OSError, pa.ArrowException):
+            return None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(one, files))
+
+
+def _footer(file: pq.ParquetFile, texts: set[str], run_bytes: int) -> Footer:
+    data = file.metadata
+    places = [i for i in range(data.num_columns) if data.schema.column(i).path in texts]
+    groups = [data.row_group(i) for i in range(data.num_row_groups)]
+    text_bytes = sum(group.column(i).total_uncompressed_size for group in groups for i in places)
+    runs = _runs([group.total_byte_size for group in groups], run_bytes)
+    return Footer(file.schema_arrow.remove_metadata(), runs, data.num_rows, text_bytes)
+
+
+def _runs(sizes: Sequence[int], run_bytes: int) -> tuple[tuple[int, int, int], ...]:
+    """Neighboring row groups together until they hold `run_bytes`; one empty run for a file without row groups."""
+    found, start, held = [], 0, 0
+    for index, size in enumerate(sizes):
+        held += size
+        if held >= run_bytes or index + 1 == len(sizes):
+            found.append((start, index + 1, held))
+            start, held = index + 1, 0
+    return tuple(found) or ((0, 0, 0),)

@@ -1,0 +1,158 @@
+"""JSON lines: a document a line. Keys that have no column go into `extra`, whatever they are called."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from curate import schema
+from curate.io import columns
+from curate.io.batches import REPLACED, Batcher, ReadCounts, Rows, Verdict
+from curate.io.compressed import Damaged, open_decompressed, skipped_bytes
+from curate.io.inputs import Slice
+
+_SKIP = 1 << 20
+_SHOWN = 400  # bytes of a line that cannot be used, kept as its text
+_LAYOUTS = 1000  # sets of keys that are remembered
+_BOM = b"\xef\xbb\xbf"
+
+# (key, column or None for `extra`, its type where it is one of the schema's)
+Layout = list[tuple[str, str | None, pa.DataType | None]]
+
+
+def read_jsonl(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
+    reader = _Lines(piece, counts)
+    batcher = Batcher(piece.source, piece.rel, "document", reader.carried)
+    for offset, line, length in _lines(piece, counts):
+        verdict: Verdict | None
+        if length > piece.max_line:
+            row, verdict = _useless(line), Verdict("read.too_large", float(length), float(piece.max_line))
+        elif not line.strip():
+            continue
+        else:
+            row, verdict = reader.row(line)
+        place = {"origin_offset": offset, "doc_id": schema.doc_id(piece.rel, offset)}
+        yield from batcher.add(place | row, min(length, piece.max_line), verdict)
+    yield from batcher.rest()
+
+
+def _lines(piece: Slice, counts: ReadCounts) -> Iterator[tuple[int, bytes, int]]:
+    """(offset, line without its end, its length) of every line that starts in the slice; offsets in decompressed bytes.
+
+    Of a line longer than `max_line` bytes only the beginning is given, and no more than that is held.
+    """
+    with open_decompressed(piece.path) as handle:
+        position = piece.start
+        try:
+            if position:
+                handle.seek(position - 1)
+                position += sum(_rest_of_line(handle)) - 1  # the line that began in the slice before
+            while piece.end is None or position < piece.end:
+                line = handle.readline(piece.max_line + 2)  # with the longest line end
+                if not line:
+                    return
+                content = line.rstrip(b"\r\n")
+                long = len(line) == piece.max_line + 2 and not line.endswith(b"\n")
+                rest, end = _rest_of_line(handle) if long else (0, 0)
+                yield position, content if position else content.removeprefix(_BOM), len(content) + rest
+                position += len(line) + rest + end
+        except Damaged as error:
+            skipped = skipped_bytes(handle, position, piece.size)
+            counts.damage(piece.rel, f"damaged after {position:,} decompressed bytes: {error}", skipped)
+
+
+def _rest_of_line(handle: BinaryIO) -> tuple[int, int]:
+    """Read to the end of the line; the bytes before its end, and those of its end."""
+    length = 0
+    while part := handle.readline(_SKIP):
+        length += len(part)
+        if part.endswith(b"\n"):
+            end = len(part) - len(part.rstrip(b"\r\n"))
+            return length - end, end
+    return length, 0
+
+
+def _useless(line: bytes) -> dict[str, Any]:
+    return {"text": line[:_SHOWN].decode("utf-8", "replace")}
+
+
+def _not_json(detail: str) -> Verdict:
+    return Verdict("read.not_json", detail=detail[:200])
+
+
+class _Lines:
+    """Makes rows of lines; which key is which column is worked out once for every set of keys."""
+
+    def __init__(self, piece: Slice, counts: ReadCounts) -> None:
+        self.piece, self.counts = piece, counts
+        self.carried = columns.from_text(piece.carried)
+        self.named = set(piece.columns.values())
+        self.layouts: dict[tuple[str, ...], Layout] = {}
+        for key in self.named:
+            counts.columns_found.setdefault(key, 0)
+
+    def row(self, line: bytes) -> tuple[dict[str, Any], Verdict | None]:
+        """The row of one line, with its verdict where it is of no use or was mended."""
+        mended = False
+        try:
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError:
+                text, mended = line.decode("utf-8", "replace"), True
+            value = json.loads(text)
+            if not isinstance(value, dict):
+                return _useless(line), _not_json(f"a JSON {type(value).__name__}, not an object")
+            self.counts.columns_found.update(self.named.intersection(value))
+            row, replaced = self._fields(value)
+        except (ValueError, RecursionError) as error:
+            return _useless(line), _not_json(str(error) if isinstance(error, ValueError) else "nested too deeply")
+        if "text" not in row:
+            has = ", ".join(sorted(value)) or "nothing"
+            name = self.piece.columns.get("text", "text")
+            detail = columns.valid_text(f'no text under the key "{name}"; the line has: {has}'[:200])[0]
+            return _useless(line), Verdict("read.no_text", detail=detail)
+        return row, REPLACED if mended or replaced else None
+
+    def _fields(self, value: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """The columns of a line, and whether its text was mended."""
+        mended = False
+        row: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        for key, target, kind in self._layout(value):
+            item = value[key]
+            if target is None:
+                columns.put(extra, key, item)
+            elif item is None:
+                continue
+            elif target == "text" and isinstance(item, str):
+                row["text"], mended = columns.valid_text(item)
+            elif target == "extra":
+                row["extra"] = columns.joined(item if isinstance(item, str) else columns.json_text(item), {})
+            elif kind is not None:
+                made = columns.convert(target, kind, item)
+                if made is None:
+                    columns.put(extra, key, item)
+                else:
+                    row[target] = made
+            else:
+                row[target] = columns.as_text(item)
+        if extra:
+            row["extra"] = columns.joined(row.get("extra"), extra)
+        return row, mended
+
+    def _layout(self, value: dict[str, Any]) -> Layout:
+        keys = tuple(value)
+        found = self.layouts.get(keys)
+        if found is None:
+            targets = columns.targets(keys, self.piece.columns, trusted=self.piece.trusted, keep_source=False)
+            found = [(key, *self._place(target)) for key, target in zip(keys, targets, strict=True)]
+            if len(self.layouts) < _LAYOUTS:
+                self.layouts[keys] = found
+        return found
+
+    def _place(self, target: str | None) -> tuple[str | None, pa.DataType | None]:
+        if target in columns.KNOWN["document"]:
+            return target, schema.DOCUMENT.field(target).type
+        named = target in self.piece.columns and self.carried.get_field_index(target) >= 0
+        return (target if named else None), None

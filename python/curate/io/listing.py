@@ -1,0 +1,299 @@
+"""What files a path stands for: a file, a glob, a folder, a URL, or the folder of another run.
+
+Nothing is left out silently. What a walk passes over (another run's folder, a link to a folder, a folder that cannot
+be listed, a name that is not UTF-8) is a warning; an input that is no whole run, or that the run would write over, is
+a ConfigError.
+"""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import fsspec
+
+from curate.errors import ConfigError
+
+UNREADABLE = "unreadable"
+RUN, LOCK, FUNNEL, DOCUMENTS = "run.yaml", "run.lock", "funnel.json", "documents"
+_PRODUCTS = (DOCUMENTS, "heldout", "passes")  # folders of a run whose files are read as documents
+_SPECIAL = (
+    (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)  # fmt: skip
+
+
+@dataclass
+class Found:
+    """The files of one input; `runs` are the finished runs that they are products of, if they are."""
+
+    fs: Any
+    local: bool
+    root: str
+    names: list[str]
+    runs: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def relative(self, name: str) -> str:
+        return name[len(self.root) :].lstrip("/") if name.startswith(self.root) else name
+
+    def address(self, name: str) -> str:
+        return name if self.local else str(self.fs.unstrip_protocol(name))
+
+    def stat(self, name: str) -> tuple[int, str]:
+        """(bytes, stamp); the stamp of a file that cannot be opened is UNREADABLE."""
+        return _local_stat(name) if self.local else _remote_stat(self.fs, name)
+
+    def identity(self, name: str) -> Any:
+        """The same for two names of one file."""
+        if not self.local:
+            return self.address(name)
+        try:
+            status = os.stat(name)
+        except OSError:
+            return name
+        return status.st_dev, status.st_ino
+
+    def special(self, name: str) -> str | None:
+        """What a name is that is neither a file nor a link to one: reading it could wait for ever."""
+        return special(name) if self.local else None
+
+
+def find(given: str, root: str | None, ours: Sequence[str]) -> Found:
+    """The files that `given` stands for, sorted, relative to `root` or the folder they were found in.
+
+    `ours` are the folders that the run writes to: no file of theirs is an input.
+    """
+    fs, path = _opened(given, given)
+    found = Found(fs, "file" in fs.protocol, "", [])
+    if found.local and _not_utf8(path):
+        raise ConfigError(f"input {_shown(path)}: the name is not UTF-8; rename it, or give the folder above it")
+    try:
+        _list(found, given, path)
+    except ConfigError:
+        raise
+    except Exception as error:  # every storage library has exceptions of its own
+        if found.local and not isinstance(error, OSError):
+            raise
+        raise ConfigError(f"input {given}: cannot be listed: {type(error).__name__}: {error}") from None
+    if root is not None:
+        found.root = _opened(root, given)[1].rstrip("/")
+    _without_ours(found, given, path, ours)
+    kept = [name for name in found.names if not _not_utf8(found.relative(name))]
+    found.warnings += [f"{_shown(n)}: the name is not UTF-8; not read" for n in found.names if n not in set(kept)]
+    found.names = kept
+    return found
+
+
+def _opened(address: str, given: str) -> tuple[Any, str]:
+    expanded = os.path.expandvars(os.path.expanduser(address))
+    if "$" in expanded and "://" not in expanded:
+        raise ConfigError(f"input {given}: an environment variable in it is not set")
+    try:
+        fs, path = fsspec.core.url_to_fs(expanded)
+    except ImportError as error:
+        raise ConfigError(f"input {given}: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"input {given}: {error}; write a path, or a URL as s3://bucket/folder") from None
+    return fs, str(path)
+
+
+def _list(found: Found, given: str, path: str) -> None:
+    fs = found.fs
+    if any(mark in path for mark in "*?["):
+        found.names = sorted(str(p) for p in fs.glob(path) if not fs.isdir(p))
+        found.root = path[: next(i for i, c in enumerate(path) if c in "*?[")].rpartition("/")[0]
+        _products_or_none(found)
+        return
+    what = special(path) if found.local else None
+    if what:
+        raise ConfigError(f"input {given}: {what}; give a file or a folder")
+    named = os.path.splitext(path)[1] and not found.local  # asking a web server for a listing would fetch the file
+    if not named and fs.isdir(path):
+        found.root = path.rstrip("/")
+        if _is_run(found, found.root):
+            found.root += f"/{DOCUMENTS}"
+        found.runs = _runs_of(found, {found.root})
+        found.names = sorted(_walk(found, found.root) if found.local else map(str, fs.find(found.root)))
+        if found.runs:  # only what a run writes, whatever others put beside it
+            found.names = [name for name in found.names if name.endswith(".parquet")]
+        elif not found.local:
+            _without_runs(found, {name.removesuffix(f"/{RUN}") for name in found.names if name.endswith(f"/{RUN}")})
+        return
+    if not (fs.exists(path) or (found.local and os.path.lexists(path))):
+        raise ConfigError(f"input {given}: no such file or folder")
+    found.names, found.root = [path], path.rpartition("/")[0]
+    found.runs = _runs_of(found, {found.root})
+
+
+def _walk(found: Found, top: str) -> Iterator[str]:
+    def cannot(error: OSError) -> None:
+        found.warnings.append(f"{_shown(str(error.filename))}: cannot be listed: {error.strerror}; not read")
+
+    for folder, folders, names in os.walk(top, onerror=cannot):
+        for name in sorted(folders):
+            path = os.path.join(folder, name)
+            if os.path.islink(path):
+                found.warnings.append(f"{_shown(path)}: a link to a folder, which is not followed; give it by name")
+            elif _is_run(found, path):
+                found.warnings.append(_passed_over(path))
+                folders.remove(name)
+        yield from (os.path.join(folder, name) for name in names)
+
+
+def special(name: str) -> str | None:
+    try:
+        mode = os.stat(name).st_mode
+    except OSError:
+        return None
+    return next((what for test, what in _SPECIAL if test(mode)), None)
+
+
+# -- other runs, and this one --------------------------------------------------------------------------------
+
+
+def _is_run(found: Found, folder: str) -> bool:
+    """Whether a folder holds a run: its run.yaml begins with the recipe."""
+    path = f"{folder}/{RUN}"
+    try:
+        with found.fs.open(path, "rb") as handle:
+            return bool(re.search(rb"^recipe:", handle.read(4096), re.MULTILINE))
+    except (OSError, ValueError):
+        return False
+
+
+def _runs_of(found: Found, folders: set[str]) -> list[str]:
+    """The finished runs that these folders hold products of; ConfigError where one is not finished."""
+    runs = []
+    for folder in sorted(folders):
+        parts = folder.split("/")
+        places = [i for i in range(1, len(parts)) if parts[i] in _PRODUCTS]
+        run = next((one for i in reversed(places) if _is_run(found, one := "/".join(parts[:i]))), None)
+        if run is not None and run not in runs:
+            _check_finished(found, run)
+            runs.append(run)
+    return runs
+
+
+def _products_or_none(found: Found) -> None:
+    """Of a glob: the products of runs, where it finds nothing else, or what lies in no run's folder."""
+    folders = {name.rpartition("/")[0] for name in found.names}
+    if folders and all(set(folder.split("/")) & set(_PRODUCTS) for folder in folders):
+        found.runs = _runs_of(found, folders)
+    if not found.runs:
+        _without_runs(found, None)
+
+
+def _check_finished(found: Found, run: str) -> None:
+    """ConfigError where a run was stopped, goes on, or has failed tasks: its documents are not all there."""
+    if found.fs.exists(f"{run}/{LOCK}"):
+        raise ConfigError(
+            f"input {run}: this run is not finished ({LOCK} is there): it is still running, or was stopped; "
+            "let it end, or continue it with the command that began it"
+        )
+    try:
+        funnel = json.loads(found.fs.cat_file(f"{run}/{FUNNEL}"))
+        failures = funnel["failures"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise ConfigError(
+            f"input {run}: this run is not finished (it has no whole {FUNNEL}); continue it with the command that "
+            "began it"
+        ) from None
+    if failures:
+        raise ConfigError(
+            f"input {run}: {len(failures)} tasks of this run failed, so that documents are missing: {failures[0]}; "
+            "run its command again first"
+        )
+
+
+def _passed_over(run: str) -> str:
+    return f"{_shown(run)}: the folder of a run inside the input; not read (to read its documents, give it by name)"
+
+
+def _without_runs(found: Found, candidates: set[str] | None) -> None:
+    """Leave out files that lie in the folder of a run below the input; `candidates` are folders with a run.yaml."""
+    known: dict[str, bool] = {}
+
+    def inside(folder: str) -> bool:
+        if len(folder) <= len(found.root):
+            return False
+        if folder not in known:
+            above = inside(folder.rpartition("/")[0])
+            known[folder] = above or ((candidates is None or folder in candidates) and _is_run(found, folder))
+            if known[folder] and not above:
+                found.warnings.append(_passed_over(folder))
+        return known[folder]
+
+    found.names = [name for name in found.names if not inside(name.rpartition("/")[0])]
+
+
+def _without_ours(found: Found, given: str, path: str, ours: Sequence[str]) -> None:
+    """Leave out what lies in a folder the run writes to; ConfigError where the input itself does."""
+    for place in ours:
+        if ("://" not in place) != found.local:
+            continue
+        folder = (os.path.realpath(os.path.expanduser(place)) if found.local else place.partition("://")[2]).rstrip("/")
+        where = os.path.realpath(path) if found.local else path.lstrip("/")
+        if f"{where}/".startswith(f"{folder}/"):
+            inside = "is" if where.rstrip("/") == folder else "lies in"
+            raise ConfigError(f"input {given} {inside} {place}, where the run writes; choose another --out")
+        real = os.path.realpath if found.local else (lambda name: str(name).lstrip("/"))
+        below = [name for name in found.names if f"{real(name)}".startswith(f"{folder}/")]
+        if below:
+            found.names = [name for name in found.names if name not in set(below)]
+            found.warnings.append(f"{place}: the run writes there; {len(below):,} files in it are not read as input")
+
+
+# -- stamps and names ------------------------------------------------------------------------------------------
+
+
+def stamp_of(path: str) -> str:
+    """What a file is now, as text that changes when its content does; UNREADABLE where it cannot be opened."""
+    if "://" not in path:
+        return _local_stat(path)[1]
+    fs, name = fsspec.core.url_to_fs(path)
+    fs.invalidate_cache()
+    return _remote_stat(fs, name)[1]
+
+
+def _local_stat(name: str) -> tuple[int, str]:
+    try:
+        status = os.stat(name)
+    except OSError:
+        return 0, UNREADABLE
+    if not os.access(name, os.R_OK):
+        return status.st_size, UNREADABLE
+    return status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _remote_stat(fs: Any, name: str) -> tuple[int, str]:
+    try:
+        info = fs.info(name)
+    except OSError:
+        return 0, UNREADABLE
+    mark = info.get("etag") or info.get("ETag") or info.get("LastModified") or info.get("mtime") or ""
+    return int(info.get("size") or 0), f"{info.get('size')}-{mark}"
+
+
+def matches(rel: str, glob: str) -> bool:
+    """`**` spans folders, `*` does not; a pattern that names a folder leaves out all below it."""
+    parts = re.split(r"(\*\*/?|\*|\?)", glob.rstrip("/"))
+    table = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pattern = "".join(table.get(part, re.escape(part)) for part in parts)
+    return re.fullmatch(pattern + "(?:/.*)?", rel) is not None
+
+
+def _not_utf8(name: str) -> bool:
+    try:
+        name.encode()
+        return False
+    except UnicodeEncodeError:
+        return True
+
+
+def _shown(name: str) -> str:
+    """A file name that can be printed: bytes that are not UTF-8 as \\xNN."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,31 @@
+"""Plain text and source code: a document a file."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from curate import schema
+from curate.io import columns
+from curate.io.batches import REPLACED, Batcher, ReadCounts, Rows, Verdict
+from curate.io.compressed import Damaged, open_decompressed
+from curate.io.inputs import Slice
+
+
+def read_text(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
+    batcher = Batcher(piece.source, piece.rel, "document", columns.from_text(piece.carried))
+    row: dict[str, Any] = {"origin_offset": 0, "doc_id": schema.doc_id(piece.rel, 0), "text": ""}
+    verdict = None
+    data = b""
+    with open_decompressed(piece.path) as handle:
+        try:
+            data = handle.read(piece.max_line + 1)
+        except Damaged as error:
+            counts.damage(piece.rel, f"damaged: {error}", piece.size)
+            verdict = Verdict("read.truncated", detail=str(error)[:200])
+    if len(data) > piece.max_line:
+        verdict = Verdict("read.too_large", float(max(piece.size, len(data))), float(piece.max_line))
+    elif verdict is None:
+        row["text"] = data.decode("utf-8-sig", "replace")
+        if "\ufffd" in row["text"] and b"\xef\xbf\xbd" not in data:
+            verdict = REPLACED
+    yield from batcher.add(row, len(data), verdict)
+    yield from batcher.rest()

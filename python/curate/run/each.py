@@ -1,0 +1,354 @@
+"""An each task: its input is read once, and every batch goes through all ops of the pass in memory.
+
+After each op the rows with a verdict are split off and written as rejects, and the rows set aside go on in the
+heldout lane. Nothing is committed unless the counts balance: of every op, rows in = rows out + dropped + set aside;
+of the task, rows read = rows in the files of documents + rows dropped, counted by the files that were written.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import schema
+from curate.config import Settings
+from curate.errors import DamageError, TaskError
+from curate.io.read import ReadCounts, Rows, read, split_by_bytes
+from curate.io.store import Store
+from curate.io.write import ShuffleFile, SourceFiles, TableFile
+from curate.run.call import Call, OpWork, Work
+from curate.run.manifest import Output, Receipt, StepCounts
+from curate.run.reads import MappedFiles, OwnRows
+from curate.run.verdicts import Rejects, stays
+from curate.schema import Kind
+from curate.stages.protocol import Applied, Channel, Phase, Stage
+
+ROWS_AT_ONCE = 4096
+
+
+@dataclass
+class OpenedOp:
+    """An op with its state, as a worker holds it for a pass."""
+
+    work: OpWork
+    stage: Stage
+    phase: Phase
+    config: Settings
+    state: Any
+    files: MappedFiles
+
+
+@dataclass
+class _Progress:
+    """What one op did in this task."""
+
+    op: OpenedOp
+    own: OwnRows | None
+    counts: dict[str, StepCounts] = field(default_factory=dict)  # by lane
+
+    def count(self, lane: str) -> StepCounts:
+        name = self.op.work.name if lane == "main" else f"{self.op.work.name} ({lane})"
+        return self.counts.setdefault(lane, StepCounts(name))
+
+
+class EachTask:
+    def __init__(self, call: Call, work: Work, ops: list[OpenedOp], stores: Mapping[str, Store]) -> None:
+        self.call, self.work, self.stores = call, work, stores
+        self.steps = [_Progress(op, self._own(op)) for op in ops]
+        self.reading = StepCounts("read")
+        self.read_counts = ReadCounts()
+        self.rows_read = self.rows_dropped = 0
+        self.kind: Kind = "document"  # of the rows that are written
+        self.written: pa.Schema | None = None  # theirs
+        self.documents: dict[str, TableFile] = {}
+        self.outputs: dict[tuple[str, str, str], ShuffleFile | TableFile | SourceFiles] = {}
+        rel = f"rejects/{work.pass_name}-{call.task}.parquet"
+        self.rejects = Rejects(stores["products"], rel, keep_text=work.keep_text, hidden=work.hidden)
+
+    def _own(self, op: OpenedOp) -> OwnRows | None:
+        if not op.phase.own:
+            return None
+        tables = {}
+        for name in op.phase.own:
+            files = self.call.own.get(f"{op.work.name}/{name}", [])
+            mapped = MappedFiles(OpWork(**{**vars(op.work), "sides": {name: files}}), self.stores)
+            tables[name] = mapped.table(name)
+        return OwnRows(tables, self.call.title)
+
+    def run(self) -> Receipt:
+        try:
+            for rows, lane in self._batches():
+                self.rows_read += rows.batch.num_rows
+                self._push(self._judge_reading(rows), rows.kind, lane, 0)
+            for step in self.steps:
+                if step.own:
+                    step.own.check()
+            return self._receipt()
+        except BaseException:
+            for writer in (*self.documents.values(), *self.outputs.values(), self.rejects):
+                writer.abort()
+            raise
+
+    # -- rows in ---------------------------------------------------------------------------------------------
+
+    def _batches(self) -> Iterator[tuple[Rows, str]]:
+        if self.call.input is not None:
+            for rows in read(self.call.input, self.read_counts):
+                yield rows, "main"
+            return
+        store = self.stores["products" if self.work.reads_products else "scratch"]
+        kind: Kind = "raw" if self.call.kind == "raw" else "document"
+        for lane, file in sorted(self.call.documents.items(), reverse=True):
+            data = store.read(file.path)
+            verify(data, file.path, file.sha256)
+            for group in pq.ParquetFile(pa.BufferReader(data)).iter_batches(batch_size=ROWS_AT_ONCE):
+                for batch in split_by_bytes(group):
+                    yield Rows(kind, schema.conform(batch, schema.SCHEMA_OF[kind]), None), lane
+
+    def _judge_reading(self, rows: Rows) -> pa.RecordBatch:
+        """The rows that the reader lets through; only the first pass over an input counts and records the others."""
+        batch = rows.batch
+        if rows.verdicts is not None:
+            keep = stays(rows.verdicts)
+            if self.work.records_reading:
+                self.rejects.judged(batch, rows.verdicts, self.reading, None, private=False)
+            batch = batch.filter(keep)
+        self.rows_dropped += rows.batch.num_rows - batch.num_rows
+        self.reading.rows_in += rows.batch.num_rows
+        self.reading.bytes_in += content_bytes(rows.batch, rows.kind)
+        self.reading.rows_out += batch.num_rows
+        self.reading.bytes_out += content_bytes(batch, rows.kind)
+        return batch
+
+    # -- ops -------------------------------------------------------------------------------------------------
+
+    def _push(self, batch: pa.RecordBatch, kind: Kind, lane: str, start: int) -> None:
+        """Pass a batch through the ops from `start` on, then write what is left of it."""
+        for index in range(start, len(self.steps)):
+            if batch.num_rows == 0:
+                return
+            step = self.steps[index]
+            if lane not in step.op.phase.lanes:
+                continue
+            batch, aside = self._step(step, batch, kind, lane)
+            if _reads(step.op, kind):
+                kind = step.op.stage.makes or kind
+            if aside is not None:
+                self._push(aside, kind, "heldout", index + 1)
+        if batch.num_rows and lane in self.call.documents_out:
+            self.kind = kind
+            if lane not in self.documents:
+                store = self.stores["products" if self.work.writes_products else "scratch"]
+                self.documents[lane] = TableFile(store, self.call.documents_out[lane])
+            self.written = self.written or batch.schema
+            self.documents[lane].write(_aligned(batch, self.written, self.call.title))
+
+    def _step(
+        self, step: _Progress, batch: pa.RecordBatch, kind: Kind, lane: str
+    ) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+        """(rows that stay in the lane, rows set aside) of one op on one batch: select, apply, recombine, record."""
+        count = step.count(lane)
+        start = time.perf_counter()
+        count.rows_in += batch.num_rows
+        count.bytes_in += content_bytes(batch, kind)
+        mask = _selected(batch, step.op.work.only) if _reads(step.op, kind) else pa.array([False] * batch.num_rows)
+        chosen = batch if mask is None else batch.filter(mask)
+        aside = None
+        if chosen.num_rows:
+            applied = self._applied(step, chosen)
+            verdicts, made = applied.verdicts, applied.batch
+            keep = None if verdicts is None else stays(verdicts)
+            if applied.marks is not None and applied.marks.num_rows:
+                self.rejects.marked(chosen, applied.marks, count, _preset(step.op), private=step.op.stage.private)
+            if verdicts is not None:
+                self.rejects.judged(made, verdicts, count, _preset(step.op), private=step.op.stage.private)
+            for name, rows in applied.emits.items():
+                self._emit(step.op, name, rows, lane)
+            batch, aside = _outcome(batch, made, mask, keep, applied.aside)
+            count.untouched += 0 if mask is None else len(mask) - chosen.num_rows
+            dropped = 0 if keep is None else len(keep) - (pc.sum(keep).as_py() or 0)
+            self.rows_dropped += dropped
+            count.set_aside += 0 if aside is None else aside.num_rows
+        else:
+            count.untouched += batch.num_rows
+        count.rows_out += batch.num_rows
+        count.bytes_out += content_bytes(batch, step.op.stage.makes or kind if _reads(step.op, kind) else kind)
+        count.seconds += time.perf_counter() - start
+        return batch, aside
+
+    def _applied(self, step: _Progress, chosen: pa.RecordBatch) -> Applied:
+        """What the op's `apply` made of the rows, checked: as many rows as it was given, and flags for each."""
+        op = step.op
+        assert op.phase.apply is not None
+        schema.require(chosen.schema, op.stage.needs(op.config), op.work.step)
+        arguments = (chosen, op.state) if step.own is None else (chosen, op.state, step.own)
+        applied = op.phase.apply(*arguments)
+        if not isinstance(applied, Applied):
+            applied = Applied(applied)
+        n = chosen.num_rows
+        for what, found in (("rows", applied.batch), ("verdicts", applied.verdicts), ("flags", applied.aside)):
+            if found is not None and len(found) != n:
+                raise TaskError(f"{op.work.name} gave {len(found):,} {what} for {n:,} rows")
+        if applied.aside is not None and applied.aside.null_count:
+            raise TaskError(f"{op.work.name} left open whether {applied.aside.null_count:,} rows are set aside")
+        changes = applied.aside is not None or (
+            applied.verdicts is not None and not pc.all(stays(applied.verdicts)).as_py()
+        )
+        if changes and not op.phase.documents:
+            raise TaskError(f"{op.work.name} only emits, and yet it drops rows or sets them aside")
+        return applied
+
+    # -- files -----------------------------------------------------------------------------------------------
+
+    def _emit(self, op: OpenedOp, name: str, rows: pa.RecordBatch, lane: str) -> None:
+        channel = next((c for c in op.phase.emits if c.name == name), None)
+        if channel is None:
+            raise TaskError(f"{op.work.name} emits into a channel that it does not declare: {name}")
+        lane = lane if channel.path else "main"
+        writer = self.outputs.get((op.work.name, name, lane))
+        if writer is None:
+            writer = self.outputs[op.work.name, name, lane] = self._writer(op, channel, lane)
+        if isinstance(writer, SourceFiles):
+            for source, part in _by_source(rows):
+                writer.write(source, part)
+        else:
+            writer.write(rows)
+
+    def _writer(self, op: OpenedOp, channel: Channel, lane: str) -> ShuffleFile | TableFile | SourceFiles:
+        products, scratch = self.stores["products"], self.stores["scratch"]
+        waiting = f"passes/{self.work.pass_name}/{self.call.task}.{op.work.name}.{channel.name}"
+        if channel.path is None:
+            return ShuffleFile(scratch, f"{waiting}.arrow", self.work.partitions, channel.by, channel.combine)
+        folder, path = "" if lane == "main" else f"{lane}/", channel.path
+
+        def named(source: str) -> str:
+            safe = quote(source, safe="").replace(".", "%2E")
+            return folder + path.format(task=self.call.task, step=op.work.step, source=safe)
+
+        if "{source}" in path:
+            return SourceFiles(products, scratch, f"{waiting}.{lane}.waiting", named)
+        return TableFile(products, named(""))
+
+    def _receipt(self) -> Receipt:
+        counts = [count for step in self.steps for count in step.counts.values()]
+        if self.work.records_reading:
+            counts.insert(0, self.reading)
+        for count in counts:
+            if not count.balances():
+                raise TaskError(f"{self.call.title}: {count.step} lost rows: {count}")
+            count.seconds = round(count.seconds, 3)
+        receipt = Receipt(self.call.task, self.call.fingerprint, self.kind, steps=counts)
+        for lane, file in self.documents.items():
+            written = file.close()
+            if written:
+                receipt.documents[lane] = written
+        receipt.rejects = self.rejects.close()
+        for (op, name, lane), writer in self.outputs.items():
+            if isinstance(writer, SourceFiles):
+                receipt.outputs += [Output(op, name, lane, source, True, file) for source, file in writer.close()]
+            elif found := writer.close():
+                receipt.outputs.append(Output(op, name, lane, "", isinstance(writer, TableFile), found))
+        self._balance(receipt)
+        if self.call.input is not None and self.work.records_reading:
+            seen = self.read_counts
+            receipt.reader = {
+                "documents": seen.documents, "bytes": seen.bytes, "skipped_bytes": seen.skipped_bytes,
+                "other_records": dict(sorted(seen.other_records.items())), "warnings": seen.warnings,
+            }  # fmt: skip
+        return receipt
+
+    def _balance(self, receipt: Receipt) -> None:
+        """TaskError unless the files hold every row: what was read is in documents or was dropped and recorded."""
+        if self.call.documents_out:
+            written = sum(file.rows for file in receipt.documents.values())
+            if written + self.rows_dropped != self.rows_read:
+                raise TaskError(
+                    f"{self.call.title}: {self.rows_read:,} rows were read, {self.rows_dropped:,} dropped and"
+                    f" {written:,} written"
+                )
+        noted, found = sum(count.noted() for count in receipt.steps), receipt.rejects.rows if receipt.rejects else 0
+        if noted != found:
+            raise TaskError(f"{self.call.title}: {noted:,} rows were rejected and {found:,} recorded")
+
+
+def verify(data: bytes, path: str, sha256: str) -> None:
+    """DamageError where bytes are not those that the receipt names."""
+    import hashlib
+
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise DamageError(path, "its bytes are not those that were written")
+
+
+def content_bytes(batch: pa.RecordBatch, kind: Kind) -> int:
+    """Bytes of the documents' text, or of the pages where they are not extracted yet."""
+    index = batch.schema.get_field_index("text" if kind == "document" else "payload")
+    return 0 if index < 0 else pc.sum(pc.binary_length(batch.column(index))).as_py() or 0
+
+
+def _reads(op: OpenedOp, kind: Kind) -> bool:
+    return op.stage.rows(op.config) in ("any", kind)
+
+
+def _preset(op: OpenedOp) -> str | None:
+    return op.stage.presets(op.config)
+
+
+def _selected(batch: pa.RecordBatch, only: Mapping[str, list[str] | None]) -> pa.Array | None:
+    """The rows that `only` lets the op work on; None for all of them."""
+    mask = None
+    for name, wanted in only.items():
+        if wanted is not None:
+            index = batch.schema.get_field_index(name)
+            column = pa.nulls(batch.num_rows, pa.string()) if index < 0 else batch.column(index).cast(pa.string())
+            found = pc.is_in(column, value_set=pa.array(wanted, pa.string()))
+            mask = found if mask is None else pc.and_(mask, found)
+    return mask
+
+
+def _outcome(
+    batch: pa.RecordBatch, made: pa.RecordBatch, mask: pa.Array | None, keep: pa.Array | None, aside: pa.Array | None
+) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+    """(rows that stay, rows set aside): untouched rows and those that the op made, in their old order."""
+    leaves = aside if aside is None or keep is None else pc.and_(aside, keep)
+    away = None if leaves is None else made.filter(leaves)
+    if keep is None and leaves is None:
+        here = pa.array([True] * made.num_rows)
+    else:
+        here = keep if leaves is None else pc.invert(leaves) if keep is None else pc.and_(keep, pc.invert(leaves))
+    kept = made.filter(here)
+    if mask is None or made.num_rows == batch.num_rows:
+        return kept, away
+    rest = batch.filter(pc.invert(mask))
+    order = pc.sort_indices(
+        pa.concat_arrays([pc.indices_nonzero(mask).filter(here), pc.indices_nonzero(pc.invert(mask))])
+    )
+    both = [pa.Table.from_batches([kept]), pa.Table.from_batches([rest])]
+    return _one_batch(pa.concat_tables(both, promote_options="permissive").take(order)), away
+
+
+def _by_source(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """(source, its rows without the source column), sources sorted."""
+    column = pc.fill_null(rows.column("source").cast(pa.string()), "unknown")
+    rest = rows.drop_columns(["source"])
+    for source in sorted(pc.unique(column).to_pylist()):
+        yield source, rest.filter(pc.equal(column, source))
+
+
+def _aligned(batch: pa.RecordBatch, wanted: pa.Schema, title: str) -> pa.RecordBatch:
+    """`batch` with the columns of the task's first: a step with `only` adds its columns where it worked."""
+    if batch.schema.names == wanted.names:
+        return batch
+    unknown = [name for name in batch.schema.names if wanted.get_field_index(name) < 0]
+    if unknown:
+        raise TaskError(f"{title}: the columns {', '.join(unknown)} are not in all batches")
+    return schema.conform(batch, wanted)
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    batches = table.unify_dictionaries().combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)

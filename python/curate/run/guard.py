@@ -1,0 +1,100 @@
+"""Yield guards, and settings that did nothing.
+
+A stage expects to keep a share of its rows within a band. A step that keeps less or more of at least 1,000 rows stops
+the run (GuardError, exit code 3), with some of what it dropped: a rule that is wrong for the data shows there, before
+hours of work are spent on what is left. `guard: off` at a step, or for the recipe, lets it go on; `guard: [low, high]`
+sets another band.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import GuardError
+from curate.run.manifest import Receipt, RunFolder, StepCounts
+from curate.run.plan import Op, Pass
+from curate.run.recipe import Recipe
+
+LEAST_ROWS = 1_000
+RULE_ROWS = 100_000  # rows after which a rule that never fired is told of
+SAMPLES = 20
+
+
+def total(op: Op, receipts: Iterable[Receipt]) -> StepCounts:
+    """The counts of an op over all tasks, main lane."""
+    found = StepCounts(op.name)
+    for receipt in receipts:
+        for count in receipt.steps:
+            if count.step == op.name:
+                found.rows_in += count.rows_in
+                found.rows_out += count.rows_out
+                found.untouched += count.untouched
+                found.set_aside += count.set_aside
+                for tally, more in (
+                    (found.dropped, count.dropped),
+                    (found.cut, count.cut),
+                    (found.marked, count.marked),
+                ):
+                    for rule, n in more.items():
+                        tally[rule] = tally.get(rule, 0) + n
+    return found
+
+
+def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunFolder) -> None:
+    """Raise GuardError where a step of the pass kept a share of rows outside its band."""
+    for op in p.ops:
+        band = op.step.band(recipe)
+        if band is None or p.shape != "each":
+            continue
+        counts = total(op, receipts.values())
+        seen = counts.rows_in - counts.untouched
+        if seen < LEAST_ROWS:
+            continue
+        share = 1 - sum(counts.dropped.values()) / seen
+        if not band[0] <= share <= band[1]:
+            dropped = sorted(counts.dropped.items(), key=lambda item: (-item[1], item[0]))
+            rules = ", ".join(f"{rule} {n:,}" for rule, n in dropped[:5])
+            samples = "\n".join(f"  {line}" for line in _samples(op, receipts, folder))
+            raise GuardError(
+                f"{op.step.name} kept {share:.1%} of {seen:,} rows, where {band[0]:.0%} to {band[1]:.0%} are expected"
+                f" (dropped: {rules or 'none'}).\n{samples}\nIf that is right, set `guard: off` at the step"
+                f" (--set {op.step.name}.guard=off) and run the same command with --update: it continues."
+            )
+
+
+def _samples(op: Op, receipts: Mapping[str, Receipt], folder: RunFolder) -> Iterator[str]:
+    """A line each for SAMPLES rejects of the step, spread over the tasks."""
+    files = [receipt.rejects for receipt in receipts.values() if receipt.rejects]
+    left = SAMPLES
+    for number, file in enumerate(files):
+        take = -(-left // (len(files) - number))
+        table = pq.read_table(pa.BufferReader(folder.products.read(file.path)))
+        mine = [r for r in table.to_pylist() if r["stage"] == op.step.name and r["action"] == "drop"]
+        for row in mine[:: max(1, len(mine) // take)][:take]:
+            left -= 1
+            begin = " ".join((row["excerpt"] or "").split())[:100]
+            value = "" if row["value"] is None else f" {row['value']:g}"
+            limit = "" if row["limit"] is None else f" (limit {row['limit']:g})"
+            yield f"{row['doc_id'].hex()[:12]} {row['rule']}{value}{limit} {row['detail'] or ''} {begin}".rstrip()
+        if not left:
+            return
+
+
+def idle_settings(p: Pass, receipts: Mapping[str, Receipt]) -> Iterator[str]:
+    """Settings of the pass's steps that met nothing: an `only` that no row matches, rules that never fired."""
+    for op in p.ops:
+        if p.shape != "each":
+            continue
+        counts = total(op, receipts.values())
+        only = op.step.only.model_dump(mode="json", exclude_none=True)
+        if only and counts.rows_in and counts.untouched == counts.rows_in:
+            wanted = ", ".join(f"{key}: [{', '.join(values)}]" for key, values in only.items())
+            yield f"{op.name}.only: none of {counts.rows_in:,} rows is of {wanted}; the step did nothing"
+        rules = op.step.stage.rules(op.step.config)
+        if op.phase.documents and counts.rows_in - counts.untouched >= RULE_ROWS:
+            fired = {*counts.dropped, *counts.cut, *counts.marked}
+            never = [rule for rule in rules if rule not in fired]
+            if never:
+                rows = counts.rows_in - counts.untouched
+                yield f"{op.step.name}: on {rows:,} rows these rules never fired: {', '.join(never)}"

@@ -1,0 +1,161 @@
+"""What became of a document: what every rule that dropped, cut or marked it measured, and where it lies now.
+
+A document is looked for in the rejects and documents of a run, by its URL or by the beginning of its doc_id.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import stages
+from curate.errors import ConfigError, CurateError, DataError
+from curate.io.store import TEMPORARY
+from curate.run.manifest import RunFolder
+
+EXCERPT = 200  # characters of a document that stayed
+PLACES = ("documents", "heldout/documents")
+LEAST_DIGITS, ALL_DIGITS = 8, 32  # of a doc_id in hex
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of rejects/. value and limit are in `unit`; the span is in bytes of the text as it stood."""
+
+    action: str
+    stage: str
+    rule: str
+    value: float | None
+    limit: float | None
+    unit: str
+    detail: str | None
+    preset: str | None
+    span_start: int | None
+    span_end: int | None
+    excerpt: str | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a document that stayed lies: `documents` or `heldout/documents`."""
+
+    name: str
+    n_copies: int | None  # documents that it stands for, itself included
+    excerpt: str
+
+
+@dataclass(frozen=True)
+class Found:
+    doc_id: str
+    source: str | None
+    url: str | None
+    origin_file: str | None
+    origin_offset: int | None
+    verdicts: tuple[Verdict, ...]  # cuts and marks first, a drop last
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
+class Story:
+    """The documents that a URL or the beginning of a doc_id names, by doc_id."""
+
+    documents: tuple[Found, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def why(folder: RunFolder, document: str) -> Story:
+    """The story of a document, named by URL or by the first 8 hex digits or more of its doc_id.
+
+    Raises ConfigError where the name is neither or not enough, CurateError where no document has it, DataError where
+    a file cannot be read.
+    """
+    by_url = "://" in document
+    wanted = document if by_url else document.lower()
+    digits = set(wanted) <= set("0123456789abcdef") and LEAST_DIGITS <= len(wanted) <= ALL_DIGITS
+    if not by_url and not digits:
+        raise ConfigError(f'"{document}" is neither a URL nor a doc_id ({LEAST_DIGITS} to {ALL_DIGITS} hex digits)')
+    units = units_of(folder)
+    rows: dict[str, Mapping[str, Any]] = {}
+    verdicts: dict[str, list[Verdict]] = {}
+    places: dict[str, list[Place]] = {}
+    for row in _search(folder, "rejects", wanted, by_url):
+        rows.setdefault(row["doc_id"], row)
+        verdicts.setdefault(row["doc_id"], []).append(_verdict(row, units))
+    for name in PLACES:
+        for row in _search(folder, name, wanted, by_url):
+            rows[row["doc_id"]] = row
+            place = Place(name, row.get("n_copies"), str(row.get("text") or "")[:EXCERPT])
+            places.setdefault(row["doc_id"], []).append(place)
+    if not rows:
+        raise CurateError(f"{document}: no document of this run; did its task fail? see `curate status {folder.name}`")
+    if len(rows) > 1 and not by_url:
+        raise ConfigError(f"{document} is the beginning of {len(rows)} documents: {', '.join(sorted(rows)[:5])}")
+    return Story(
+        tuple(
+            Found(
+                doc_id=identity,
+                **{key: row.get(key) for key in ("source", "url", "origin_file", "origin_offset")},
+                verdicts=tuple(sorted(verdicts.get(identity, []), key=lambda v: v.action == "drop")),
+                places=tuple(places.get(identity, ())),
+            )
+            for identity, row in sorted(rows.items())
+        )
+    )
+
+
+def units_of(folder: RunFolder) -> dict[str, str]:
+    """The unit of what each rule of the run's recipe measures; none where the recipe is not of this version."""
+    record = folder.run_yaml() or {}
+    units: dict[str, str] = {}
+    for step in record.get("recipe", {}).get("steps", []):
+        ((name, settings),) = step.items()
+        try:
+            stage = stages.load(name)
+            given = {key: value for key, value in settings.items() if key in stage.config.model_fields}
+            units.update(stage.rules(stage.config.model_validate(given)))
+        except (CurateError, ValueError):
+            continue
+    return units
+
+
+def _verdict(row: Mapping[str, Any], units: Mapping[str, str]) -> Verdict:
+    given: dict[str, Any] = {name: row.get(name) for name in Verdict.__dataclass_fields__ if name != "unit"}
+    return Verdict(**given, unit=units.get(row["rule"], ""))
+
+
+def _search(folder: RunFolder, place: str, wanted: str, by_url: bool) -> Iterator[dict[str, Any]]:
+    """The rows of a folder's Parquet files that have this URL, or whose doc_id begins with these digits."""
+    store = folder.products
+    for rel in sorted(store.list(place)):
+        if not rel.endswith(".parquet") or rel.rpartition("/")[2].startswith(TEMPORARY):
+            continue
+        try:
+            with store.open(rel) as handle:
+                yield from _rows(handle, wanted, by_url)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(
+                f"{store.name}/{rel}: cannot be read: {error}; the command that made the run makes it again"
+            ) from None
+
+
+def _rows(handle: BinaryIO, wanted: str, by_url: bool) -> Iterator[dict[str, Any]]:
+    file = pq.ParquetFile(handle)
+    key = "url" if by_url else "doc_id"
+    if key not in file.schema_arrow.names:
+        return
+    for group in range(file.num_row_groups):
+        column = file.read_row_group(group, columns=[key]).column(0)
+        if by_url:
+            hits = pc.equal(column.cast(pa.string()), wanted)
+        else:
+            hits = pc.starts_with(column.cast(pa.binary()), bytes.fromhex(wanted[: len(wanted) // 2 * 2]))
+        places = pc.indices_nonzero(pc.fill_null(hits, False))
+        for row in file.read_row_group(group).take(places).to_pylist() if len(places) else ():
+            found = {k: v.hex() if isinstance(v, bytes) else v for k, v in row.items()}
+            if by_url or found["doc_id"].startswith(wanted):  # an odd last digit
+                yield found
