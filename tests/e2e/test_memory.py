@@ -113,23 +113,6 @@ def test_rounds_change_no_byte(many: Path, tmp_path: Path, monkeypatch: pytest.M
     assert len(list((tmp_path / "one" / "pairs").iterdir())) == 1
 
 
-def test_clusters_that_do_not_fit_are_told() -> None:
-    from curate.errors import CurateError
-    from curate.stages import near_dedup
-
-    ids = [pa.array([bytes([side, number]) * 8 for number in range(100)], pa.binary(16)) for side in (1, 2)]
-    pairs = pa.table({"doc_a": ids[0], "doc_b": ids[1], "jaccard": np.ones(100)})
-
-    class Reads:
-        memory = 5000
-
-        def parts(self, own: pa.Table, *_: Any) -> Any:
-            yield [own]
-
-    with pytest.raises(CurateError, match=r"200 documents have a copy.* 40 bytes each.* leaves 5,000.* 1 MB more"):
-        near_dedup._check_memory(pairs, Reads())  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     ("text", "size"), [("800MB", 800e6), ("8G", 8e9), ("1.5GiB", 1.5 * 2**30), ("1000000", 1e6), ("2 tb", 2e12)]
 )

@@ -16,7 +16,7 @@ from curate import kernels, schema
 from curate.dedup.costs import CLUSTER_BYTES, ID_BYTES, KEEP_LIST_BYTES, PAIR_BYTES
 from curate.dedup.keep import RANK_COLUMNS, grouped
 from curate.dedup.sorting import LIST_ROWS, Rounds, key_view, ranges
-from curate.errors import CurateError
+from curate.errors import FatalError
 
 GIANT = 1000  # clusters of at least so many members are reported
 SAMPLED = 32  # members of a giant cluster that are compared with each other
@@ -42,7 +42,7 @@ class Clusters(NamedTuple):
 
 
 def check_memory(pairs: pa.Table, rounds: Rounds) -> None:
-    """CurateError where the documents that have a pair are too many to be joined to clusters in memory."""
+    """FatalError where the documents that have a pair are too many to be joined to clusters in memory."""
     if 2 * pairs.num_rows * CLUSTER_BYTES <= rounds.memory:
         return
     count = 0
@@ -50,7 +50,7 @@ def check_memory(pairs: pa.Table, rounds: Rounds) -> None:
     for (part,) in rounds.parts(ends, [], "doc_id", ID_BYTES):
         count += pc.count_distinct(part.column("doc_id")).as_py()
     if count * CLUSTER_BYTES > rounds.memory:
-        raise CurateError(
+        raise FatalError(
             f"near_dedup: {count:,} documents have a copy, and joining them to clusters takes {CLUSTER_BYTES} bytes"
             f" each, where --memory leaves {rounds.memory:,}: run the same command again with"
             f" {(count * CLUSTER_BYTES - rounds.memory) // 10**6 + 1} MB more"
