@@ -15,7 +15,6 @@ import fsspec
 import zstandard
 
 from curate.errors import DataError
-
 from curate.io.remote import open_object
 
 MAX_WINDOW = 1 << 31  # zstd --long=31, the longest window there is
