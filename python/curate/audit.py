@@ -45,8 +45,9 @@ def sample(inputs: list[InputSettings], size: int, seed: int) -> list[str]:
     for task in cut(list_files(inputs), None):
         if reads_raw(task.slices):
             raise ConfigError("audit dedup reads documents with text: run `curate extract` first and give its folder")
-        for batch in read(task, ReadCounts()):
-            for identity, text in zip(*(batch.column(name).to_pylist() for name in ("doc_id", "text")), strict=True):
+        for rows in read(task, ReadCounts()):
+            columns = (rows.batch.column(name).to_pylist() for name in ("doc_id", "text"))
+            for identity, text in zip(*columns, strict=True):
                 if text and len(text) > 4 * MIN_WORDS and len(WORD.findall(text)) >= MIN_WORDS:
                     found.append((hashlib.sha256(b"%d " % seed + identity).digest(), text))
         found = sorted(found)[:size]
