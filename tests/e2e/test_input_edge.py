@@ -36,7 +36,7 @@ def test_a_failed_run_is_no_input_and_a_finished_one_keeps_its_ids(tmp_path: Pat
     assert done.code == 1 and "c.jsonl" in told(done) and "a named pipe" in told(done)
     assert len(rows(tmp_path / "r1")) == 2
     done = curate("exact-dedup", tmp_path / "r1", "--out", tmp_path / "r2", "--workers", 1)
-    assert done.code == 2 and "1 tasks of this run failed" in told(done)
+    assert done.code == 2 and "1 of its tasks failed" in told(done)
 
     (tmp_path / "in/c.jsonl").unlink()
     assert curate("normalize", tmp_path / "in", "--out", tmp_path / "r1", "--workers", 1, "--update").code == 0
