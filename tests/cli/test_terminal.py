@@ -43,7 +43,7 @@ def test_what_the_reader_saw_is_a_line() -> None:
 
 
 FORECAST = Forecast(
-    ["It finds most, " * 12], ["documents", "disk keys", "peak"], [(1000, 5e6, 1e9), (1_000_000, 5e9, 2e9)]
+    ["It finds most, " * 12], ["disk keys", "peak"], [(1000, 5e6, 1e9), (1_000_000, 5e9, 2e9)]
 )
 
 
@@ -58,7 +58,7 @@ def test_a_plan_shows_passes_estimates_and_forecasts(monkeypatch: pytest.MonkeyP
     assert shown.splitlines()[-1].split() == ["1,000,000", "5", "GB", "2", "GB"]
     data = facts.to_json()
     assert data["passes"][1] == {"pass": "01-exact_dedup.pick", "shape": "part", "tasks": 4, "documents_kept": False}
-    assert data["forecasts"][0]["columns"] == ["documents", "disk keys", "peak"]
+    assert data["forecasts"][0]["columns"] == ["disk keys", "peak"]
 
 
 def test_the_log_has_one_harmless_line_an_event(tmp_path: Path) -> None:

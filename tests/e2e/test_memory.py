@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.config import parse_size
 from curate.errors import ConfigError
-from curate.run.memory import IDLE, LEAST_TASK, Budget, parse_size
+from curate.run.memory import IDLE, LEAST_TASK, Budget
 
 LEAST = 2 * IDLE + LEAST_TASK
 
@@ -98,11 +99,11 @@ def test_rounds_change_no_byte(many: Path, tmp_path: Path, monkeypatch: pytest.M
         def __exit__(self, *_: object) -> None: ...
 
         def run(self, calls: Any) -> Any:
-            from curate.run.task import run_task
+            from curate.run.worker import run_call
 
-            yield from ((call, run_task(call)) for call in calls)
+            yield from ((call, run_call(call)) for call in calls)
 
-    monkeypatch.setattr(driver, "_executor", lambda name, workers: Inline())
+    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
     recipe = single_stage("near_dedup", {"pairs": True, "bands": 30}, [InputSettings(path=str(many))], 9_000)
     for name, size in [("one", LEAST), ("many", LEAST // 1000)]:
         monkeypatch.setattr(Budget, "task", size)

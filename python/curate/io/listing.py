@@ -161,8 +161,12 @@ def _is_run(found: Found, folder: str) -> bool:
     try:
         with found.fs.open(path, "rb") as handle:
             return bool(re.search(rb"^recipe:", handle.read(4096), re.MULTILINE))
-    except (OSError, ValueError):
+    except (FileNotFoundError, PermissionError, ValueError):
         return False
+    except OSError:
+        if found.local:
+            return False
+        raise  # a store that does not answer says nothing about what it holds
 
 
 def _runs_of(found: Found, folders: set[str]) -> list[str]:

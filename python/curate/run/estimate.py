@@ -111,8 +111,8 @@ def _disk_bytes(forecast: Forecast) -> float:
     """Bytes on disk that a forecast states for the input at hand, which is its first row."""
     if not forecast.rows:
         return 0.0
-    named = zip(forecast.columns, forecast.rows[0], strict=True)
-    return sum(n for name, n in named if name.startswith(ON_DISK))
+    first = forecast.rows[0][1:]
+    return sum(n for name, n in zip(forecast.columns, first, strict=True) if name.startswith(ON_DISK))
 
 
 def _text(plan: Plan, files: Sequence[InputFile]) -> tuple[float, float]:

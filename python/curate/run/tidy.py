@@ -8,8 +8,8 @@ killed between the two still knows at its end which files were its own.
 import json
 from collections.abc import Iterable, Iterator
 
-from curate.io.store import TEMPORARY_NAME, LocalStore, Store, write_bytes
-from curate.run.manifest import Receipt, RunFolder
+from curate.io.store import TEMPORARY_NAME, LocalStore, RemoteStore, Store, write_bytes
+from curate.run.manifest import CACHE, Receipt, RunFolder
 from curate.run.plan import Plan
 
 STALE = "passes/stale.json"
@@ -71,7 +71,15 @@ def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[s
                 elif rel not in stay and rel != STALE:
                     foreign.append(rel)
     folder.products.delete(STALE)
+    _empty_cache(folder)
     return foreign
+
+
+def _empty_cache(folder: RunFolder) -> None:
+    """Remove the copies of objects that were mapped."""
+    if not folder.one_store:
+        for rel in list(folder.scratch.list(CACHE)):
+            folder.scratch.delete(rel)
 
 
 def _stores(folder: RunFolder) -> Iterator[Store]:
@@ -90,4 +98,6 @@ def remove_leftovers(folder: RunFolder) -> list[str]:
                 if TEMPORARY_NAME.match(rel.rpartition("/")[2]):
                     store.delete(rel)
                     removed.append(rel)
+        if isinstance(store, RemoteStore):
+            removed += store.remove_uploads()
     return removed

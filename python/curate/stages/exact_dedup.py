@@ -72,7 +72,7 @@ def hash_texts(batch: pa.RecordBatch, config: ExactDedup) -> Applied:
 def pick(config: ExactDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     rows = reads.rows("hash.hashes")
     parts = reads.parts(rows, [], "hash", KEEP_LIST_BYTES) if rows.num_rows else iter(())
-    yield from (("keep", table) for table in recut(keep_list(part, "hash") for (part,) in parts))
+    yield from (("keep", table) for table in recut(map(lambda part: keep_list(part[0], "hash"), parts)))
 
 
 def merge(config: ExactDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:

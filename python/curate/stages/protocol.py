@@ -144,8 +144,7 @@ class Resources:
 class Forecast(NamedTuple):
     """What a stage expects of an input: sentences, and bytes at several numbers of documents.
 
-    `rows` hold one value a name in `columns`: the first is the number of documents, the others are bytes, on disk while
-    the run goes where the name begins with "disk", else in memory. The first row is the input at hand.
+    `rows` are (documents, bytes, bytes, …), one value a name in `columns` after the documents.
     """
 
     sentences: Sequence[str]
