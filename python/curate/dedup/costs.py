@@ -34,7 +34,7 @@ class Volume(NamedTuple):
     lone_task_memory: int  # bytes that the only task of a pass may hold
 
 
-COLUMNS = ("disk keys", "disk shingles", "match", "clusters", "least", "peak")  # bytes, after the documents
+COLUMNS = ("keys", "shingles", "match", "clusters", "least", "peak")
 
 
 def banding_in_words(bands: int, rows: int) -> str:
@@ -55,7 +55,7 @@ COLUMNS_IN_WORDS = (
 
 
 def costs(volume: Volume, bands: int, verify: bool) -> tuple[float, ...]:
-    """The documents, and a value in bytes a name in COLUMNS."""
+    """The number of documents, and bytes, one value a name in COLUMNS."""
     v = volume
     keys, shingles = v.documents * bands * KEY_DISK, v.text_bytes * SHINGLE_DISK if verify else 0.0
     match = v.documents * bands / v.partitions * MATCH_BYTES
