@@ -271,9 +271,11 @@ class Driver:
         moved = {}
         for lane, file in receipt.documents.items():
             path = wanted.get(lane, file.path)
+            if path == file.path:
+                continue
             target = self.folder.store(p.kept)
             source = next((s for s in (self.folder.products, self.folder.scratch) if s.stat(file.path)), None)
-            if path != file.path and source is not None:
+            if source is not None:
                 if source is target:
                     target.move(file.path, path)
                 else:
