@@ -34,7 +34,7 @@ class Volume(NamedTuple):
     lone_task_memory: int  # bytes that the only task of a pass may hold
 
 
-COLUMNS = ("keys", "shingles", "match", "clusters", "least", "peak")
+COLUMNS = ("disk keys", "disk shingles", "match", "clusters", "least", "peak")
 
 
 def banding_in_words(bands: int, rows: int) -> str:
