@@ -109,8 +109,9 @@ def write(texts: list[str], n: int, seed: int, path: Path) -> list[Planted]:
 
 
 def audit_dedup(
-    inputs: list[InputSettings], config: dict[str, Any], out: Path, *, size: int, workers: int, seed: int
-) -> dict[str, Any]:
+    inputs: list[InputSettings], config: dict[str, Any], out: Path, *, size: int, workers: int, seed: int,
+    memory: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Recall by similarity and by kind beside theory, and the precision of all pairs reported."""
     from curate.run import driver
     from curate.run.recipe import single_stage
@@ -120,9 +121,9 @@ def audit_dedup(
     bands, rows = settings.banding()  # type: ignore[attr-defined]
     n, least = settings.ngram, settings.min_jaccard if settings.verify else 0.0  # type: ignore[attr-defined]
     planted = write(sample(inputs, size, seed), n, seed, out / "planted.parquet")
-    entry = InputSettings(path=str(out / "planted.parquet"))
+    entry = InputSettings(path=str(out / "planted.parquet"), trust_ids=True)
     recipe = single_stage("near_dedup", {**config, "pairs": True}, [entry], None)
-    outcome = driver.run(recipe, out / "run", workers=workers, update=True)
+    outcome = driver.run(recipe, out / "run", workers=workers, memory=memory, update=True)
     if outcome.failures:
         raise outcome.failures[0]
     found = _pairs(out / "run")
