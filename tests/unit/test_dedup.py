@@ -164,6 +164,9 @@ def test_pages_are_compared_by_address_before_they_are_extracted() -> None:
     config = exact_dedup.ExactDedup(by="url")
     assert exact_dedup.STAGE.rows(config) == "any" and exact_dedup.STAGE.needs(config) == ("url",)
     assert exact_dedup.STAGE.rows(exact_dedup.ExactDedup()) == "document"
+    for phase in exact_dedup.STAGE.phases:  # which is given its own settings only
+        if phase.apply:
+            assert exact_dedup.STAGE.rows(config.model_validate(exact_dedup.STAGE.seen_by(phase, config))) == "any"
     assert exact_dedup.STAGE.needs(exact_dedup.ExactDedup(by="url", keep="longest")) == ("url", "text")
     pages = schema.conform(pages, schema.RAW)
     hashes = pa.Table.from_batches([exact_dedup.hash_texts(pages, config).emits["hashes"]])

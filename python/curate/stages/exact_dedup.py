@@ -104,6 +104,7 @@ STAGE = Stage(
         Phase("hash", "each", apply=hash_texts, emits=(Channel("hashes", by="hash"),), documents=False),
         Phase("pick", "part", run=pick, reads=("hash.hashes",), emits=(Channel("keep"),), settings=()),
         Phase("merge", "all", run=merge, reads=("pick.keep",), emits=(Channel("keep"),), settings=()),
-        Phase("apply", "each", open=open_keep_list, apply=apply, side=("merge.keep",), settings=()),
+        # `by` decides which rows the stage reads.
+        Phase("apply", "each", open=open_keep_list, apply=apply, side=("merge.keep",), settings=("by",)),
     ),
 )
