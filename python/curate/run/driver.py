@@ -123,11 +123,12 @@ def run(
             folder.write_run_yaml(record)
         if watcher:
             watcher.expect(forecasts(plan, inputs.files, budget))
-        with open_executor(executor, budget.workers, plan.resources) as pool:
+        with open_executor(executor, budget.workers) as pool:
             driver = Driver(plan, folder, pool, watcher, budget, user_files, verify=verify)
             driver.outcome.warnings += [*taken, *inputs.warnings]
-            driver.scratch = None if folder.one_store else str(scratch)
-            return driver.run(str(out))
+            # Absolute: workers of another machine are in another folder.
+            driver.scratch = None if scratch is None else str(Path(scratch).expanduser().absolute())
+            return driver.run(str(out) if is_remote(out) else str(Path(out).absolute()))
 
 
 @contextlib.contextmanager
@@ -475,6 +476,7 @@ class Driver:
                 task=task,
                 fingerprint=self._fingerprint(p, task),
                 memory=self.budget.lone_task if p.shape == "all" else self.budget.task,
+                resources=p.resources,
                 partition=number,
                 input=self.input_of[task] if p.from_inputs else None,
                 documents=made.documents if made else {},
