@@ -206,7 +206,9 @@ class Driver:
         self.common[p.index] = fingerprints.of_pass(p, self.plan, ops, self.receipts, self.hidden)
         tasks = self._tasks(p)
         wanted = {task: self._fingerprint(p, task) for task in tasks}
-        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task), tasks), strict=True))
+        damaged: list[str] = []
+        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task, damaged), tasks), strict=True))
+        self.outcome.warnings += [f"{path} was damaged (a receipt); its task runs again" for path in damaged]
         valid = [r for task, r in found.items() if r and r.fingerprint == wanted[task]]
         kept = {r.task: r for r in self._settled(p, valid)}
         self.receipts[p.index].update(kept)
