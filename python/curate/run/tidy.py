@@ -63,13 +63,14 @@ def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[s
         for store in _stores(folder):
             store.delete(rel)
     foreign = []
+    tops = {*product_folders(plan), "passes"}
     for store in _stores(folder):
-        for top in (*product_folders(plan), "passes"):
-            for rel in list(store.list(top)):
-                if TEMPORARY_NAME.match(rel.rpartition("/")[2]):
-                    store.delete(rel)
-                elif rel not in stay and rel != STALE:
-                    foreign.append(rel)
+        for rel in list(store.list("")):
+            top, below, _ = rel.partition("/")
+            if TEMPORARY_NAME.match(rel.rpartition("/")[2]) and (top in tops or not below):
+                store.delete(rel)
+            elif top in tops and rel not in stay and rel != STALE:
+                foreign.append(rel)
     folder.products.delete(STALE)
     return foreign
 
