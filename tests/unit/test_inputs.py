@@ -208,7 +208,7 @@ def test_a_run_that_is_not_whole_is_refused(tmp_path: Path, below: str) -> None:
     with pytest.raises(ConfigError, match="this run is not finished"):
         given()
     (folder / "funnel.json").write_text('{"failures": ["task 1"]}')
-    with pytest.raises(ConfigError, match="1 tasks of this run failed"):
+    with pytest.raises(ConfigError, match="1 of its tasks failed"):
         given()
     (folder / "funnel.json").write_text('{"failures": []}')
     given()

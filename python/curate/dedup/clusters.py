@@ -16,7 +16,7 @@ from curate import kernels, schema
 from curate.dedup.costs import CLUSTER_BYTES, ID_BYTES, KEEP_LIST_BYTES, PAIR_BYTES
 from curate.dedup.keep import RANK_COLUMNS, grouped
 from curate.dedup.sorting import LIST_ROWS, Rounds, key_view, ranges
-from curate.errors import CurateError
+from curate.errors import FatalError
 
 GIANT = 1000  # clusters of at least so many members are reported
 SAMPLED = 32  # members of a giant cluster that are compared with each other
@@ -42,7 +42,7 @@ class Clusters(NamedTuple):
 
 
 def check_memory(pairs: pa.Table, rounds: Rounds) -> None:
-    """CurateError where the documents that have a pair are too many to be joined to clusters in memory."""
+    """FatalError where the documents that have a pair are too many to be joined to clusters in memory."""
     if 2 * pairs.num_rows * CLUSTER_BYTES <= rounds.memory:
         return
     count = 0
@@ -50,7 +50,7 @@ def check_memory(pairs: pa.Table, rounds: Rounds) -> None:
     for (part,) in rounds.parts(ends, [], "doc_id", ID_BYTES):
         count += pc.count_distinct(part.column("doc_id")).as_py()
     if count * CLUSTER_BYTES > rounds.memory:
-        raise CurateError(
+        raise FatalError(
             f"near_dedup: {count:,} documents have a copy, and joining them to clusters takes {CLUSTER_BYTES} bytes"
             f" each, where --memory leaves {rounds.memory:,}: run the same command again with"
             f" {(count * CLUSTER_BYTES - rounds.memory) // 10**6 + 1} MB more"
@@ -65,11 +65,17 @@ def find_clusters(pairs: pa.Table, documents: Documents, verified: bool, rounds:
     listed = pa.table({"doc_id": doc_id, "root": roots, "row": pa.array(np.arange(len(root), dtype=np.uint32))})
     for (members,) in rounds.parts(listed, [], "root", KEEP_LIST_BYTES, held=CLUSTER_BYTES * len(root)):
         if members.num_rows:
-            groups = grouped(_with_ranks(members, documents), "root")
-            of_group = groups.rows.take(pa.array(groups.starts))
-            cluster = of_group.column("root").to_numpy()
-            head[cluster], n_copies[cluster] = of_group.column("row").to_numpy(), groups.n_copies
+            _choose(members, documents, head, n_copies)
+        del members  # before the next round's are copied
     return Clusters(doc_id, root, nearest if verified else pa.nulls(len(root), pa.float64()), head, n_copies)
+
+
+def _choose(members: pa.Table, documents: Documents, head: np.ndarray, n_copies: np.ndarray) -> None:
+    """Sets `head` and `n_copies` of the clusters that these are the members of."""
+    groups = grouped(_with_ranks(members, documents), "root")
+    first = groups.rows.take(pa.array(groups.starts))
+    cluster = first.column("root").to_numpy()
+    head[cluster], n_copies[cluster] = first.column("row").to_numpy(), groups.n_copies
 
 
 def _with_ranks(members: pa.Table, documents: Documents) -> pa.Table:
@@ -110,13 +116,15 @@ def keep_list(clusters: Clusters) -> Iterator[pa.Table]:
 
 def distinct_pairs(pairs: pa.Table, verified: bool, memory: int) -> Iterator[pa.Table]:
     """The distinct pairs (doc_a, doc_b, jaccard) in order; jaccard is null where nothing was compared."""
-    order = [("doc_a", "ascending"), ("doc_b", "ascending")]
-    for part in ranges(pairs, "doc_a", PAIR_BYTES, memory / 2):
+
+    def distinct(part: pa.Table) -> pa.Table:
         found = part.group_by(["doc_a", "doc_b"]).aggregate([("jaccard", "max")])
         found = found.rename_columns(["doc_a", "doc_b", "jaccard"])
         if not verified:
             found = found.set_column(2, "jaccard", pa.nulls(found.num_rows, pa.float64()))
-        yield found.sort_by(order)
+        return found.sort_by([("doc_a", "ascending"), ("doc_b", "ascending")])
+
+    return map(distinct, ranges(pairs, "doc_a", PAIR_BYTES, memory / 2))
 
 
 GIANTS = pa.schema([("cluster_id", schema.DOC_ID), ("members", pa.int64()), ("least_jaccard", pa.float64())])

@@ -12,7 +12,7 @@ KEY_DISK = 24  # bytes of a band key and its doc_id
 SHINGLE_DISK = 1.15  # bytes of hashes for a byte of text: 8 for each distinct word 5-gram, of some seven bytes
 
 MATCH_BYTES = 100  # a band key: 59 and its copy
-VERIFY_BYTES = 200  # a member of a bucket, in buckets of two or one of a million: 139 and its copy
+VERIFY_BYTES = 200  # a member of a bucket, in buckets of two: 154 and its copy; 80 in one bucket of millions
 CLUSTER_BYTES = 40  # a document that has a pair, from when clusters are found until the keep list is written; must fit
 KEEP_LIST_BYTES = 320  # a member of a group while its representative is chosen: 265 with names of files of 46
 MERGE_BYTES = 200  # a row of a keep list, or a repeated unit, while the parts of the list are merged
@@ -34,7 +34,7 @@ class Volume(NamedTuple):
     lone_task_memory: int  # bytes that the only task of a pass may hold
 
 
-COLUMNS = ("documents", "keys", "shingles", "match", "clusters", "least", "peak")
+COLUMNS = ("disk keys", "disk shingles", "match", "clusters", "least", "peak")
 
 
 def banding_in_words(bands: int, rows: int) -> str:
@@ -55,7 +55,7 @@ COLUMNS_IN_WORDS = (
 
 
 def costs(volume: Volume, bands: int, verify: bool) -> tuple[float, ...]:
-    """One value a name in COLUMNS, all but the first in bytes."""
+    """The number of documents, and bytes, one value a name in COLUMNS."""
     v = volume
     keys, shingles = v.documents * bands * KEY_DISK, v.text_bytes * SHINGLE_DISK if verify else 0.0
     match = v.documents * bands / v.partitions * MATCH_BYTES

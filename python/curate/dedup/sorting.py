@@ -47,8 +47,8 @@ def ranges(table: pa.Table, by: str, row_bytes: int, memory: float) -> Iterator[
     count = -(-table.num_rows * row_bytes // max(1, int(memory)))
     edges: list[Any] = [None, *_edges([batch.column(by) for batch in batches], count), None]
     for low, high in pairwise(edges):
-        chosen = [_within(batch, by, low, high) for batch in batches]
-        yield pa.Table.from_batches([batch for batch in chosen if batch.num_rows], table.schema)
+        # No name refers to a range while the next one is made: memory holds one.
+        yield pa.Table.from_batches([_within(batch, by, low, high) for batch in batches], table.schema)
 
 
 def _edges(columns: list[pa.Array], count: int) -> list[pa.Scalar]:
@@ -81,8 +81,11 @@ def recut(tables: Iterable[pa.Table], rows: int = LIST_ROWS) -> Iterator[pa.Tabl
             whole = pa.concat_tables(pending)
             for start in range(0, count - rows + 1, rows):
                 yield whole.slice(start, rows).combine_chunks()
-            pending = [whole.slice(count - count % rows)]
             count %= rows
+            # A slice would keep all rows in memory: the few that are left are copied.
+            pending = [whole.take(pa.array(np.arange(whole.num_rows - count, whole.num_rows)))]
+            del whole
+        del table
     if count:
         yield pa.concat_tables(pending).combine_chunks()
 
@@ -90,7 +93,7 @@ def recut(tables: Iterable[pa.Table], rows: int = LIST_ROWS) -> Iterator[pa.Tabl
 def merged(table: pa.Table, keys: Sequence[str], row_bytes: int, memory: float) -> Iterator[pa.Table]:
     """All rows sorted by `keys`, in batches of LIST_ROWS rows."""
     order = [(name, "ascending") for name in keys]
-    return recut(part.sort_by(order) for part in ranges(table, keys[0], row_bytes, memory) if part.num_rows)
+    return recut(map(lambda part: part.sort_by(order), ranges(table, keys[0], row_bytes, memory)))
 
 
 class SortedBatches:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import fsspec
 import zstandard
 
+from curate.errors import DataError
 from curate.io.remote import open_object
 
 MAX_WINDOW = 1 << 31  # zstd --long=31, the longest window there is
@@ -21,7 +22,7 @@ SUFFIXES = (".gz", ".zst")
 _PIECE = 1 << 20
 
 
-class Damaged(Exception):
+class Damaged(DataError):
     """The rest of a compressed file cannot be decoded; what came before it was given."""
 
 

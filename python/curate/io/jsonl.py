@@ -1,10 +1,8 @@
 """JSON lines: a document a line. Keys that have no column go into `extra`, whatever they are called."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
-
-import pyarrow as pa
 
 from curate import schema
 from curate.io import columns
@@ -17,8 +15,8 @@ _SHOWN = 400  # bytes of a line that cannot be used, kept as its text
 _LAYOUTS = 1000  # sets of keys that are remembered
 _BOM = b"\xef\xbb\xbf"
 
-# (key, column or None for `extra`, its type where it is one of the schema's)
-Layout = list[tuple[str, str | None, pa.DataType | None]]
+# (key, column or None for `extra`, what makes a value of the column's type)
+Layout = list[tuple[str, str | None, Callable[[Any], Any]]]
 
 
 def read_jsonl(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
@@ -119,7 +117,7 @@ class _Lines:
         mended = False
         row: dict[str, Any] = {}
         extra: dict[str, Any] = {}
-        for key, target, kind in self._layout(value):
+        for key, target, convert in self._layout(value):
             item = value[key]
             if target is None:
                 columns.put(extra, key, item)
@@ -129,14 +127,12 @@ class _Lines:
                 row["text"], mended = columns.valid_text(item)
             elif target == "extra":
                 row["extra"] = columns.joined(item if isinstance(item, str) else columns.json_text(item), {})
-            elif kind is not None:
-                made = columns.convert(target, kind, item)
+            else:
+                made = convert(item)
                 if made is None:
                     columns.put(extra, key, item)
                 else:
                     row[target] = made
-            else:
-                row[target] = columns.as_text(item)
         if extra:
             row["extra"] = columns.joined(row.get("extra"), extra)
         return row, mended
@@ -151,8 +147,8 @@ class _Lines:
                 self.layouts[keys] = found
         return found
 
-    def _place(self, target: str | None) -> tuple[str | None, pa.DataType | None]:
+    def _place(self, target: str | None) -> tuple[str | None, Callable[[Any], Any]]:
         if target in columns.KNOWN["document"]:
-            return target, schema.DOCUMENT.field(target).type
+            return target, columns.converter(target, schema.DOCUMENT.field(target).type)
         named = target in self.piece.columns and self.carried.get_field_index(target) >= 0
-        return (target if named else None), None
+        return (target if named else None), columns.as_text

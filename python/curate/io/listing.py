@@ -161,8 +161,12 @@ def _is_run(found: Found, folder: str) -> bool:
     try:
         with found.fs.open(path, "rb") as handle:
             return bool(re.search(rb"^recipe:", handle.read(4096), re.MULTILINE))
-    except (OSError, ValueError):
+    except (FileNotFoundError, PermissionError, ValueError):
         return False
+    except OSError:
+        if found.local:
+            return False
+        raise  # a store that does not answer says nothing about what it holds
 
 
 def _runs_of(found: Found, folders: set[str]) -> list[str]:
@@ -204,7 +208,7 @@ def _check_finished(found: Found, run: str) -> None:
         ) from None
     if failures:
         raise ConfigError(
-            f"input {run}: {len(failures)} tasks of this run failed, so that documents are missing: {failures[0]}; "
+            f"input {run}: {len(failures):,} of its tasks failed, so that documents are missing: {failures[0]}; "
             "run its command again first"
         )
 

@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ class LocalStore:
             found = os.stat(self.root / rel)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return Stat(found.st_size, str(found.st_mtime_ns))
+        return None if stat.S_ISDIR(found.st_mode) else Stat(found.st_size, str(found.st_mtime_ns))
 
     def list(self, prefix: str) -> Iterator[str]:
         for folder, folders, names in os.walk(self.root / prefix):

@@ -6,6 +6,7 @@ is made again and gives the same bytes makes nothing else stale. Where a task mu
 kept, or is damaged, the tasks that make that run again first, back to the last pass that was kept.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -105,7 +106,7 @@ def run(
     folder = RunFolder.at(out, scratch)
     plan, inputs = prepare(recipe, out, scratch)
     budget = Budget(memory, workers, plan.resources, plan.n_tasks)
-    with locked(folder, "curate run", take_over=take_over) as lock:
+    with locked(folder, "curate run", take_over=take_over) as taken:
         self_test(folder.products)
         if not folder.one_store:
             self_test(folder.scratch)
@@ -124,15 +125,20 @@ def run(
             watcher.expect(forecasts(plan, inputs.files, budget))
         with open_executor(executor, budget.workers, plan.resources) as pool:
             driver = Driver(plan, folder, pool, watcher, budget, user_files, verify=verify)
-            driver.outcome.warnings += [*lock.warnings, *inputs.warnings]
+            driver.outcome.warnings += [*taken, *inputs.warnings]
             driver.scratch = None if folder.one_store else str(scratch)
             return driver.run(str(out))
 
 
-def locked(folder: RunFolder, command: str, *, take_over: bool = False) -> FolderLock:
-    """The lock of a run's folder."""
-    place = folder.products.root if isinstance(folder.products, LocalStore) else folder.products
-    return FolderLock(place, command, take_over)
+@contextlib.contextmanager
+def locked(folder: RunFolder, command: str, *, take_over: bool = False) -> Iterator[list[str]]:
+    """Own a run's folder, and its scratch folder, where another run may have its files too; gives warnings."""
+    with contextlib.ExitStack() as held:
+        warnings = []
+        for store in [folder.products] if folder.one_store else [folder.products, folder.scratch]:
+            place = store.root if isinstance(store, LocalStore) else store
+            warnings += held.enter_context(FolderLock(place, command, take_over)).warnings
+        yield warnings
 
 
 class Driver:
@@ -267,9 +273,11 @@ class Driver:
         moved = {}
         for lane, file in receipt.documents.items():
             path = wanted.get(lane, file.path)
+            if path == file.path:
+                continue
             target = self.folder.store(p.kept)
             source = next((s for s in (self.folder.products, self.folder.scratch) if s.stat(file.path)), None)
-            if path != file.path and source is not None:
+            if source is not None:
                 if source is target:
                     target.move(file.path, path)
                 else:

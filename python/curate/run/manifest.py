@@ -19,6 +19,8 @@ from curate.errors import ConfigError, ResumeError
 from curate.io.store import RemoteStore, Store, Written, is_remote, open_store, write_bytes
 from curate.schema import Kind
 
+CACHE = "cache"  # below scratch: copies of objects that must be mapped
+
 
 @dataclass
 class StepCounts:
@@ -129,7 +131,7 @@ class RunFolder:
         if is_remote(scratch):
             raise ConfigError(f"--scratch {scratch}: scratch files are mapped into memory; name a folder")
         place = Path(scratch).expanduser()
-        return cls(open_store(out, cache=place / "cache"), open_store(place))
+        return cls(open_store(out, cache=place / CACHE), open_store(place))
 
     @property
     def one_store(self) -> bool:

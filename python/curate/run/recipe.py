@@ -45,7 +45,7 @@ class Guard(Settings):
     @classmethod
     def _switch(cls, value: Any) -> Any:
         # YAML 1.1 readers take `off` for false.
-        return {False: "off", True: "on"}.get(value, value) if isinstance(value, bool) else value
+        return ("on" if value else "off") if isinstance(value, bool) else value
 
     @field_validator("guard")
     @classmethod
@@ -71,7 +71,7 @@ class RecipeSettings(Settings):
     @field_validator("guard", mode="before")
     @classmethod
     def _switch(cls, value: Any) -> Any:
-        return {False: "off", True: "on"}.get(value, value) if isinstance(value, bool) else value
+        return ("on" if value else "off") if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Step:
     def band(self, recipe: "Recipe") -> tuple[float, float] | None:
         """The share of rows that the step may keep; None where it is not watched."""
         if recipe.guard == "off" or self.guard.guard == "off":
-            return
+            return None
         return self.stage.expected(self.config) if isinstance(self.guard.guard, str) else self.guard.guard
 
 

@@ -8,8 +8,8 @@ killed between the two still knows at its end which files were its own.
 import json
 from collections.abc import Iterable, Iterator
 
-from curate.io.store import TEMPORARY_NAME, LocalStore, Store, write_bytes
-from curate.run.manifest import Receipt, RunFolder
+from curate.io.store import TEMPORARY_NAME, LocalStore, RemoteStore, Store, write_bytes
+from curate.run.manifest import CACHE, Receipt, RunFolder
 from curate.run.plan import Plan
 
 STALE = "passes/stale.json"
@@ -72,7 +72,15 @@ def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[s
             elif top in tops and rel not in stay and rel != STALE:
                 foreign.append(rel)
     folder.products.delete(STALE)
+    _empty_cache(folder)
     return foreign
+
+
+def _empty_cache(folder: RunFolder) -> None:
+    """Remove the copies of objects that were mapped."""
+    if not folder.one_store:
+        for rel in list(folder.scratch.list(CACHE)):
+            folder.scratch.delete(rel)
 
 
 def _stores(folder: RunFolder) -> Iterator[Store]:
@@ -91,4 +99,6 @@ def remove_leftovers(folder: RunFolder) -> list[str]:
                 if TEMPORARY_NAME.match(rel.rpartition("/")[2]):
                     store.delete(rel)
                     removed.append(rel)
+        if isinstance(store, RemoteStore):
+            removed += store.remove_uploads()
     return removed

@@ -8,8 +8,9 @@ What is compared, by the settings `by` and `of`:
 
     text, raw           byte for byte
     text, normalized    after NFC, lower-casing, joining white space
-    url                 the address in canonical form (dedup/canonical.py); documents without stay. Pages that are
-                        not extracted yet can be compared so too
+    url                 the address in canonical form; documents without
+                        stay. Pages that are not extracted yet can be
+                        compared so too
 """
 
 from collections.abc import Iterator, Sequence
@@ -71,7 +72,7 @@ def hash_texts(batch: pa.RecordBatch, config: ExactDedup) -> Applied:
 def pick(config: ExactDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     rows = reads.rows("hash.hashes")
     parts = reads.parts(rows, [], "hash", KEEP_LIST_BYTES) if rows.num_rows else iter(())
-    yield from (("keep", table) for table in recut(keep_list(part, "hash") for (part,) in parts))
+    yield from (("keep", table) for table in recut(map(lambda part: keep_list(part[0], "hash"), parts)))
 
 
 def merge(config: ExactDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:

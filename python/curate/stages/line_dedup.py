@@ -66,9 +66,12 @@ def combine(rows: pa.Table) -> pa.Table:
 def pick(config: LineDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     rows = reads.rows("count.units")
     parts = reads.parts(rows, [], "hash", UNIT_BYTES) if rows.num_rows else iter(())
-    counted = (combine(part) for (part,) in parts)
-    repeated = (part.filter(pc.greater_equal(part.column("documents"), config.min_count)) for part in counted)
-    yield from (("repeated", table) for table in recut(repeated))
+
+    def repeated(part: list[pa.Table]) -> pa.Table:
+        counted = combine(part[0])
+        return counted.filter(pc.greater_equal(counted.column("documents"), config.min_count))
+
+    yield from (("repeated", table) for table in recut(map(repeated, parts)))
 
 
 def merge(config: LineDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:

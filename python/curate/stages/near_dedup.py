@@ -170,10 +170,13 @@ def match(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
 
 def _buckets(rows: pa.Table, reads: Reads) -> Iterator[pa.Table]:
     indexed = index_tables((file.path for file in reads.files("index")), "keys")
-    for part in reads.parts(rows, indexed, "key", MATCH_BYTES):
+
+    def buckets(part: list[pa.Table]) -> pa.Table:
         keys = pa.concat_tables(part)
         first, key, member = kernels.lsh_buckets(keys.column("key"), keys.column("doc_id"))
-        yield pa.table({"first": first, "key": key, "member": member})
+        return pa.table({"first": first, "key": key, "member": member})
+
+    return map(buckets, reads.parts(rows, indexed, "key", MATCH_BYTES))
 
 
 def verify(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
@@ -189,9 +192,13 @@ def _pairs(rows: pa.Table, config: NearDedup, reads: Reads) -> Iterator[pa.Table
         documents = _documents(reads)
         batches = [batch for table in (documents.own, *documents.indexed) for batch in table.to_batches()]
         compared = [(batch.column("doc_id"), batch.column("shingles")) for batch in batches]
-    for (part,) in reads.parts(rows, [], "first", VERIFY_BYTES):
-        a, b, jaccard = kernels.bucket_pairs(part, compared, min_jaccard=config.min_jaccard, all=config.pairs)
-        yield pa.table({"doc_a": a, "doc_b": b, "jaccard": jaccard})
+
+    def pairs(part: list[pa.Table]) -> pa.Table:
+        a, b, jaccard = kernels.bucket_pairs(part[0], compared, min_jaccard=config.min_jaccard, all=config.pairs)
+        return pa.table({"doc_a": a, "doc_b": b, "jaccard": jaccard})
+
+    # `map` holds no round's rows or pairs while the next ones are made.
+    return map(pairs, reads.parts(rows, [], "first", VERIFY_BYTES))
 
 
 def _documents(reads: Reads) -> Documents:
@@ -220,7 +227,7 @@ def cluster(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table | b
         yield "notes", "\n".join(giants_in_words(giant)).encode()
     del found
     if config.pairs:
-        yield from (("found", table) for table in distinct_pairs(pairs, config.verify, reads.memory))
+        yield from (("pairs", table) for table in distinct_pairs(pairs, config.verify, reads.memory))
 
 
 # -- apply ---------------------------------------------------------------------------------------------------
@@ -301,7 +308,7 @@ STAGE = Stage(
             side=("sign.documents", "index"),
             emits=(
                 Channel("keep"),
-                Channel("found", path="pairs/{task}.parquet"),
+                Channel("pairs", path="pairs/{task}.parquet"),
                 Channel("giants", path="clusters/{task}.parquet"),
                 Channel("index_parameters", path=f"index/{PARAMETERS}"),
             ),
