@@ -7,14 +7,12 @@ trace is shown, exit codes are those of errors.py, and a damaged file is named.
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ import pyarrow.parquet as pq
 
 import corpus
 from curate.run.status import open_run, status_of
-from faults.seam import Command, Event, Fault, Finished, World, backdate, change_input, children, flip
+from faults.seam import Command, Event, Fault, Finished, World
 
 AGAIN = 5  # times that the same command may be needed
 DEDUP = "extract, normalize, exact_dedup, near_dedup, line_dedup, filter, holdout: {share: 0.1}"

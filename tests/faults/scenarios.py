@@ -1,7 +1,6 @@
 """What disturbs a run, by seed: processes that end, a full disk, damage, other inputs, clocks, owners, people."""
 
 import os
-import random
 import shutil
 import signal
 import time

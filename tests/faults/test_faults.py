@@ -1,7 +1,7 @@
 """A disturbed run that is run to its end equals an undisturbed one: a short selection of seeds, or all of them.
 
-A seed decides everything but the moments of what is timed by the clock. `make test-faults` runs SEEDS of them,
-`make test-faults SEEDS=37` one, `SEEDS=100:500` others.
+A seed decides everything but the moments of what is timed by the clock. `make test-faults` takes every kind three
+times, `make test-faults SEEDS=37` runs one seed, `SEEDS=144:1000` others. A failure tells its story and its seed.
 """
 
 import os
@@ -13,7 +13,7 @@ import pytest
 from faults.case import Calms, Case
 from faults.scenarios import TURNS, kind_of
 
-SHORT = tuple(range(12))
+SHORT = (4, 8, 12, 17, 21, 22, 27, 34, 38, 41, 43)
 
 
 def seeds() -> list[int]:
