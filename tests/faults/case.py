@@ -113,11 +113,11 @@ class Calm:
         ends += [row["doc_id"] for row in rejects if row["action"] == "drop"]
         assert len(ends) == len(set(ends)) == ROWS
 
-    def committed(self, *, temporary: bool = False) -> list[str]:
-        """The files that an undisturbed run leaves; with `temporary`, those that it removes at its end too."""
-        if not temporary:
-            return sorted(self.files)
-        return sorted({e.path for e in self.events if e.name == "replaced" and "self-test" not in e.path})
+    def between(self, receipt: str) -> list[str]:
+        """The files of a task that later tasks read."""
+        facts = json.loads((self.out / receipt).read_bytes())
+        made = [*facts["documents"].values(), *(output["file"] for output in facts["outputs"])]
+        return sorted(file["path"] for file in made if file["path"].startswith("passes/"))
 
 
 class Calms:

@@ -152,7 +152,11 @@ def is_table(name: str) -> bool:
 
 
 def is_receipt(name: str) -> bool:
-    return name.startswith("passes/") and name.endswith(".json") and not name.endswith("plan.json")
+    return (
+        name.startswith("passes/")
+        and name.endswith(".json")
+        and name.rpartition("/")[2] not in ("plan.json", "work.json", "stale.json")
+    )
 
 
 @kind(5)
@@ -194,14 +198,14 @@ def damaged_while_it_stood_still(case: Case) -> None:
     case.settle()
 
 
-@kind(2)
+@kind(3)
 def damaged_while_it_ran(case: Case) -> None:
-    """Documents between passes are damaged when they are written, before they are read."""
-    written = {e.path for e in case.calm.events if e.name == "replaced"}
-    lasting = {name for name in case.calm.files if name.startswith("documents/")}
-    event = case.event("replaced", path=lambda p: p in written - lasting and p.endswith(".parquet") and "passes/" in p)
-    done = case.run(Fault(event, "flip"))
-    assert case.hit() and done.code == 0 and event.path.rpartition("/")[2] in done.err
+    """What one pass made is damaged when its task is done, before another reads it."""
+    receipts = [e for e in case.calm.events if e.name == "replaced" and is_receipt(e.path)]
+    event = case.rng.choice([e for e in receipts if case.calm.between(e.path)])
+    path = case.rng.choice(case.calm.between(event.path))
+    done = case.run(Fault(event, "flip", str(case.out / path)))
+    assert case.hit() and done.code == 0 and f"{path} was damaged" in done.err
     case.options = ("--verify-files",)
     case.settle()
 

@@ -62,8 +62,8 @@ class Event:
 @dataclass(frozen=True)
 class Fault:
     """What happens at an event, once: `full` (the disk is, and stays so), `full once`, `kill` or `end` (SIGKILL,
-    SIGTERM to the process), `kill all`, `end all` (to the run), `flip` (a byte of the file), `wait` (until the file
-    `go` lies in the state folder), or `append`, `cut`, `replace` of the input `other`."""
+    SIGTERM to the process), `kill all`, `end all` (to the run), `flip` (a byte of the file `other`), `wait` (until the
+    file `go` lies in the state folder), or `append`, `cut`, `replace` of the input `other`."""
 
     event: Event
     do: str
@@ -255,7 +255,7 @@ class _Seam:
             os.kill(os.getpid(), number)
             time.sleep(LONGEST)
         elif fault.do == "flip":
-            flip(Path(path), random.Random(path))
+            flip(Path(fault.other), random.Random(path))
         elif fault.do == "wait":
             until = time.monotonic() + LONGEST
             while not Path(self.world.state, "go").exists() and time.monotonic() < until:

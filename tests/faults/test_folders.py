@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 
 import corpus
 from curate.extract.sandbox import Sandbox
+from curate.io.lock import process_start
 from curate.run.status import open_run, status_of
-from faults.seam import Command, Finished, World, flip
+from faults.seam import Command, Event, Fault, Finished, World, flip
 
 
 @pytest.fixture
@@ -92,6 +94,23 @@ def test_an_input_that_went_bad_takes_its_documents_along(tmp_path: Path, curate
     assert f'"rows_out": {len(documents(tmp_path / "out/documents"))}' in done.out
     assert len(documents(tmp_path / "out/documents")) == 30
     assert status_of(open_run(tmp_path / "out")).state == "failed"
+
+
+def test_workers_end_with_their_driver(tmp_path: Path, curate: Any) -> None:
+    """At once: the folder may have another owner then."""
+    assert curate(*normalize(tmp_path)).code == 0
+    (receipt,) = tmp_path.glob("out/passes/00-normalize/*[0-9a-f].json")
+    receipt.unlink()
+    event = Event("replace", f"documents/{receipt.stem}.parquet", 1)
+    world = World(str(tmp_path / "out"), str(tmp_path / "state"), Fault(event, "wait"))
+    driver = Command(normalize(tmp_path), world)
+    while not (tmp_path / "state/done").exists():
+        time.sleep(0.005)
+    (worker,) = driver.workers()
+    driver.send(signal.SIGKILL)
+    assert driver.finish().code == -signal.SIGKILL
+    time.sleep(0.1)
+    assert process_start(worker) in (None, "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
