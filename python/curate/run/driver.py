@@ -213,7 +213,9 @@ class Driver:
         self.common[p.index] = fingerprints.of_pass(p, self.plan, ops, self.receipts, self.hidden)
         tasks = self._tasks(p)
         wanted = {task: self._fingerprint(p, task) for task in tasks}
-        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task), tasks), strict=True))
+        damaged: list[str] = []
+        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task, damaged), tasks), strict=True))
+        self.outcome.warnings += [f"{path} was damaged (a receipt); its task runs again" for path in damaged]
         valid = [r for task, r in found.items() if r and r.fingerprint == wanted[task]]
         kept = {r.task: r for r in self._settled(p, valid)}
         self.receipts[p.index].update(kept)
@@ -306,19 +308,20 @@ class Driver:
         """Paths of the files that are missing or not what was written; damage is told as a warning.
 
         A file whose size and stamp are those of the receipt is taken for sound where `trust_stamps`; every other one
-        is hashed, once an invocation.
+        is hashed, once an invocation. On a disk its size and stamp are looked at again whenever it is to be read.
         """
 
         def look(entry: tuple[Store, Written]) -> str | None:
             store, file = entry
-            if file.path in self.sound:
+            sound = file.path in self.sound
+            if sound and isinstance(store, RemoteStore):
                 return None
             found = store.stat(file.path)
             if found is None:
                 return "missing"
             if found.bytes != file.bytes:
                 return f"it has {found.bytes:,} bytes, and {file.bytes:,} were written"
-            if trust_stamps and file.stamp and found.stamp == file.stamp:
+            if (trust_stamps or sound) and file.stamp and found.stamp == file.stamp:
                 return None
             if sha256_of(store, file.path) != file.sha256:
                 return "its bytes are not those that were written"
