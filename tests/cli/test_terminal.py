@@ -42,9 +42,7 @@ def test_what_the_reader_saw_is_a_line() -> None:
     assert terminal.reader(Funnel([], {"other_records": {}, "skipped_bytes": 0}, [], [])) == ""
 
 
-FORECAST = Forecast(
-    ["It finds most, " * 12], ["disk keys", "peak"], [(1000, 5e6, 1e9), (1_000_000, 5e9, 2e9)]
-)
+FORECAST = Forecast(["It finds most, " * 12], ["disk keys", "peak"], [(1000, 5e6, 1e9), (1_000_000, 5e9, 2e9)])
 
 
 def test_a_plan_shows_passes_estimates_and_forecasts(monkeypatch: pytest.MonkeyPatch) -> None:

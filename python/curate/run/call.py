@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.io.inputs import TaskInput
 from curate.io.store import Store, Written, write_bytes
-from curate.stages.protocol import SideFile
+from curate.stages.protocol import Resources, SideFile
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Call:
     task: str
     fingerprint: str
     memory: int  # bytes that the task may hold
+    resources: Resources = field(default_factory=Resources)  # what its worker needs
     partition: int = 0
     input: TaskInput | None = None
     documents: dict[str, Written] = field(default_factory=dict)  # lane -> file to read

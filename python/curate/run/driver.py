@@ -123,11 +123,12 @@ def run(
             folder.write_run_yaml(record)
         if watcher:
             watcher.expect(forecasts(plan, inputs.files, budget))
-        with open_executor(executor, budget.workers, plan.resources) as pool:
+        with open_executor(executor, budget.workers) as pool:
             driver = Driver(plan, folder, pool, watcher, budget, user_files, verify=verify)
             driver.outcome.warnings += [*taken, *inputs.warnings]
-            driver.scratch = None if folder.one_store else str(scratch)
-            return driver.run(str(out))
+            # Absolute: workers of another machine are in another folder.
+            driver.scratch = None if scratch is None else str(Path(scratch).expanduser().absolute())
+            return driver.run(str(out) if is_remote(out) else str(Path(out).absolute()))
 
 
 @contextlib.contextmanager
@@ -212,7 +213,9 @@ class Driver:
         self.common[p.index] = fingerprints.of_pass(p, self.plan, ops, self.receipts, self.hidden)
         tasks = self._tasks(p)
         wanted = {task: self._fingerprint(p, task) for task in tasks}
-        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task), tasks), strict=True))
+        damaged: list[str] = []
+        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task, damaged), tasks), strict=True))
+        self.outcome.warnings += [f"{path} was damaged (a receipt); its task runs again" for path in damaged]
         valid = [r for task, r in found.items() if r and r.fingerprint == wanted[task]]
         kept = {r.task: r for r in self._settled(p, valid)}
         self.receipts[p.index].update(kept)
@@ -305,19 +308,20 @@ class Driver:
         """Paths of the files that are missing or not what was written; damage is told as a warning.
 
         A file whose size and stamp are those of the receipt is taken for sound where `trust_stamps`; every other one
-        is hashed, once an invocation.
+        is hashed, once an invocation. On a disk its size and stamp are looked at again whenever it is to be read.
         """
 
         def look(entry: tuple[Store, Written]) -> str | None:
             store, file = entry
-            if file.path in self.sound:
+            sound = file.path in self.sound
+            if sound and isinstance(store, RemoteStore):
                 return None
             found = store.stat(file.path)
             if found is None:
                 return "missing"
             if found.bytes != file.bytes:
                 return f"it has {found.bytes:,} bytes, and {file.bytes:,} were written"
-            if trust_stamps and file.stamp and found.stamp == file.stamp:
+            if (trust_stamps or sound) and file.stamp and found.stamp == file.stamp:
                 return None
             if sha256_of(store, file.path) != file.sha256:
                 return "its bytes are not those that were written"
@@ -475,6 +479,7 @@ class Driver:
                 task=task,
                 fingerprint=self._fingerprint(p, task),
                 memory=self.budget.lone_task if p.shape == "all" else self.budget.task,
+                resources=p.resources,
                 partition=number,
                 input=self.input_of[task] if p.from_inputs else None,
                 documents=made.documents if made else {},

@@ -7,7 +7,6 @@ from typing import Protocol
 from curate.errors import ConfigError, CurateError
 from curate.run.call import Call
 from curate.run.manifest import Receipt
-from curate.stages.protocol import Resources
 
 EXECUTORS = ("local", "ray")
 
@@ -18,7 +17,7 @@ class Executor(Protocol):
     def run(self, calls: Iterable[Call]) -> Iterator[tuple[Call, Receipt | CurateError]]: ...
 
 
-def open_executor(name: str, workers: int, resources: Resources) -> AbstractContextManager[Executor]:
+def open_executor(name: str, workers: int) -> AbstractContextManager[Executor]:
     """The executor of that name; ConfigError where there is none, or its library is missing."""
     if name == "local":
         from curate.run.local import LocalPool
@@ -27,5 +26,5 @@ def open_executor(name: str, workers: int, resources: Resources) -> AbstractCont
     if name == "ray":
         from curate.run.ray import RayCluster
 
-        return RayCluster(resources)
+        return RayCluster()
     raise ConfigError(f'no executor is named "{name}"; known are: {", ".join(EXECUTORS)}')

@@ -1,39 +1,47 @@
 """The calls of a run as tasks of a Ray cluster: `--executor ray`.
 
 The cluster is there already (`ray start`, or a service that made it); RAY_ADDRESS names it, else the one on this
-machine is taken. Its nodes have this package installed and see `--scratch` (and a local `--out`) under the same path.
-A call names files, and a receipt comes back: no rows travel through Ray's object store.
+machine is taken. Its nodes have this package installed, see `--scratch` (and a local `--out` and local inputs) under
+the same paths, and have what a store needs in their own environment: no credentials are sent. A call names files,
+and a receipt comes back: no rows travel through Ray's object store.
 
 Ray tries a call again only where its worker or node died; whatever a task itself raises comes back as the result. At
 most WINDOW calls a slot are handed over at once, so that a run of many tasks does not fill the scheduler.
 """
 
+import atexit
 import logging
 import os
+import socket
+import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from curate.errors import ConfigError, CurateError, TaskError
+from curate.errors import ConfigError, CurateError, FatalError, TaskError
 from curate.run.call import Call
 from curate.run.manifest import Receipt
 from curate.stages.protocol import Resources
 
 WINDOW = 2
 RETRIES = 3  # after a worker or node died; local workers get one, whole nodes die more often
+LOOK = 5.0  # seconds between two looks at what the cluster has
+PATIENCE = 120.0  # seconds that no node may be there for what is waiting: nodes are restarted
 MISSING = "--executor ray needs the package ray: install curate-train[ray]"
 
 
 class RayCluster:
     """Executor (run/executor.py). Use as a context manager: it leaves the cluster at the end."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self) -> None:
         try:
             import ray
         except ImportError:
             raise ConfigError(MISSING) from None
         self.ray: Any = ray
-        self.resources = resources
         self.joined = False
+        self.looked = 0.0
+        self.nodes: list[dict[str, float]] = []
 
     def __enter__(self) -> "RayCluster":
         if not self.ray.is_initialized():
@@ -46,12 +54,7 @@ class RayCluster:
                     " `ray start --head`, or name it in RAY_ADDRESS"
                 ) from None
             self.joined = True
-        self.task = self.ray.remote(
-            num_cpus=self.resources.cores,
-            num_gpus=self.resources.gpus,
-            max_retries=RETRIES,
-            retry_exceptions=False,
-        )(_run)
+        self.task = self.ray.remote(max_retries=RETRIES, retry_exceptions=False)(run_on_node)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,31 +62,51 @@ class RayCluster:
             self.ray.shutdown()
 
     def run(self, calls: Iterable[Call]) -> Iterator[tuple[Call, Receipt | CurateError]]:
-        """Yield (call, receipt or error) as tasks end."""
+        """Yield (call, receipt or error) as tasks end. ConfigError where no node has what a call needs."""
         source = iter(calls)
+        call = next(source, None)
+        if call is not None and not self._slots(call.resources):
+            raise ConfigError(f"{self._lacking(call.resources)}; add such a node, then run the command again")
         pending: dict[Any, Call] = {}
-        while True:
-            while len(pending) < self._window() and (call := next(source, None)) is not None:
-                pending[self.task.remote(call)] = call
-            if not pending:
-                return
-            (done, *_), _ = self.ray.wait(list(pending), num_returns=1)
-            call = pending.pop(done)
-            yield call, self._result(call, done)
+        seen = time.monotonic()  # when there was last a node for what is waiting
+        while call is not None or pending:
+            while call is not None and len(pending) < max(1, WINDOW * self._slots(call.resources)):
+                needs = call.resources
+                task = self.task.options(num_cpus=needs.cores, num_gpus=needs.gpus, name=f"curate {call.title}")
+                pending[task.remote(call)] = call
+                call = next(source, None)
+            done, _ = self.ray.wait(list(pending), num_returns=1, timeout=LOOK)
+            needs = next(iter(pending.values())).resources
+            if done or self._slots(needs):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > PATIENCE:
+                raise FatalError(f"{self._lacking(needs)} any more; the same command continues when there is one")
+            for one in done:
+                ended = pending.pop(one)
+                yield ended, self._result(ended, one)
 
-    def _window(self) -> int:
-        """Calls that may be with the cluster at once; it may grow and shrink while the run goes."""
-        has = self.ray.cluster_resources()
-        slots = has.get("CPU", 1.0) / max(self.resources.cores, 0.01)
-        if self.resources.gpus:
-            slots = min(slots, has.get("GPU", 0.0) / self.resources.gpus)
-        return max(1, int(WINDOW * slots))
+    def _slots(self, needs: Resources) -> int:
+        """Calls that the nodes can run at once; nodes may come and go while the run does."""
+        if time.monotonic() - self.looked > LOOK or not self.nodes:
+            self.nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+            self.looked = time.monotonic()
+        wanted = {"CPU": needs.cores, "GPU": needs.gpus}
+        return sum(
+            min((int(has.get(name, 0.0) / amount) for name, amount in wanted.items() if amount), default=1)
+            for has in self.nodes
+        )
+
+    @staticmethod
+    def _lacking(needs: Resources) -> str:
+        return f"no node of the Ray cluster has the {needs.cores:g} cores and {needs.gpus:g} GPUs that a task needs"
 
     def _result(self, call: Call, done: Any) -> Receipt | CurateError:
         try:
             found: str | CurateError = self.ray.get(done)
-        except self.ray.exceptions.RayError as error:
+        except (self.ray.exceptions.WorkerCrashedError, self.ray.exceptions.NodeDiedError) as error:
             return TaskError(f"{call.title}: its worker died {RETRIES + 1} times: {str(error).splitlines()[0]}")
+        except self.ray.exceptions.RayError as error:
+            return TaskError(f"{call.title}: the cluster cannot run it: {str(error).strip().splitlines()[-1]}")
         if isinstance(found, CurateError):
             return found
         receipt = Receipt.parse(found.encode())
@@ -94,14 +117,20 @@ class RayCluster:
 _prepared = False
 
 
-def _run(call: Call) -> str | CurateError:
+def run_on_node(call: Call) -> str | CurateError:
     """One call on a worker of the cluster: the receipt as JSON, or what went wrong."""
     global _prepared
-    from curate.run.worker import prepare_process, run_call
+    from curate.run.worker import close_states, prepare_process, run_call
 
     if not _prepared:
         prepare_process()
+        atexit.register(close_states)
         _prepared = True
+    if not Path(call.work).exists():
+        return FatalError(
+            f"{socket.gethostname()}: {call.work} is not there: all nodes must see --scratch (or a local --out) under"
+            " the same path"
+        )
     try:
         return run_call(call).to_json()
     except CurateError as error:

@@ -7,6 +7,7 @@ killed between the two still knows at its end which files were its own.
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 
 from curate.io.store import TEMPORARY_NAME, LocalStore, RemoteStore, Store, write_bytes
 from curate.run.manifest import CACHE, Receipt, RunFolder
@@ -64,12 +65,14 @@ def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[s
             store.delete(rel)
     foreign = []
     for store in _stores(folder):
-        for top in (*product_folders(plan), "passes"):
-            for rel in list(store.list(top)):
-                if TEMPORARY_NAME.match(rel.rpartition("/")[2]):
-                    store.delete(rel)
-                elif rel not in stay and rel != STALE:
-                    foreign.append(rel)
+        for rel in [rel for top in (*product_folders(plan), "passes") for rel in store.list(top)]:
+            if TEMPORARY_NAME.match(rel.rpartition("/")[2]):
+                store.delete(rel)
+            elif rel not in stay and rel != STALE:
+                foreign.append(rel)
+        for rel in takewhile(lambda rel: "/" not in rel, store.list("")):  # on a disk, the files beside run.yaml
+            if TEMPORARY_NAME.match(rel):
+                store.delete(rel)
     folder.products.delete(STALE)
     _empty_cache(folder)
     return foreign
