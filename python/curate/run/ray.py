@@ -25,6 +25,7 @@ from curate.stages.protocol import Resources
 
 WINDOW = 2
 RETRIES = 3  # after a worker or node died; local workers get one, whole nodes die more often
+CONNECT = 10.0  # seconds for a connection to the cluster
 LOOK = 5.0  # seconds between two looks at what the cluster has
 PATIENCE = 120.0  # seconds that no node may be there for what is waiting: nodes are restarted
 MISSING = "--executor ray needs the package ray: install curate-train[ray]"
@@ -47,8 +48,11 @@ class RayCluster:
         if not self.ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS", "auto")
             try:
+                host, _, port = address.rpartition("://")[2].partition(":")
+                if port:  # Ray itself tries for minutes where nobody listens
+                    socket.create_connection((host, int(port)), timeout=CONNECT).close()
                 self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="curate")
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 raise ConfigError(
                     f"no Ray cluster answers at {address} ({str(error).splitlines()[0]}); start one with"
                     " `ray start --head`, or name it in RAY_ADDRESS"
