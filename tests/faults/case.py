@@ -25,11 +25,11 @@ from faults.seam import Command, Event, Fault, Finished, World
 
 AGAIN = 5  # times that the same command may be needed
 DEDUP = "extract, normalize, exact_dedup, near_dedup, line_dedup, filter, holdout: {share: 0.1}"
-TOKENS = "extract, filter, redact, holdout: {share: 0.1}, train_tokenizer: {vocab_size: 300}, tokenize, mix"
+TOKENS = "extract, filter, holdout: {share: 0.1}, train_tokenizer: {vocab_size: 300}, tokenize, mix"
 RUNS = (
     (DEDUP, "extract"),
     (TOKENS, "none"),
-    (DEDUP.replace("near_dedup", "near_dedup: {min_jaccard: 0.9}").replace("line_dedup, ", ""), "all"),
+    (DEDUP.replace("near_dedup", "near_dedup: {min_jaccard: 0.9}").replace("line_dedup", "redact"), "all"),
 )
 """Steps and `keep` of the runs that are disturbed."""
 

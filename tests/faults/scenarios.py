@@ -155,7 +155,7 @@ def is_receipt(name: str) -> bool:
     return (
         name.startswith("passes/")
         and name.endswith(".json")
-        and name.rpartition("/")[2] not in ("plan.json", "work.json", "stale.json")
+        and name.rpartition("/")[2] not in ("plan.json", "work.json", "stale.json", "begun.json")
     )
 
 

@@ -55,7 +55,16 @@ class Event:
     def of_worker(self) -> bool:
         """Whether a worker is at it: plans, indexes and what is told of the run are the driver's."""
         name = self.path.rpartition("/")[2]
-        driver = ("plan.json", "work.json", "stale.json", "self-test", "run.yaml", "funnel.json", "run.lock")
+        driver = (
+            "plan.json",
+            "work.json",
+            "stale.json",
+            "begun.json",
+            "self-test",
+            "run.yaml",
+            "funnel.json",
+            "run.lock",
+        )
         return self.name == "read" or not (name in driver or name.endswith((".places", ".files")))
 
 

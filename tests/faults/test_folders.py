@@ -96,6 +96,21 @@ def test_an_input_that_went_bad_takes_its_documents_along(tmp_path: Path, curate
     assert status_of(open_run(tmp_path / "out")).state == "failed"
 
 
+def test_files_of_a_task_that_never_ended_go_with_it(tmp_path: Path, curate: Any) -> None:
+    """It was killed between its documents and its receipt, and then the inputs changed: no task has that name now."""
+    assert curate(*normalize(tmp_path)).code == 0
+    (receipt,) = tmp_path.glob("out/passes/00-normalize/*[0-9a-f].json")
+    shutil.rmtree(tmp_path / "out/passes")
+    event = Event("replaced", f"documents/{receipt.stem}.parquet", 1)
+    world = World(str(tmp_path / "out"), str(tmp_path / "state"), Fault(event, "kill all"))
+    assert Command(normalize(tmp_path), world).finish().code == -signal.SIGKILL
+    (tmp_path / "in/a.jsonl").rename(tmp_path / "in/b.jsonl")
+    done = curate(*normalize(tmp_path, "--update"))
+    assert done.code == 0 and "not this run's" not in done.err
+    assert not (tmp_path / f"out/documents/{receipt.stem}.parquet").exists()
+    assert len(documents(tmp_path / "out/documents")) == 30
+
+
 def test_workers_end_with_their_driver(tmp_path: Path, curate: Any) -> None:
     """At once: the folder may have another owner then."""
     assert curate(*normalize(tmp_path)).code == 0

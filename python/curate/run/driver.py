@@ -36,7 +36,7 @@ from curate.run.memory import Budget
 from curate.run.plan import Op, Pass, Plan, Source, make_plan
 from curate.run.reads import write_index
 from curate.run.recipe import Recipe
-from curate.run.tidy import note_stale, tidy
+from curate.run.tidy import note_begun, note_stale, tidy
 from curate.stages.protocol import Forecast, SideFile
 
 THREADS = 16  # that look at files of an object store at once
@@ -221,6 +221,8 @@ class Driver:
         self.receipts[p.index].update(kept)
         todo = [task for task in tasks if task not in kept]
         self._write_plan(p, wanted)
+        if todo:
+            note_begun(self.folder, p, todo)
         replaced = [r for task in todo if (r := found[task])]
         if replaced:
             note_stale(self.folder, replaced)
