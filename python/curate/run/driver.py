@@ -446,7 +446,8 @@ class Driver:
                 sides[channel] = self._channel_files(source)
         stage = op.step.stage
         return OpWork(op.name, op.step.name, op.step.stage_name, op.phase.name, stage.seen_by(op.phase, op.step.config),
-                      op.step.only.model_dump(mode="json"), sides, reads)  # fmt: skip
+                      op.step.only.model_dump(mode="json"), stage.rows(op.step.config),
+                      list(stage.needs(op.step.config)), stage.presets(op.step.config), sides, reads)  # fmt: skip
 
     def _user_files(self, op: Op) -> dict[str, list[SideFile]]:
         """The files that the op's settings name, for the side files that the phase reads."""
