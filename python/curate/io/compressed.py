@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-import fsspec
 import zstandard
 
 from curate.errors import DataError
@@ -34,6 +33,8 @@ def open_file(path: str) -> BinaryIO:
     """The stored bytes of a local or remote file."""
     if is_local(path):
         return open(path, "rb")
+    import fsspec
+
     fs, name = fsspec.core.url_to_fs(path)
     return open_object(fs, name, path)
 
