@@ -18,11 +18,12 @@ setup: .venv/.built ## make .venv, install what constraints.txt names, build the
 	@command -v cargo >/dev/null || { echo "cargo is not on PATH: install a stable Rust toolchain first"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt uv
-	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra train --extra dev
+	$(UV) pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra train --extra dev
 	@touch $@
 
 .venv/.built: .venv/.installed $(RUST)
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop -q --release --uv --extras train,dev
+	$(BIN)/python -m compileall -q python
 	@touch $@
 
 demo: setup ## crawl, curate, train, evaluate: the whole way, in minutes (INPUT=some.warc.gz for your own crawl)
