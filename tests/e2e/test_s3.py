@@ -156,7 +156,14 @@ def test_a_killed_run_continues_over_broken_connections(
 ) -> None:
     rng = random.Random(seed)
     out, scratch = f"killed-{seed}", tmp_path / "scratch"
-    command = ["run", recipe(tmp_path, LONG, f"s3://{BUCKET}/in"), "--out", f"s3://{BUCKET}/{out}", "--scratch", scratch]
+    command = [
+        "run",
+        recipe(tmp_path, LONG, f"s3://{BUCKET}/in"),
+        "--out",
+        f"s3://{BUCKET}/{out}",
+        "--scratch",
+        scratch,
+    ]
     with server.faulty(seed, FAULTS) as proxy:
         for _ in range(4):
             process = subprocess.Popen(

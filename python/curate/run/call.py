@@ -72,7 +72,7 @@ class Call:
     task: str
     fingerprint: str
     memory: int  # bytes that the task may hold
-    resources: Resources = Resources()  # what its worker needs
+    resources: Resources = field(default_factory=Resources)  # what its worker needs
     partition: int = 0
     input: TaskInput | None = None
     documents: dict[str, Written] = field(default_factory=dict)  # lane -> file to read
