@@ -7,7 +7,7 @@ RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name 'Cargo.tom
 export CARGO_TERM_COLOR ?= never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full lint format bench extractor-model clean
+.PHONY: help setup demo test test-full test-faults lint format bench extractor-model clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -30,11 +30,14 @@ demo: setup ## crawl, curate, train, evaluate: the whole way, in minutes (INPUT=
 
 test: setup lint ## the tests that CI runs (within 12 minutes)
 	cargo test -q --workspace --exclude curate-py
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not faults"
 
-test-full: setup lint ## every test, the long ones too
+test-full: setup lint ## every test but the faults, the long ones too
 	cargo test -q --workspace --exclude curate-py
 	$(BIN)/pytest
+
+test-faults: setup ## runs that are disturbed in 144 ways (SEEDS=37 for one, SEEDS=144:500 for others)
+	SEEDS=$(SEEDS) $(BIN)/pytest -m faults tests/faults
 
 lint: setup ## formats, lints, types, who may import whom
 	$(BIN)/ruff format -q --check .

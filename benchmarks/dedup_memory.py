@@ -1,17 +1,18 @@
-"""Private memory of near_dedup's phases by the rows they work on: the slopes that `curate plan` counts with.
+"""Private memory of the phases of near_dedup and of lists by the rows they work on: what `curate plan` counts with.
 
-    python -m benchmarks.dedup_memory            # a minute
+    python -m benchmarks.dedup_memory            # two minutes
 
-Each phase runs as a task, on mapped files as in a run, in a process of its own that a thread watches. Every document
-has a copy that shares half of its bands, which is the dearest that happens. The slope is that between the sizes; it
-must not be above the constant beside it, or a run would take more than it was given.
+Each phase works on mapped files and writes what it emits, as in a run, in a process of its own that a thread
+watches. Every document has a copy that shares half of its bands, which is the dearest that happens; or all documents
+share one band and nothing else. The slope is that between the sizes; it must not be above the constant beside it, or
+a run would take more than it was given.
 """
 
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,9 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.harness import Report, peak_memory, run
-from curate import kernels
-from curate.run.task import Call, OpCall, run_task
-from curate.stages import near_dedup
-from curate.stages.keep import KEEP_LIST_BYTES
+from curate import kernels, stages
+from curate.dedup.costs import CLUSTER_BYTES, KEEP_LIST_BYTES, MATCH_BYTES, MERGE_BYTES, VERIFY_BYTES
+from curate.dedup.sorting import ranges
 from curate.stages.protocol import SideFile
 
 BANDS = 14
@@ -71,29 +71,72 @@ def _documents(names: np.ndarray, shingles: pa.Array) -> pa.Table:
                      "n_copies": np.ones(n, np.uint32), "rank": np.zeros(n), "shingles": shingles})  # fmt: skip
 
 
-def task_peak(phase: str, make: str, rows: int, memory: int, settings: dict[str, Any]) -> float:
-    """Bytes of private memory that a task of this phase takes above what its process had before."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        reads: dict[str, Any] = {}
-        sides: dict[str, Any] = {}
-        for name, table in globals()[make](rows).items():
-            path = root / f"{name}.arrow"
-            with pa.ipc.new_file(str(path), table.schema) as writer:
+def one_bucket(rows: int) -> dict[str, pa.Table]:
+    """Rows of one bucket of documents that have nothing but a band key in common."""
+    names = np.sort(_names(rows + 1).view("S16")).view("V16")
+    made = {"first": _ids(names[:1].repeat(rows)), "key": np.zeros(rows, np.uint64), "member": _ids(names[1:])}
+    values = pa.array(np.arange(len(names), dtype=np.uint64))
+    shingles = pa.LargeListArray.from_arrays(np.arange(len(names) + 1), values)
+    return {"match.members": pa.table(made), "sign.documents": _documents(names, shingles)}
+
+
+def keep_lists(rows: int) -> dict[str, pa.Table]:
+    """Keep lists of two copies each, in the order of their hashes."""
+    names = _names(rows)
+    listed = {"doc_id": _ids(names), "cluster_id": _ids(names[::2].repeat(2)[:rows]),
+              "n_copies": np.full(rows, 2, np.uint32), "similarity": np.ones(rows)}  # fmt: skip
+    return {"pick.keep": pa.table(listed)}
+
+
+class Mapped:
+    """Reads (stages/protocol.py) over files in a folder."""
+
+    def __init__(self, folder: Path, memory: int) -> None:
+        self.folder, self.memory = folder, memory
+
+    def table(self, name: str) -> pa.Table:
+        return pa.ipc.open_file(pa.memory_map(str(self.folder / f"{name}.arrow"))).read_all()
+
+    rows = table
+
+    def files(self, name: str) -> list[SideFile]:
+        return []
+
+    def parts(
+        self, own: pa.Table, others: list[pa.Table], by: str, row_bytes: int, held: int = 0
+    ) -> Iterator[list[pa.Table]]:
+        parts = ranges(own, by, row_bytes, max(0.75 * self.memory - held, self.memory / 8))
+        return map(lambda part: [part, *others], parts)
+
+
+def task_peak(stage: str, phase: str, make: str, rows: int, memory: int, settings: Mapping[str, Any]) -> float:
+    """Bytes of private memory that a phase takes above what its process had before."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for channel, table in globals()[make](rows).items():
+            with pa.ipc.new_file(str(folder / f"{channel}.arrow"), table.schema) as writer:
                 writer.write_table(table, max_chunksize=1 << 16)
-            if name == "sign.documents":
-                sides[name] = (SideFile(path, path.name, table.num_rows, path.stat().st_size, ""),)
-            else:
-                reads[name] = ((path.name, tuple(range(-(-table.num_rows >> 16)))),)
             del table
-        op = OpCall(f"near_dedup.{phase}", "near_dedup", "near_dedup", phase, settings, {}, sides, reads)
-        shape = next(p.shape for p in near_dedup.STAGE.phases if p.name == phase)
-        task = "all" if shape == "all" else "p0000"
-        call = Call(folder, "00-x", task, shape, (op,), "", 1, memory)
+        loaded = stages.load(stage)
+        function = next(p.run for p in loaded.phases if p.name == phase)
+        assert function is not None
         pa.default_memory_pool().release_unused()
         with Watch() as watch:
-            run_task(call)
+            _write(function(loaded.config(**settings), Mapped(folder, memory)), folder)  # type: ignore[arg-type]
         return watch.peak - watch.before
+
+
+def _write(emitted: Any, folder: Path) -> None:
+    """Every channel to its file."""
+    writers: dict[str, Any] = {}
+    for channel, table in emitted:
+        if not isinstance(table, pa.Table):
+            continue
+        if channel not in writers:
+            writers[channel] = pa.ipc.new_file(str(folder / f"out.{channel}.arrow"), table.schema)
+        writers[channel].write_table(table)
+    for writer in writers.values():
+        writer.close()
 
 
 class Watch:
@@ -137,29 +180,36 @@ def _slope(report: Report, name: str, constant: int, work: Callable[..., Any], *
     note = f"{few / 1e6:.0f} MB at {sizes[0]:,}, {many / 1e6:.0f} MB at {sizes[1]:,}; counted with {constant}"
     report.row(name, slope, "bytes", 1, note=note)
     if slope > constant:
-        raise AssertionError(f"{name}: {slope:.0f} bytes a row, where near_dedup counts with {constant}")
+        raise AssertionError(f"{name}: {slope:.0f} bytes a row, where the plan counts with {constant}")
 
 
 def slopes(report: Report) -> None:
     """Bytes a row, without a limit: the peak at two sizes."""
-    _slope(report, "match_a_key", near_dedup.MATCH_BYTES, task_peak, "match", "keys", SIZE, UNLIMITED, {})
-    _slope(report, "verify_a_member", near_dedup.VERIFY_BYTES, task_peak, "verify", "members", SIZE, UNLIMITED, {})
-    _slope(report, "clusters_a_document", near_dedup.CLUSTER_BYTES, clusters_peak, SIZE)
-    # A pair has two documents. What the keep list takes stands beside what was found of the clusters.
-    both = 2 * (near_dedup.LISTED_BYTES + KEEP_LIST_BYTES)
-    _slope(report, "keep_list_a_pair", both, task_peak, "cluster", "pairs", SIZE, UNLIMITED, {})
+
+    def phase(name: str, constant: int, stage: str, phase: str, make: str) -> None:
+        _slope(report, name, constant, task_peak, stage, phase, make, SIZE, UNLIMITED, {})
+
+    phase("match_a_key", MATCH_BYTES, "near_dedup", "match", "keys")
+    phase("verify_a_member", VERIFY_BYTES, "near_dedup", "verify", "members")
+    phase("verify_a_member_of_one_bucket", VERIFY_BYTES, "near_dedup", "verify", "one_bucket")
+    _slope(report, "clusters_a_document", CLUSTER_BYTES, clusters_peak, SIZE)
+    # A pair has two documents. What the choice of representatives takes stands beside the clusters.
+    phase("keep_list_a_pair", 2 * (CLUSTER_BYTES + KEEP_LIST_BYTES), "near_dedup", "cluster", "pairs")
+    phase("merge_a_row", MERGE_BYTES, "exact_dedup", "merge", "keep_lists")
 
 
 def bounded(report: Report) -> None:
     """The peak where a task may hold 500 MB: it must be less."""
     limit = 500_000_000
-    for phase, make, rows, settings in [
-        ("match", "keys", 10_000_000, {}),
-        ("verify", "members", 10_000_000, {}),
-        ("cluster", "pairs", 3_000_000, {}),
-        ("cluster", "pairs", 3_000_000, {"pairs": True}),
+    settings: Mapping[str, Any]
+    for stage, phase, make, rows, settings in [
+        ("near_dedup", "match", "keys", 10_000_000, {}),
+        ("near_dedup", "verify", "members", 10_000_000, {}),
+        ("near_dedup", "cluster", "pairs", 3_000_000, {}),
+        ("near_dedup", "cluster", "pairs", 3_000_000, {"pairs": True}),
+        ("exact_dedup", "merge", "keep_lists", 20_000_000, {}),
     ]:
-        peak = peak_memory(task_peak, phase, make, rows, limit, settings)[2]
+        peak = peak_memory(task_peak, stage, phase, make, rows, limit, settings)[2]
         name = f"{phase}{'_pairs' if settings else ''}_{rows // 1_000_000}m_rows_in_500_mb"
         report.row(name, peak / 1e6, "MB", 1)
         if peak > limit:

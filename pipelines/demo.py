@@ -16,13 +16,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from curate.report import terminal
+from curate import console
+from curate.run.machine import available_cores
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="From a crawl to a trained, evaluated model, in minutes.")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything it makes")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="worker processes")
+    parser.add_argument("--workers", type=int, default=available_cores(), help="worker processes")
     parser.add_argument("--input", help="your own crawl (WARC files) instead of this machine's documentation")
     parser.add_argument("--minutes", type=float, default=2.0, help="how long to train")
     arguments = parser.parse_args()
@@ -50,7 +51,7 @@ def demo(out: Path, workers: int, given: str | None, minutes: float) -> None:
     os.environ |= {"DEMO_CRAWL": str(crawl), "PYTHON_STDLIB": sysconfig.get_paths()["stdlib"]}
     curate, train = [sys.executable, "-m", "curate"], [sys.executable, "-m", "train"]
     options = ["--out", str(run), "--workers", str(workers), "--update"]
-    step("curate", seconds, [*curate, "run", "pipelines/demo.yaml", *inputs, *options], show=False)
+    told = step("curate", seconds, [*curate, "run", "pipelines/demo.yaml", *inputs, *options], show=False)
     forget_model_of_other_tokens(run, model)
     data = ["--data", str(run)]
     step("train", seconds, [*train, "run", *data, "--out", str(model), "--size", "5m", "--minutes", str(minutes)])
@@ -60,7 +61,7 @@ def demo(out: Path, workers: int, given: str | None, minutes: float) -> None:
     sample = step(
         "generate", seconds, [*train, "generate", *checkpoint, "--prompt", prompt, "--tokens", "80"], show=False
     )
-    summarize(run, model, seconds, sample, skipped)
+    summarize(run, model, seconds, told, sample, skipped)
 
 
 def forget_model_of_other_tokens(run: Path, model: Path) -> None:
@@ -93,19 +94,17 @@ def shown(command: list[str]) -> str:
     return " ".join(words)
 
 
-def summarize(run: Path, model: Path, seconds: dict[str, float], sample: str, skipped: list[str]) -> None:
+def summarize(run: Path, model: Path, seconds: dict[str, float], told: str, sample: str, skipped: list[str]) -> None:
+    """The whole way in one screen; told: what `curate run` printed, which is the funnel."""
     print("\n== summary")
     for line in skipped:
         print(f"left out: {line}")
-    funnel = json.loads((run / "funnel.json").read_bytes())
-    print(terminal.funnel(funnel))
-    for line in filter(None, [terminal.reader(funnel)]):
-        print(line)
-    read, kept = funnel["steps"][0]["rows_in"], tokens(run)
-    print(f"\n{read:,} documents read; {kept['documents']:,} became {kept['tokens']:,} tokens for training")
+    print(told.rstrip())
+    kept = tokens(run)
+    print(f"\n{kept['documents']:,} documents became {kept['tokens']:,} tokens for training")
     print(f"\nbits per byte on held-out text; lower is better\n{score_table(model)}\n")
-    print(f"a sample:\n{terminal.wrap(sample.strip())}\n")
-    print(terminal.table(["step", "seconds"], [[name, f"{value:.0f}"] for name, value in seconds.items()]))
+    print(f"a sample:\n{console.wrap(sample.strip())}\n")
+    print(console.table(["step", "seconds"], [[name, f"{value:.0f}"] for name, value in seconds.items()]))
     print(f"\ndocuments   {run}/documents/*.parquet")
     print(f"rejects     {run}/rejects/*.parquet")
     print(f"tokens      {run}/tokens/*/*.arrow")
@@ -118,7 +117,7 @@ def score_table(model: Path) -> str:
     sources = json.loads((model / "eval.json").read_bytes())["sources"]
     scores = {name: entry["bits_per_byte"] for name, entry in sources.items()}
     columns = list(next(iter(scores.values())))
-    return terminal.table(["source", *columns], [[n, *(f"{s[c]:.3f}" for c in columns)] for n, s in scores.items()])
+    return console.table(["source", *columns], [[n, *(f"{s[c]:.3f}" for c in columns)] for n, s in scores.items()])
 
 
 def tokens(run: Path) -> dict[str, Any]:

@@ -82,8 +82,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 def _responses(folder: Path) -> Iterator[dict[str, Any]]:
     counts = ReadCounts()
     for task in cut(list_files([InputSettings(path=str(folder), format="warc")])):
-        for batch in read(task, counts):
-            yield from batch.to_pylist()
+        for rows in read(task, counts):
+            yield from rows.batch.to_pylist()
 
 
 def _is(row: dict[str, Any], found: dict[str, Any]) -> bool:

@@ -63,6 +63,11 @@ def html_rows(pages: Arrow, charsets: Arrow, linear: bytes | None = None, said: 
     probability of every block) the rows are those of the second stage.
     """
 
+# -- text --------------------------------------------------------------------------------------------------
+
+def nfc(text: Arrow) -> Column:
+    """Every row in Unicode normalization form C: large_string. Time is n log n, whatever the text."""
+
 # -- dedup -------------------------------------------------------------------------------------------------
 
 def sha256(text: Arrow) -> Column:
@@ -106,7 +111,7 @@ def lsh_buckets(key: Arrow, doc_id: Arrow) -> tuple[Column, Column, Column]:
     """Buckets: the ids that share a band key (uint64), for keys of two or more distinct ids.
 
     doc_id is fixed_size_binary(16). Returns (first: the smallest id of the bucket, key: uint64, member: another
-    of its ids), sorted and distinct.
+    of its ids), sorted by (key, member) and distinct.
     """
 
 def bucket_pairs(
@@ -122,7 +127,8 @@ def bucket_pairs(
     member; with None nothing is compared, and each member pairs with its bucket's first. A bucket of m costs
     at most 65 m comparisons: members that are connected already are not compared, the others with at most 64.
     With `all`, every member is compared with the 64 before it, connected or not.
-    Returns (a, b, jaccard: float64), a < b, sorted and distinct.
+    Returns (a, b, jaccard: float64), a < b: the pairs of one `first` together, sorted and distinct; two of them may
+    find the same pair. Memory is some 60 bytes a document and 16 a member and a pair, whatever the buckets.
     """
 
 def jaccard(shingles: Arrow, a: Arrow, b: Arrow) -> Column:
@@ -138,6 +144,13 @@ def clusters(pairs: list[tuple[Arrow, Arrow, Arrow]]) -> tuple[Column, Column, C
     float64, the greatest jaccard of its edges).
     """
 
+def text_units(text: Arrow, *, unit: str) -> tuple[Column, Column]:
+    """The lines, paragraphs or sentences (`unit`: "line", "paragraph" or "sentence") that every row consists of.
+
+    Returns (rows, bounds), both int64: row i has the units rows[i] to rows[i + 1], and unit j is the bytes bounds[j]
+    to bounds[j + 1] of all rows one after the other. Time is linear, whatever the text.
+    """
+
 # -- decontam ----------------------------------------------------------------------------------------------
 
 def ngram_hashes(text: Arrow, *, n: int) -> Column:
@@ -146,11 +159,17 @@ def ngram_hashes(text: Arrow, *, n: int) -> Column:
     Empty where a row has fewer than n words.
     """
 
-def ngram_hits(text: Arrow, grams: Arrow, *, n: int) -> tuple[Column, Column, Column, Column]:
-    """Every position whose word n-gram is in `grams` (uint64, sorted, distinct).
+@final
+class NgramFinder:
+    """Word n-grams to look for. Opened once a worker; threads may share it."""
 
-    Returns (row: uint32, gram: uint32 index into grams, start: uint32, end: uint32), bytes of the row's text.
-    """
+    def __init__(self, grams: Arrow, *, n: int) -> None:
+        """`grams` are hashes of n-grams of `n` words: uint64, sorted, distinct. It makes tables of 8 bytes a gram."""
+    def hits(self, text: Arrow) -> tuple[Column, Column, Column, Column]:
+        """Every position whose word n-gram is one of them.
+
+        Returns (row: uint32, gram: uint32 index into grams, start: uint32, end: uint32), bytes of the row's text.
+        """
 
 # -- signals and pii ---------------------------------------------------------------------------------------
 

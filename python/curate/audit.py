@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import schema
+from curate.dedup.banding import found_share
 from curate.errors import ConfigError
 from curate.io.inputs import InputSettings, cut, list_files, reads_raw
 from curate.io.read import ReadCounts, read
@@ -44,8 +45,9 @@ def sample(inputs: list[InputSettings], size: int, seed: int) -> list[str]:
     for task in cut(list_files(inputs), None):
         if reads_raw(task.slices):
             raise ConfigError("audit dedup reads documents with text: run `curate extract` first and give its folder")
-        for batch in read(task, ReadCounts()):
-            for identity, text in zip(*(batch.column(name).to_pylist() for name in ("doc_id", "text")), strict=True):
+        for rows in read(task, ReadCounts()):
+            columns = (rows.batch.column(name).to_pylist() for name in ("doc_id", "text"))
+            for identity, text in zip(*columns, strict=True):
                 if text and len(text) > 4 * MIN_WORDS and len(WORD.findall(text)) >= MIN_WORDS:
                     found.append((hashlib.sha256(b"%d " % seed + identity).digest(), text))
         found = sorted(found)[:size]
@@ -107,21 +109,27 @@ def write(texts: list[str], n: int, seed: int, path: Path) -> list[Planted]:
 
 
 def audit_dedup(
-    inputs: list[InputSettings], config: dict[str, Any], out: Path, *, size: int, workers: int, seed: int
+    inputs: list[InputSettings],
+    config: dict[str, Any],
+    out: Path,
+    *,
+    size: int,
+    workers: int,
+    seed: int,
+    memory: int | None = None,
 ) -> dict[str, Any]:
     """Recall by similarity and by kind beside theory, and the precision of all pairs reported."""
     from curate.run import driver
     from curate.run.recipe import single_stage
-    from curate.stages.near_dedup import STAGE
-    from curate.stages.shape import found_share
+    from curate.stages.near_dedup import NearDedup
 
-    settings = STAGE.config.model_validate({**config, "pairs": True})
-    bands, rows = settings.shape()  # type: ignore[attr-defined]
-    n, least = settings.ngram, settings.min_jaccard if settings.verify else 0.0  # type: ignore[attr-defined]
+    settings = NearDedup.model_validate({**config, "pairs": True})
+    bands, rows = settings.banding()
+    n, least = settings.ngram, settings.min_jaccard if settings.verify else 0.0
     planted = write(sample(inputs, size, seed), n, seed, out / "planted.parquet")
-    entry = InputSettings(path=str(out / "planted.parquet"))
+    entry = InputSettings(path=str(out / "planted.parquet"), trust_ids=True)
     recipe = single_stage("near_dedup", {**config, "pairs": True}, [entry], None)
-    outcome = driver.run(recipe, out / "run", workers=workers, update=True)
+    outcome = driver.run(recipe, out / "run", workers=workers, memory=memory, update=True)
     if outcome.failures:
         raise outcome.failures[0]
     found = _pairs(out / "run")

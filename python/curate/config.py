@@ -141,17 +141,20 @@ class Document:
         self.flags: dict[Location, str] = {}
 
     def at(self, location: Location) -> str:
-        """The flag, or `file:line`, of the nearest enclosing key that was given; the file's name where there is none.
+        """What gave the value at `location`, or the nearest key around it: `file:line`, or the flag that set it.
 
-        Empty for a document without a name.
+        Where flags set parts of that value, they come first: `--set filter.limits.a=1, with recipe.yaml:5`. Empty for
+        a document without a name.
         """
+        place = self.name
         for end in range(len(location), -1, -1):
             if flag := self.flags.get(location[:end]):
                 return flag
-            line = self.lines.get(location[:end])
-            if line is not None:
-                return f"{self.name}:{line}"
-        return self.name
+            if (line := self.lines.get(location[:end])) is not None:
+                place = f"{self.name}:{line}"
+                break
+        inside = [flag for at, flag in self.flags.items() if at[: len(location)] == location]
+        return ", with ".join([*inside, place]) if place else ", ".join(inside)
 
     def changed(self, location: Location, flag: str) -> None:
         """Note that the value at `location` is what `flag`, for example `--set near_dedup.bands=0`, made of it."""

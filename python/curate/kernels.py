@@ -33,6 +33,11 @@ def cpu_path() -> str:
     return _rust.cpu_path()
 
 
+def nfc(text: Texts) -> pa.Array:
+    """Every row in Unicode normalization form C: large_string."""
+    return pa.array(_rust.nfc(_whole(text)))
+
+
 def sha256(text: Texts) -> pa.Array:
     """SHA-256 of every row: fixed_size_binary(32)."""
     return pa.array(_rust.sha256(_whole(text)))
@@ -74,7 +79,7 @@ def mersenne_slots(hashes: Texts, a: pa.Array, b: pa.Array, *, mask: int) -> pa.
 
 
 def lsh_buckets(key: Texts, doc_id: Texts) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(first, key, member) of every bucket of two or more ids, sorted."""
+    """(first, key, member) of every bucket of two or more ids, sorted by key and member."""
     first, keys, member = _rust.lsh_buckets(_whole(key), _whole(doc_id))
     return pa.array(first), pa.array(keys), pa.array(member)
 
@@ -86,7 +91,7 @@ def bucket_pairs(
     min_jaccard: float,
     all: bool,
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(a, b, jaccard: float64), a < b, of the members of buckets (first, key, member) that are alike."""
+    """(a, b, jaccard: float64), a < b, of the members of buckets (first, key, member) that are alike, by `first`."""
     a, b, jaccard = _rust.bucket_pairs(
         _parts(members, "first", "key", "member"), documents, min_jaccard=min_jaccard, all=all
     )
@@ -104,6 +109,12 @@ def clusters(pairs: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array]:
     return pa.array(doc_id), pa.array(root), pa.array(nearest)
 
 
+def text_units(text: pa.Array, *, unit: str) -> tuple[pa.Array, pa.Array]:
+    """(rows, bounds): the units that every text consists of, as places among all units and bytes of all texts."""
+    rows, bounds = _rust.text_units(text, unit=unit)
+    return pa.array(rows), pa.array(bounds)
+
+
 def _parts(table: pa.Table, *names: str) -> list[tuple[pa.Array, ...]]:
     """The batches of a table as they lie, which is in mapped files as a rule: nothing is put together."""
     return [tuple(batch.column(name) for name in names) for batch in table.select(list(names)).to_batches()]
@@ -114,10 +125,16 @@ def ngram_hashes(text: Texts, *, n: int) -> pa.Array:
     return pa.array(_rust.ngram_hashes(_whole(text), n=n))
 
 
-def ngram_hits(text: Texts, grams: Texts, *, n: int) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-    """(row, gram, start, end) of every position whose n-gram is in `grams` (uint64, sorted, distinct)."""
-    row, gram, start, end = _rust.ngram_hits(_whole(text), _whole(grams), n=n)
-    return pa.array(row), pa.array(gram), pa.array(start), pa.array(end)
+class NgramFinder:
+    """N-grams to look for (`grams`: uint64, sorted, distinct), opened once a worker."""
+
+    def __init__(self, grams: Texts, *, n: int) -> None:
+        self._finder = _rust.NgramFinder(_whole(grams), n=n)
+
+    def hits(self, text: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+        """(row, gram, start, end) of every position whose n-gram is one of them."""
+        row, gram, start, end = self._finder.hits(_whole(text))
+        return pa.array(row), pa.array(gram), pa.array(start), pa.array(end)
 
 
 def extract_html(

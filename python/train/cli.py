@@ -97,9 +97,7 @@ def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, s
     """
     from train.config import load_settings
 
-    short = {"size": size, "tokens": tokens, "minutes": minutes}
-    given = [f"{key}={value}" for key, value in short.items() if value is not None]
-    settings = load_settings(config_file, (*assignments, *given))
+    settings = load_settings(config_file, assignments, size=size, tokens=tokens, minutes=minutes)
     from train.train import train
 
     result = train(data, out, settings, mixture)

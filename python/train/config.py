@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from curate.config import Settings, assign, dump_yaml, load_yaml, parse_assignment, setting, validate
+from curate.config import Document, Settings, assign, dump_yaml, load_yaml, parse_assignment, setting, validate
 from curate.errors import ConfigError, ResumeError
 
 Size = Literal["tiny", "1m", "5m", "16m", "124m", "350m", "1b"]
@@ -124,15 +124,16 @@ def load_settings(path: str | Path | None, assignments: tuple[str, ...] = (), **
 
     Raises ConfigError naming file, line and key, with the nearest known key.
     """
-    document = load_yaml(path) if path else None
-    data: Any = document.data if document else {}
-    data = {} if data is None else data
+    document = load_yaml(path) if path else Document({}, "", {})
+    data: Any = {} if document.data is None else document.data
+    if not isinstance(data, dict):
+        return validate(TrainSettings, data, document)  # ConfigError
     for text in assignments:
-        keys, value = parse_assignment(text)
-        assign(data, keys, value)
+        flag = f"--set {text}"
+        document.changed(assign(data, *parse_assignment(text), TrainSettings, flag), flag)
     for key, value in given.items():
         if value is not None:
-            assign(data, [key], value)
+            document.changed(assign(data, [key], value, TrainSettings), f"--{key} {value}")
     return validate(TrainSettings, data, document)
 
 

@@ -12,7 +12,6 @@ numbers are drawn. A 5 M model takes about 1 s for a step of 4,096 tokens on one
 """
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,8 +268,7 @@ def _train(run: Run) -> dict[str, Any]:
                     f"Stopped by {caught[0]} after step {run.next_step:,} of {run.steps:,}; saved to {folder}.\n"
                     "The same command continues."
                 )
-    if measured and sys.stderr.isatty():
-        print(file=sys.stderr)
+    console.passing("")
     return summary(run, first, measured, time.perf_counter() - begin)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import corpus
 from curate.errors import CurateError
-from curate.io import write
+from curate.io import store
 
 
 def kept(out: Path) -> int:
@@ -131,9 +131,9 @@ def test_full_disk_stops_the_run_and_says_so(tmp_path: Path, monkeypatch: pytest
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(write.os, "fsync", full)
+    monkeypatch.setattr(store, "sync", full)
     with pytest.raises(CurateError, match="the disk is full; make room and run the same command again"):
-        write.write_bytes(tmp_path / "x", b"data")
+        store.write_bytes(store.LocalStore(tmp_path), "x", b"data")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,7 +177,10 @@ RECIPE = "version: 1\ninputs: [{path: IN}]\nsteps:\n"
         ("  - filter: {limits: {gopher.min_word: 3}}\n", 'no rule "gopher.min_word"; did you mean "gopher.min_words"?'),
         ("  - tokenize\n", "put a `train_tokenizer` step before it, or set `tokenize.tokenizer`"),
         ("  - tokenize: {tokenizer: nowhere.json}\n", "nowhere.json: no such file"),
-        ("  - normalize\n  - extract\n", "extract must be the first step"),
+        (
+            "  - normalize\n  - extract\n",
+            "extract reads pages (WARC or HTML), and the inputs give documents: leave this step out",
+        ),
         ("  - normalize\nsteps: [normalize]\n", 'the key "steps" stands here twice'),
         ("  - normalize\n  - [x]\n", "a step is a stage's name"),
         ("  - normalize\nkeeps: all\n", 'keeps: no such setting; did you mean "keep"?'),

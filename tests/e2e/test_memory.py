@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.config import parse_size
 from curate.errors import ConfigError
-from curate.run.memory import IDLE, LEAST_TASK, Budget, parse_size
+from curate.run.memory import IDLE, LEAST_TASK, Budget
 
 LEAST = 2 * IDLE + LEAST_TASK
+RECEIPTS = 1_000_000  # bytes that the receipts of these small runs stay below
 
 
 def private_bytes(process: int) -> int:
@@ -75,10 +77,12 @@ def test_the_least_memory_is_kept_and_gives_the_same_bytes(many: Path, tmp_path:
     options = ["--bands", 200, "--rows", 4, "--pairs"]
     free, errors = watched("near-dedup", many, "--out", tmp_path / "free", "--workers", 2, *options)
     assert not errors
-    peak, errors = watched("near-dedup", many, "--out", tmp_path / "tight", "--memory", LEAST, "--workers", 2, *options)
+    peak, errors = watched(
+        "near-dedup", many, "--out", tmp_path / "tight", "--memory", LEAST + RECEIPTS, "--workers", 2, *options
+    )
     assert not errors
     print(f"{free / 1e6:.0f} MB without a limit, {peak / 1e6:.0f} MB of {LEAST / 1e6:.0f} MB with it")
-    assert peak <= LEAST and peak < free
+    assert peak <= LEAST + RECEIPTS and peak < free
     assert products(tmp_path / "tight") == products(tmp_path / "free")
     assert sum(pq.read_metadata(path).num_rows for path in (tmp_path / "free" / "documents").iterdir()) == 40_000
 
@@ -98,11 +102,12 @@ def test_rounds_change_no_byte(many: Path, tmp_path: Path, monkeypatch: pytest.M
         def __exit__(self, *_: object) -> None: ...
 
         def run(self, calls: Any) -> Any:
-            from curate.run.task import run_task
+            from curate.run.worker import run_call
 
-            yield from ((call, run_task(call)) for call in calls)
+            yield from ((call, run_call(call)) for call in calls)
 
-    monkeypatch.setattr(driver, "_executor", lambda name, workers: Inline())
+    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
+    monkeypatch.setattr("curate.io.inputs.SLICE", 1 << 20)  # a task a file
     recipe = single_stage("near_dedup", {"pairs": True, "bands": 30}, [InputSettings(path=str(many))], 9_000)
     for name, size in [("one", LEAST), ("many", LEAST // 1000)]:
         monkeypatch.setattr(Budget, "task", size)
@@ -110,23 +115,6 @@ def test_rounds_change_no_byte(many: Path, tmp_path: Path, monkeypatch: pytest.M
         assert not driver.run(recipe, tmp_path / name).failures
     assert products(tmp_path / "one") == products(tmp_path / "many")
     assert len(list((tmp_path / "one" / "pairs").iterdir())) == 1
-
-
-def test_clusters_that_do_not_fit_are_told() -> None:
-    from curate.errors import CurateError
-    from curate.stages import near_dedup
-
-    ids = [pa.array([bytes([side, number]) * 8 for number in range(100)], pa.binary(16)) for side in (1, 2)]
-    pairs = pa.table({"doc_a": ids[0], "doc_b": ids[1], "jaccard": np.ones(100)})
-
-    class Reads:
-        memory = 5000
-
-        def parts(self, own: pa.Table, *_: Any) -> Any:
-            yield [own]
-
-    with pytest.raises(CurateError, match=r"200 documents have a copy.* 40 bytes each.* leaves 5,000.* 1 MB more"):
-        near_dedup._check_memory(pairs, Reads())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +126,9 @@ def test_sizes(text: str, size: float) -> None:
 
 def test_what_cannot_be_kept_is_refused(curate: Any, many: Path, tmp_path: Path) -> None:
     done = curate("near-dedup", many, "--out", tmp_path / "out", "--memory", "519MB")
-    assert done.code == 2 and "give 520 MB or more" in " ".join(done.err.split())
+    assert done.code == 2 and "519 MB is below the least of 521 MB for this run" in " ".join(done.err.split())
     for wrong in ("much", "8iB", "-1GB", ""):
-        with pytest.raises(ConfigError, match="is no amount of memory"):
+        with pytest.raises(ConfigError, match="is no size"):
             parse_size(wrong)
 
 
@@ -157,7 +145,8 @@ def test_a_plan_says_what_documents_take(curate: Any, many: Path, tmp_path: Path
     done = curate("plan", recipe, "--memory", "2GB", "--workers", 2)
     assert done.code == 0, done.err
     assert max(map(len, done.out.splitlines())) <= 80
-    rows = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line[:1] == " " and "B" in line}
+    lines = [line.split() for line in done.out.splitlines() if "MB" in line or "GB" in line]
+    rows = {first: rest for first, *rest in lines if first.replace(",", "").isdigit()}
     # 60,000 documents have 14 keys of 24 bytes each.
     assert rows["60,000"][:2] == ["20.2", "MB"]
     assert rows["100,000,000"][:2] == ["33.6", "GB"] and rows["100,000,000"][6:] == [

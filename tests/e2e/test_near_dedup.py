@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from curate import kernels, schema
-from curate.stages.shape import found_share
+from curate.dedup.banding import found_share
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 # Where words differ from the truth's: scripts without spaces, and İ, whose full lower-casing ends a word.
@@ -74,7 +74,9 @@ def found_pairs(out: Path) -> dict[tuple[int, int], float]:
 @pytest.mark.parametrize("scheme", ["classic", "fss", "datasketch"])
 def test_recall_and_precision_of_verified_pairs(truth: Truth, scheme: str, curate: Any, tmp_path: Path) -> None:
     truth.write(tmp_path / "in", list(range(len(truth.texts))), 2)
-    done = curate("near-dedup", tmp_path / "in", "--out", tmp_path / "out", "--pairs", "--scheme", scheme)
+    done = curate(
+        "near-dedup", tmp_path / "in", "--trust-ids", "--out", tmp_path / "out", "--pairs", "--scheme", scheme
+    )
     assert done.code == 0, done.err
     found = found_pairs(tmp_path / "out")
     known = {(int(a), int(b)): j for a, b, j in zip(*truth[1:], strict=True)}
@@ -132,7 +134,9 @@ def test_same_clusters_for_any_workers_and_any_order_of_files(truth: Truth, cura
         ("c", shuffled, 5, 2),
     ]:
         truth.write(tmp_path / name, order, parts)
-        done = curate("near-dedup", tmp_path / name, "--out", tmp_path / f"{name}-out", "--workers", workers)
+        done = curate(
+            "near-dedup", tmp_path / name, "--trust-ids", "--out", tmp_path / f"{name}-out", "--workers", workers
+        )
         assert done.code == 0, done.err
         seen.append(clusters_of(tmp_path / f"{name}-out"))
     assert seen[0] == seen[1]
@@ -155,16 +159,15 @@ def test_an_index_equals_one_run_over_both(truth: Truth, curate: Any, tmp_path: 
         "one": ["both"],
     }
     for name, (folder, *options) in runs.items():
-        done = curate("near-dedup", tmp_path / folder, "--out", tmp_path / name, *options)
+        done = curate("near-dedup", tmp_path / folder, "--trust-ids", "--out", tmp_path / name, *options)
         assert done.code == 0, done.err
     then, one = clusters_of(tmp_path / "then"), clusters_of(tmp_path / "one")
     assert then == {doc: one[doc] for doc in then}
     assert sum(head is not None for head in then.values()) > 300
-    again = curate("near-dedup", tmp_path / "0-old", "--out", tmp_path / "x", "--index", tmp_path / "first" / "index")
+    index = ["--trust-ids", "--index", tmp_path / "first" / "index"]
+    again = curate("near-dedup", tmp_path / "0-old", "--out", tmp_path / "x", *index)
     assert again.code == 1 and "2,000 documents have the doc_id of an indexed one" in again.err
-    other = curate(
-        "near-dedup", tmp_path / "1-new", "--out", tmp_path / "y", "--index", tmp_path / "first" / "index", "--bands", 9
-    )
+    other = curate("near-dedup", tmp_path / "1-new", "--out", tmp_path / "y", *index, "--bands", 9)
     assert other.code == 2 and "bands 14 where this run has 9" in other.err
 
 
@@ -192,7 +195,9 @@ def test_all_25750_documents_in_time_and_memory(shared: Path, curate: Any, tmp_p
     ]:  # fmt: skip
         began = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         out = tmp_path / name
-        done = curate("near-dedup", tmp_path / folder, "--out", out, "--workers", workers, verify, "--json")
+        done = curate(
+            "near-dedup", tmp_path / folder, "--trust-ids", "--out", out, "--workers", workers, verify, "--json"
+        )
         assert done.code == 0, done.err
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = used.ru_utime + used.ru_stime - began[1].ru_utime - began[1].ru_stime

@@ -139,8 +139,10 @@ def test_a_second_trainer_is_refused_and_a_signal_to_stop_saves_and_says_how_to_
     out = tmp_path / "model"
     process = start(data, out)
     wait_for_step(out, 2)
+    process.send_signal(signal.SIGSTOP)  # so that it does not end meanwhile
     second = train("run", "--data", data, "--out", out, *SMALL)
     assert second.code == 2 and f"process {process.pid} on " in said(second.err) and "(`train run`" in said(second.err)
+    process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     stopped = len(losses(out))

@@ -73,10 +73,10 @@ def test_each_mistake_has_its_words_and_its_line(text: str, message: str) -> Non
     ],
 )
 def test_yaml_is_read_as_data_only(text: str, message: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ConfigError) as caught:
         parse_yaml(text, "r.yaml")
-    assert message in str(caught.value) and time.perf_counter() - started < 2
+    assert message in str(caught.value) and time.process_time() - started < 1
 
 
 def test_merge_keys_and_aliases_give_what_they_name() -> None:
@@ -93,12 +93,12 @@ def test_merge_keys_and_aliases_give_what_they_name() -> None:
 
 def test_aliases_that_grow_without_end_are_refused_at_once() -> None:
     lists = ["a0: &a0 [x,x,x,x,x,x,x,x,x]", *(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9))]
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ConfigError, match="aliases repeat more than 100,000 values"):
         parse_yaml("\n".join(lists), "r.yaml")
     merges = ["a0: &a0 {k: 1}", *(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 40))]
     assert parse_yaml("\n".join(merges), "r.yaml").data["a39"] == {"k": 1}
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 1
 
 
 def test_what_looks_like_no_plain_number_is_text() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import ROOT
 from curate import stages
-from curate.cli import stage_command
+from curate.cli.stages import stage_command
 from curate.config import Settings
 
 TRACKED = [

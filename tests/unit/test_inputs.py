@@ -1,6 +1,9 @@
 """The cut into tasks is a pure function of names and sizes; a slice owns what starts in it."""
 
+import json
+import os
 import random
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -9,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import corpus
-from curate.errors import ConfigError
-from curate.io import inputs, read
+from curate.errors import ConfigError, CurateError
+from curate.io import footers, inputs, read
 from curate.io.inputs import InputSettings, cut, list_files
 
 
@@ -55,18 +58,28 @@ def test_a_plain_warc_reads_like_its_gzip(tmp_path: Path) -> None:
     assert [payload for _, payload in documents(tasks)] == [html for _, html in pages]
 
 
-def test_parquet_is_cut_at_row_groups_and_keeps_its_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = [i.to_bytes(16) for i in range(100)]
-    table = pa.table(
-        {"body": [f"text {i}" for i in range(100)], "doc_id": pa.array(ids, pa.binary(16)), "extra": range(100)}
-    )
-    pq.write_table(table, tmp_path / "a.parquet", row_group_size=10)
+def test_parquet_is_cut_at_row_groups_and_its_footer_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(pa.table({"body": [f"text {i}" for i in range(100)]}), tmp_path / "a.parquet", row_group_size=10)
+    whole = documents(cut(list_files([InputSettings(path=str(tmp_path), columns={"text": "body"})])))
+    opened: list[object] = []
+    parquet_file = footers.pq.ParquetFile
+    monkeypatch.setattr(footers.pq, "ParquetFile", lambda handle: opened.append(1) or parquet_file(handle))
     monkeypatch.setattr(inputs, "SLICE", 400)
-    tasks = cut(list_files([InputSettings(path=str(tmp_path), columns={"text": "body"})]))
-    assert len(tasks) > 1
-    assert documents(tasks) == [(identity, f"text {i}") for i, identity in enumerate(ids)]
-    batch = next(read.read(tasks[0], read.ReadCounts()))
-    assert batch.schema.names[-1] == "extra"  # unknown columns are carried on
+    listed = list_files([InputSettings(path=str(tmp_path), columns={"text": "body"})])
+    tasks = cut(listed)
+    assert len(tasks) > 1 and len(opened) == 1
+    assert documents(tasks) == whole and [text for _, text in whole] == [f"text {i}" for i in range(100)]
+    assert listed.files[0].rows == 100 and listed.files[0].text_bytes > 500
+
+
+def test_small_parquet_files_are_put_together(tmp_path: Path) -> None:
+    for i in range(300):
+        pq.write_table(pa.table({"text": [f"text {i}"]}), tmp_path / f"{i:03d}.parquet")
+    tasks = cut(list_files([InputSettings(path=str(tmp_path))]))
+    assert len(tasks) < 15
+    assert [text for _, text in documents(tasks)] == [f"text {i}" for i in range(300)]
 
 
 def test_a_new_file_moves_few_groups(tmp_path: Path) -> None:
@@ -156,3 +169,136 @@ def test_zstd_lines_come_out_up_to_the_damage_and_the_damage_is_told(tmp_path: P
         (task,) = cut(list_files([InputSettings(path=str(path))]))
         found = sum(rows.batch.num_rows for rows in read.read(task, counts))
         assert found >= least and bool(counts.warnings) == warned, name
+
+
+# -- what is refused, and what is told -----------------------------------------------------------------------
+
+
+def run_folder(path: Path, *, failures: tuple[str, ...] = (), finished: bool = True) -> Path:
+    """A run's folder as another command finds it, with one document of its own identity."""
+    (path / "documents").mkdir(parents=True)
+    table = pa.table({"doc_id": pa.array([b"\1" * 16], pa.binary(16)), "text": ["of the run"], "source": ["web"]})
+    pq.write_table(table, path / "documents/0123456789ab.parquet")
+    (path / "documents/NOTES.txt").write_text("the user's own")
+    (path / "passes/00-normalize").mkdir(parents=True)
+    pq.write_table(table, path / "passes/00-normalize/0123456789ab.parquet")
+    (path / "run.yaml").write_text("recipe:\n  version: 1\n")
+    if finished:
+        (path / "funnel.json").write_text(json.dumps({"failures": failures}))
+    return path
+
+
+@pytest.mark.parametrize("below", ["", "documents", "documents/*.parquet", "documents/0123456789ab.parquet"])
+def test_a_finished_run_keeps_its_ids(tmp_path: Path, below: str) -> None:
+    run_folder(tmp_path / "r")
+    listed = list_files([InputSettings(path=f"{tmp_path}/r/{below}".rstrip("/"))])
+    assert documents(cut(listed)) == [(b"\1" * 16, "of the run")]
+    assert listed.trusted == (str(tmp_path / "r"),) and not listed.ids_may_repeat
+    run_folder(tmp_path / "s")
+    both = [InputSettings(path=str(tmp_path / name), root=str(tmp_path)) for name in "rs"]
+    assert list_files(both).ids_may_repeat
+
+
+@pytest.mark.parametrize("below", ["", "documents", "passes/00-normalize"])
+def test_a_run_that_is_not_whole_is_refused(tmp_path: Path, below: str) -> None:
+    def given() -> None:
+        list_files([InputSettings(path=f"{tmp_path}/r/{below}".rstrip("/"))])
+
+    folder = run_folder(tmp_path / "r", finished=False)
+    with pytest.raises(ConfigError, match="this run is not finished"):
+        given()
+    (folder / "funnel.json").write_text('{"failures": ["task 1"]}')
+    with pytest.raises(ConfigError, match="1 of its tasks failed"):
+        given()
+    (folder / "funnel.json").write_text('{"failures": []}')
+    given()
+    (folder / "run.lock").write_text("{}")
+    with pytest.raises(ConfigError, match=r"run\.lock is there"):
+        given()
+
+
+def test_a_run_inside_the_input_is_passed_over_and_told(tmp_path: Path) -> None:
+    corpus.write_jsonl(tmp_path / "in/a.jsonl", [{"text": "mine"}])
+    run_folder(tmp_path / "in/old", finished=False)
+    (tmp_path / "in/linked").symlink_to(tmp_path)
+    for path in (str(tmp_path / "in"), f"{tmp_path}/in/**/*"):
+        listed = list_files([InputSettings(path=path, format="auto")])
+        assert [file.rel for file in listed.files] == ["a.jsonl"]
+        assert any("in/old: the folder of a run inside the input" in line for line in listed.warnings)
+    assert any(
+        "in/linked: a link to a folder" in line
+        for line in list_files([InputSettings(path=str(tmp_path / "in"))]).warnings
+    )
+
+
+def test_the_run_reads_nothing_that_it_writes(tmp_path: Path) -> None:
+    corpus.write_jsonl(tmp_path / "in/a.jsonl", [{"text": "mine"}])
+    corpus.write_jsonl(tmp_path / "in/out/b.jsonl", [{"text": "written"}])
+    (tmp_path / "other").symlink_to(tmp_path / "in")
+    listed = list_files([InputSettings(path=str(tmp_path / "in"))], out=tmp_path / "other/out")
+    assert [file.rel for file in listed.files] == ["a.jsonl"] and "1 files in it are not read" in listed.warnings[0]
+    for path, verb in (("in", "is"), ("in/a.jsonl", "lies in"), ("in/out", "lies in")):
+        with pytest.raises(ConfigError, match=f"{verb} .*, where the run writes; choose another --out"):
+            list_files([InputSettings(path=str(tmp_path / path))], out=str(tmp_path / "other"))
+
+
+def test_a_file_is_read_once_by_whatever_names_it_is_given(tmp_path: Path) -> None:
+    path = corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": "once"}])
+    (tmp_path / "b.jsonl").symlink_to("a.jsonl")
+    os.link(path, tmp_path / "c.jsonl")
+    listed = list_files([InputSettings(path=str(tmp_path)), InputSettings(path=str(path))])
+    assert len(documents(cut(listed))) == 1
+    told = " ".join(listed.warnings)
+    assert "b.jsonl: the same file as" in told and "c.jsonl: the same file as" in told and "given twice" in told
+
+
+def test_pipes_sockets_and_names_that_are_no_text_are_told_and_not_waited_for(tmp_path: Path) -> None:
+    corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": "a"}])
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "socket.jsonl"))
+    (tmp_path / os.fsdecode(b"caf\xe9.jsonl")).write_text("{}")
+    listed = list_files([InputSettings(path=str(tmp_path), exclude=["b/*.jsonl"])])
+    assert [file.rel for file in listed.files] == ["a.jsonl"]
+    told = "\n".join(listed.warnings)
+    for words in (
+        "a named pipe",
+        "a socket",
+        "caf\\xe9.jsonl: the name is not UTF-8",
+        'exclude "b/*.jsonl" matches no',
+    ):
+        assert words in told
+    with pytest.raises(ConfigError, match="a named pipe; give a file or a folder"):
+        list_files([InputSettings(path=str(tmp_path / "pipe.jsonl"))])
+
+
+def test_an_unreadable_file_takes_no_other_with_it(tmp_path: Path) -> None:
+    for i in range(100):
+        corpus.write_jsonl(tmp_path / f"{i:03d}.jsonl", [{"text": f"text {i}"}])
+        pq.write_table(pa.table({"text": [f"table {i}"]}), tmp_path / f"{i:03d}.parquet")
+    whole = {task.id for task in cut(list_files([InputSettings(path=str(tmp_path))]))}
+    (tmp_path / "050x.jsonl").symlink_to("nowhere")
+    (tmp_path / "050x.parquet").write_text("not parquet")
+    pq.write_table(pa.table({"body": ["no text"]}), tmp_path / "050y.parquet")
+    tasks = cut(list_files([InputSettings(path=str(tmp_path))]))
+    bad = [task for task in tasks if task.id not in whole]
+    assert whole <= {task.id for task in tasks} and [len(task.slices) for task in bad] == [1, 1, 1]
+    for task in bad:
+        with pytest.raises(CurateError, match=r"050[xy]"):
+            documents([task])
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nosuch://bucket/a.jsonl", "Protocol not known: nosuch; write a path, or a URL"),
+        ("http://127.0.0.1:9/a.jsonl", "input http://127.0.0.1:9/a.jsonl: "),
+        ("$NO_SUCH_VARIABLE/a", "an environment variable in it is not set"),
+        ("~/no/such/folder", "no such file or folder"),
+        (os.fsdecode(b"/caf\xe9"), "the name is not UTF-8"),
+    ],
+)
+def test_an_address_that_cannot_be_listed_is_one_message(path: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        list_files([InputSettings(path=path)])
+    assert message in str(caught.value)

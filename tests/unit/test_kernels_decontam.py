@@ -53,7 +53,7 @@ def test_hits_are_all_positions_of_the_grams(values: list[str], n: int, random: 
     hashes = kernels.ngram_hashes(text(values), n=n).to_pylist()
     pool = sorted({h for row in hashes for h in row} | {1, 2**63, 2**64 - 1})
     grams = [h for h in pool if random.random() < 0.5]  # type: ignore[attr-defined]
-    row, gram, start, end = kernels.ngram_hits(text(values), pa.array(grams, pa.uint64()), n=n)
+    row, gram, start, end = kernels.NgramFinder(pa.array(grams, pa.uint64()), n=n).hits(text(values))
     expected = [(i, grams.index(h)) for i, line in enumerate(hashes) for h in line if h in grams]
     assert list(zip(row.to_pylist(), gram.to_pylist(), strict=True)) == expected
     for i, g, s, e in zip(row.to_pylist(), gram.to_pylist(), start.to_pylist(), end.to_pylist(), strict=True):
@@ -66,6 +66,6 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="n is 0: it must be 1 to 64 words"):
         kernels.ngram_hashes(text(["a"]), n=0)
     with pytest.raises(ValueError, match="row 2 of grams is 1, not above 5 in the row before"):
-        kernels.ngram_hits(text(["a"]), pa.array([1, 5, 1], pa.uint64()), n=1)
+        kernels.NgramFinder(pa.array([1, 5, 1], pa.uint64()), n=1)
     with pytest.raises(ValueError, match="row 0 of a UInt64 column is null"):
-        kernels.ngram_hits(text(["a"]), pa.array([None], pa.uint64()), n=1)
+        kernels.NgramFinder(pa.array([None], pa.uint64()), n=1)

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import unicodedata
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import _rust, kernels
-from curate.stages.shape import datasketch_parameters
+from curate.dedup.banding import datasketch_parameters
 from oracles import ALPHABET, finish, hash_bytes, hash_ngrams, stream, words
 
 TYPES = [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view()]
@@ -39,6 +40,11 @@ def test_columns_of_every_text_type_and_slice(type_: pa.DataType) -> None:
     assert kernels.sha256(column[:0]).to_pylist() == []
     assert kernels.sha256(pa.chunked_array([column[:2], column[2:]])).to_pylist() == expected
     assert kernels.sha256(column).type == pa.binary(32)
+
+
+@given(st.lists(st.text(alphabet="ae\u0301\u0323\u0327\u1100\u1161\u11a8\u212b\uac00 x", max_size=20), max_size=8))
+def test_composed_texts_are_those_of_unicodedata(values: list[str]) -> None:
+    assert kernels.nfc(text(values)).to_pylist() == [unicodedata.normalize("NFC", value) for value in values]
 
 
 @given(st.lists(st.binary(max_size=300), max_size=40))
@@ -169,7 +175,8 @@ def test_buckets_hold_each_id_once_beside_their_smallest(rows: list[tuple[int, b
     expected = [(min(b), key, member) for key, b in buckets.items() for member in b - {min(b)}]
     key, doc = zip(*rows, strict=True) if rows else ([], [])
     columns = kernels.lsh_buckets(pa.array(key, pa.uint64()), pa.array(doc, ID))
-    assert list(zip(*(c.to_pylist() for c in columns), strict=True)) == sorted(expected)
+    by_key = sorted(expected, key=lambda row: row[1:])
+    assert list(zip(*(c.to_pylist() for c in columns), strict=True)) == by_key
 
 
 DOCUMENTS = st.lists(st.frozensets(st.integers(0, 6), max_size=6), min_size=12, max_size=12)
@@ -251,6 +258,12 @@ SIGN = {"ngram": 5, "bands": 14, "rows": 8, "seed": 1}
             lambda: kernels.bucket_pairs(bucket_rows(ONE, [1], TWO), [], **RULE),
             "document 3131.* shares a band",
         ),
+        (
+            lambda: kernels.text_units(text(["a"]), unit="word"),
+            'unit is "word": use one of line, paragraph or sentence',
+        ),
+        (lambda: kernels.text_units(text(["a", None]), unit="line"), "row 1 of a text column is null"),
+        (lambda: kernels.nfc(pa.array([b"ok", b"a\xff"])), "row 1 is not UTF-8: byte 1"),
         (lambda: kernels.lsh_buckets(pa.array([1], pa.uint64()), ONE[:0]), "doc_id has 0 rows where key has 1"),
         (lambda: kernels.minhash_sign(text(["a"]), scheme="rho", **SIGN), 'scheme "rho": use classic or fss'),
         (lambda: kernels.jaccard(sets([1], None), u32(), u32()), "row 1 of a list column is null"),

@@ -1,6 +1,7 @@
 """A Unigram model is trained and applied by the `tokenizers` package: one file for the same counts, nothing lost."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from curate.stages.train_tokenizer import TrainTokenizer
 from curate.tokenizer import unigram
 from curate.tokenizer.files import name_of_bytes
 from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder, read_tokenizer
+from train.shards import check_tokenizer, open_shards
 
 CORPUS = [
     *corpus.articles(40),
@@ -184,3 +186,9 @@ def test_a_run_trains_it_and_tokenizes_with_it(tmp_path: Path, curate: Any) -> N
     assert [text.decode() for text in decoded] == expected
     report = json.loads((tmp_path / "out/tokenizer/report.json").read_bytes())
     assert report["vocab_size"] == 360 and report["tokens_counted"] > 1000
+    # A tokenizer of the user's goes along with the tokens, so that the trainer finds it.
+    mine = shutil.copy(tmp_path / "out/tokenizer.json", tmp_path / "mine.json")
+    done = curate("tokenize", tmp_path / "in.jsonl", "--tokenizer", mine, "--out", tmp_path / "own")
+    assert done.code == 0, done.err
+    assert (tmp_path / "own/tokenizer.json").read_bytes() == Path(mine).read_bytes()
+    check_tokenizer(tmp_path / "own", open_shards(tmp_path / "own/tokens", verify=True).manifest)

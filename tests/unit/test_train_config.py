@@ -64,3 +64,23 @@ def test_a_resume_takes_what_was_recorded_and_refuses_what_differs(tmp_path: Pat
     message = str(error.value)
     assert "minutes: 2.0 before, 3.0 now" in message and "optim.weight_decay: 0.1 before, 0.0 now" in message
     assert "document_mask: True before, False now" in message and "seed" not in message and "save_every" not in message
+
+
+@pytest.mark.parametrize(
+    ("given", "assignments", "message"),
+    [
+        ({"tokens": "many"}, (), "--tokens many: tokens: expected a whole number, found 'many'"),
+        ({"size": "2m"}, (), "--size 2m: size: must be"),
+        ({}, ("optim.clip=true",), "--set optim.clip=true: optim.clip: expected a number, found true"),
+        ({}, ("optim.beta1.x=1",), "optim.beta1: expected a number"),
+    ],
+)
+def test_mistakes_of_the_command_line_name_their_flag(
+    given: dict[str, str], assignments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "c.yaml").write_text("tokens: 5\noptim:\n  clip: 2\n")
+    for path in (None, tmp_path / "c.yaml"):
+        with pytest.raises(ConfigError) as caught:
+            load_settings(path, assignments, **given)
+        assert message in str(caught.value)
+    assert load_settings(None, ("optim.clip=2",), tokens="20_000_000", size="1m", minutes=None).tokens == 20_000_000

@@ -19,7 +19,7 @@ SHOWN = 10  # errors
 
 def fetch_command() -> click.Command:
     """The command; fetch's settings are imported to make its options."""
-    from curate.fetch import FetchSettings
+    from curate.fetch.settings import FetchSettings
 
     added = with_options(
         click.argument("urls", nargs=-1, required=True, metavar="URL..."),
@@ -34,7 +34,8 @@ def fetch_command() -> click.Command:
 def fetch_pages(urls: Sequence[str], out: Path, as_json: bool, **options: Any) -> None:
     """Fetch, showing on a terminal how far it is, and print what came of it."""
     from curate.config import validate
-    from curate.fetch import FetchSettings, fetch
+    from curate.fetch.crawl import fetch
+    from curate.fetch.settings import FetchSettings
 
     settings = validate(FetchSettings, given(options, FetchSettings.model_fields), name="fetch")
     summary = fetch(settings, urls, out, _progress)

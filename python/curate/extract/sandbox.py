@@ -25,6 +25,8 @@ from typing import Any, BinaryIO
 PAGES_PER_CHILD = 5000
 _HEAD = struct.Struct("<IB")
 OK, FAILED = 0, 1
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+"""Signals that no page causes."""
 
 
 class Timeout(Exception):
@@ -50,8 +52,8 @@ class Sandbox:
     def call(self, page: bytes, **header: Any) -> str:
         """The function's result for this page. Raises Timeout or Crashed; the next call starts a new child.
 
-        A child that was killed from outside (SIGKILL, as the kernel does when memory is short) says nothing about the
-        page, so it is tried once more.
+        A child that was ended from outside (by SIGKILL, as the kernel does when memory is short, or SIGTERM) says
+        nothing about the page, so it is tried once more.
         """
         try:
             return self._call(page, header)
@@ -99,8 +101,8 @@ class Sandbox:
         self.close()
         if code == -signal.SIGPROF:
             return Timeout()
-        if code == -signal.SIGKILL:
-            return Killed("the parser's process was killed twice (SIGKILL); out of memory?")
+        if -code in FROM_OUTSIDE:
+            return Killed(f"the parser's process was killed twice ({signal.Signals(-code).name}); out of memory?")
         return Crashed(f"the parser's process died ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})")
 
     def __del__(self) -> None:

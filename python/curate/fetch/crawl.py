@@ -61,7 +61,7 @@ class _Host:
 
 
 class _Target(NamedTuple):
-    """A URL in the queue."""
+    """A URL in the queue, and by what rules it is asked for."""
 
     url: str
     redirects: int  # that led to it
@@ -69,6 +69,8 @@ class _Target(NamedTuple):
 
 
 class _Task(NamedTuple):
+    """A URL that a thread is asking for, or has asked for."""
+
     target: _Target
     host: _Host
     future: "Future[Answer]"
@@ -133,6 +135,7 @@ class _Crawl:
         pool = ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="fetch")
         try:
             while True:
+                # Four times the threads: they stay busy while a slow page at the head holds up the writing.
                 while self._may_begin() and len(window) < 4 * self.settings.concurrency:
                     window.append(self._begin(pool))
                 if not window:
@@ -142,14 +145,17 @@ class _Crawl:
                 if progress:
                     progress(self.summary)
         finally:
+            # After an error or Ctrl-C threads end at their next wait; their answers are not written.
             self.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             self.writer.close()
 
     def _may_begin(self) -> bool:
+        """Whether the queue holds a URL, and the budget of pages allows another."""
         return bool(self.queue) and self.summary.tried < self.settings.max_pages
 
     def _begin(self, pool: ThreadPoolExecutor) -> _Task:
+        """Give the head of the queue to a thread. What is begun is written, so it counts as tried."""
         target = self.queue.popleft()
         self.summary.tried += 1
         parts = urlsplit(target.url)
@@ -190,6 +196,7 @@ class _Crawl:
             self.summary.errors.append((answer.url, f"its redirect {why}: {location[:100]!r}"))
             return
         if answer.url in self.seeds:
+            # A site that moved: http://example.org/ is really https://www.example.org/.
             self.seeds.add(target)
             if not self.settings.scope:
                 self.scope.pop(answer.url, None)
@@ -232,6 +239,7 @@ class _Crawl:
             raise ConnectionAbortedError(f"not asked for: {MAX_FAILURES} pages in a row failed on this host")
         if host.is_loopback:
             return
+        # The lock is held while waiting, so that the requests to a host come one after the other.
         with host.lock:
             if host.robots is None:
                 host.robots = _read_robots(target, self.settings)

@@ -25,6 +25,8 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # IPv6 addresses that hold an IPv
 
 
 class Answer(NamedTuple):
+    """A page as it was asked for and as it came, and what the crawl needs to know of it."""
+
     url: str
     ip: str
     date: str
@@ -75,9 +77,11 @@ class _Wire(io.BufferedReader):
         self.limit_bytes = limit_bytes
 
     def makefile(self, mode: str) -> "_Wire":
+        """What HTTPResponse calls on its socket to read from it."""
         return self
 
     def _keep(self, data: bytes) -> bytes:
+        """Copy what was read; _TooLong once there is more than the limit."""
         self.recorded += data
         if len(self.recorded) > self.limit_bytes:
             raise _TooLong(f"longer than {self.limit_bytes} bytes")
@@ -106,6 +110,7 @@ def exchange(url: str, settings: FetchSettings, limit_bytes: int, private: bool)
         "Accept: text/html,*/*;q=0.5\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
     ).encode("ascii")
     date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Encodings are limited to gzip: every reader of WARC files can undo it.
     with _connect(url, settings.timeout, private) as connection:
         ip = str(connection.getpeername()[0])
         connection.sendall(request)
@@ -120,6 +125,7 @@ def exchange(url: str, settings: FetchSettings, limit_bytes: int, private: bool)
                 raise IncompleteRead(b"", answer.length)
         except _TooLong:
             truncated = True
+    # The record is what travelled, so it may end in the middle of a chunk or of a compressed body.
     response = bytes(wire.recorded[:limit_bytes])
     while response[9:12] == b"100":  # an interim answer that nobody asked for is no part of this one
         interim_bytes = response.index(b"\r\n\r\n") + 4
@@ -162,6 +168,7 @@ def _connect(url: str, timeout: float, private: bool) -> socket.socket:
     raise failure
 
 
+# Certificates are verified against the system's; loading these takes 60 ms, so once for all connections.
 _tls = functools.cache(ssl.create_default_context)
 
 

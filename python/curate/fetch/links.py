@@ -1,4 +1,8 @@
-"""URLs: the links in a page, and the one form in which a URL is asked for and recorded."""
+"""URLs: the links in a page, and the one form in which a URL is asked for and recorded.
+
+Links are found by regular expressions, not by a parser: a crawl needs href and src of a few tags, from pages
+that may be cut off or no HTML at all. `absolute` is the only way from text to a URL that is asked for.
+"""
 
 import html
 import re
@@ -22,6 +26,7 @@ def links(page: bytes, url: str) -> list[str]:
 
 
 def _attribute(match: re.Match[bytes]) -> str:
+    """The value of the attribute that was found, without its quotes, entities resolved."""
     return html.unescape(match[1].strip(b"\"'").decode("utf-8", "replace"))
 
 
@@ -35,6 +40,7 @@ def absolute(link: str, base: str = "") -> str | None:
         return None
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or parts.username is not None:
         return None
+    # The port of the scheme is left out, and everything but ASCII quoted: one page, one URL, one line of a request.
     netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
         netloc += f":{port}"

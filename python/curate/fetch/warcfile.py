@@ -1,4 +1,9 @@
-"""WARC/1.1 files of request and response records, a gzip member each, cut at a size."""
+"""WARC/1.1 files of request and response records, a gzip member each, cut at a size.
+
+A file begins with a warcinfo record, then has two records a page: the request and the response, which name each other
+and the warcinfo record. Digests are SHA-1, in base32, as other crawlers write them. While it is written a file is
+called PREFIX-00000.warc.gz.part, and a kill leaves whole records in it.
+"""
 
 import base64
 import gzip
@@ -47,6 +52,7 @@ class WarcFiles:
         )
 
     def _open(self, date: str) -> None:
+        """Begin the next file with its warcinfo record."""
         name = f"{self.settings.prefix}-{len(self.files):05}.warc.gz"
         self.out.mkdir(parents=True, exist_ok=True)
         self.file = io.FileIO(self.out / f"{name}.part", "w")
@@ -80,16 +86,19 @@ class WarcFiles:
 
 
 def _record(head: dict[str, str], content_type: str, block: bytes) -> bytes:
+    """A record as a gzip member; the time in the gzip header is 0, so that equal records are equal bytes."""
     head = {**head, "WARC-Block-Digest": _digest(block), "Content-Type": content_type}
     head["Content-Length"] = str(len(block))
     return gzip.compress(b"WARC/1.1\r\n" + _fields(head) + b"\r\n" + block + b"\r\n\r\n", 6, mtime=0)
 
 
 def _fields(fields: dict[str, str]) -> bytes:
+    """`name: value` lines. Values hold no line end: URLs are quoted, the rest is ours."""
     return "".join(f"{key}: {value}\r\n" for key, value in fields.items()).encode()
 
 
 def _digest(data: bytes) -> str:
+    """As WARC headers have it: `sha1:` and 32 characters of base32."""
     return "sha1:" + base64.b32encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode("ascii")
 
 

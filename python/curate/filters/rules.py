@@ -8,8 +8,6 @@ rules as DCLM counts them, because the systems agree on the numbers and differ i
 from dataclasses import dataclass
 from typing import Literal
 
-from curate.config import suggest
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -27,13 +25,3 @@ class Preset:
     name: str
     source: str  # where the limits and the way of counting come from
     rules: tuple[Rule, ...]
-
-
-def preset(name: str) -> Preset:
-    """The preset of that name; ValueError with the nearest known one where there is none."""
-    from curate.filters import gopher
-
-    known = {p.name: p for p in (gopher.DCLM,)}
-    if name not in known:
-        raise ValueError(f'no preset is named "{name}"{suggest(name, list(known))}')
-    return known[name]

@@ -10,9 +10,10 @@ finished runs for example, keep their doc_id, source, origin_file and origin_off
 """
 
 import base64
+import functools
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from curate.schema import Kind
 
 ALIASES = {"id": "source_id", "timestamp": "crawled_at", "date": "crawled_at"}
 OURS = frozenset(("doc_id", "source", "origin_file", "origin_offset", "extra"))
-EXTRACTED = frozenset(("text", "title", "lang_declared", "extract_score", "extract_share", "n_copies"))
+EXTRACTED = frozenset(("text", "title", "lang_declared", "extract_score", "extract_share"))
 """Columns that extraction writes: a page's own column of that name goes into `extra`."""
 
 KNOWN: dict[Kind, frozenset[str]] = {kind: frozenset(s.names) for kind, s in schema.SCHEMA_OF.items()}
@@ -191,28 +192,37 @@ def from_text(text: str) -> pa.Schema:
 # -- values ----------------------------------------------------------------------------------------------------
 
 
-def convert(name: str, kind: pa.DataType, value: Any) -> Any:
-    """A value as a known column's type, or None where it cannot be one: it then goes into `extra`."""
+def converter(name: str, kind: pa.DataType) -> Callable[[Any], Any]:
+    """What makes a value a known column's type; it gives None where it cannot: the value then goes into `extra`."""
     if name == "source_id":
-        return as_text(value)
+        return as_text
     if pa.types.is_timestamp(kind):
-        return parse_time(value)
+        return parse_time
     if pa.types.is_boolean(kind):
-        return value if isinstance(value, bool) else None
+        return lambda value: value if isinstance(value, bool) else None
     if pa.types.is_float32(kind):
-        return _number(value)
+        return _number
     if pa.types.is_integer(kind):
-        bits = kind.bit_width
-        low, high = (0, 2**bits) if pa.types.is_unsigned_integer(kind) else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-        number = int(value) if isinstance(value, float) and value.is_integer() else value
-        return number if isinstance(number, int) and not isinstance(number, bool) and low <= number < high else None
+        return functools.partial(_whole, kind)
     if pa.types.is_fixed_size_binary(kind):
-        return identity(value)
-    if is_bytes(kind):
-        return (
-            value.encode("utf-8", "replace") if isinstance(value, str) else value if isinstance(value, bytes) else None
-        )
+        return identity
+    return _bytes if is_bytes(kind) else _text
+
+
+def _text(value: Any) -> str | None:
     return valid_text(value)[0] if isinstance(value, str) else None
+
+
+def _bytes(value: Any) -> bytes | None:
+    value = value.encode("utf-8", "replace") if isinstance(value, str) else value
+    return value if isinstance(value, bytes) else None
+
+
+def _whole(kind: pa.DataType, value: Any) -> int | None:
+    bits = kind.bit_width
+    low, high = (0, 2**bits) if pa.types.is_unsigned_integer(kind) else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    return number if isinstance(number, int) and not isinstance(number, bool) and low <= number < high else None
 
 
 def _number(value: Any) -> float | None:
@@ -281,7 +291,7 @@ def json_text(value: Any) -> str:
     Raises RecursionError where it is nested deeper than can be written.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_json_value)
+        text = _STRICT.encode(value)
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=False, default=_json_value)
     if valid_text(text)[1]:  # lone surrogates, which only an escape can spell
@@ -291,6 +301,9 @@ def json_text(value: Any) -> str:
 
 def _json_value(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+_STRICT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_json_value)
 
 
 def _finite(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import fsspec
 import zstandard
 
+from curate.errors import DataError
 from curate.io.remote import open_object
 
 MAX_WINDOW = 1 << 31  # zstd --long=31, the longest window there is
@@ -21,7 +22,7 @@ SUFFIXES = (".gz", ".zst")
 _PIECE = 1 << 20
 
 
-class Damaged(Exception):
+class Damaged(DataError):
     """The rest of a compressed file cannot be decoded; what came before it was given."""
 
 
@@ -159,16 +160,18 @@ class _Zstd(_Decoder):
             bits = int.from_bytes(header, "little")
             last, kind, size = bool(bits & 1), bits >> 1 & 3, bits >> 3
             data += header + self._exactly(1 if kind == 1 else size)
-            if last and fields & 4:
-                data += self._exactly(4)  # the checksum
-            try:
-                piece = decoder.decompress(data)
-            except zstandard.ZstdError as error:
-                raise Damaged(f"damaged zstd frame: {error}") from None
-            self.consumed += len(data)
+            yield self._decode(decoder, data)
             data = b""
-            if piece:
-                yield piece
+        if fields & 4:  # the checksum, after the rows that it is of
+            yield self._decode(decoder, self._exactly(4))
+
+    def _decode(self, decoder: Any, data: bytes) -> bytes:
+        try:
+            piece: bytes = decoder.decompress(data)
+        except zstandard.ZstdError as error:
+            raise Damaged(f"damaged zstd frame: {error}") from None
+        self.consumed += len(data)
+        return piece
 
     def _exactly(self, n: int) -> bytes:
         data = self.handle.read(n)

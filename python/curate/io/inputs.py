@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from curate.config import Settings, setting, suggest
+from curate.config import ByteSize, Settings, setting, suggest
 from curate.errors import ConfigError, SchemaError
 from curate.io import columns, listing
 from curate.io.listing import Found, stamp_of
@@ -66,7 +66,7 @@ class InputSettings(Settings):
         "keep doc_id, source, origin_file and origin_offset of these files, as of a finished run's folder; "
         "otherwise their own ids become source_id",
     )
-    max_line: int = setting(
+    max_line: ByteSize = setting(
         MAX_LINE, "longest line of JSON, and longest text file; what is longer is dropped", unit="bytes", ge=1
     )
 

@@ -1,10 +1,8 @@
 """JSON lines: a document a line. Keys that have no column go into `extra`, whatever they are called."""
 
 import json
-from collections.abc import Iterator
-from typing import Any
-
-import pyarrow as pa
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 from curate import schema
 from curate.io import columns
@@ -17,8 +15,8 @@ _SHOWN = 400  # bytes of a line that cannot be used, kept as its text
 _LAYOUTS = 1000  # sets of keys that are remembered
 _BOM = b"\xef\xbb\xbf"
 
-# (key, column or None for `extra`, its type where it is one of the schema's)
-Layout = list[tuple[str, str | None, pa.DataType | None]]
+# (key, column or None for `extra`, what makes a value of the column's type)
+Layout = list[tuple[str, str | None, Callable[[Any], Any]]]
 
 
 def read_jsonl(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
@@ -47,29 +45,30 @@ def _lines(piece: Slice, counts: ReadCounts) -> Iterator[tuple[int, bytes, int]]
         try:
             if position:
                 handle.seek(position - 1)
-                position += _rest_of_line(handle) - 1  # the line that began in the slice before
+                position += sum(_rest_of_line(handle)) - 1  # the line that began in the slice before
             while piece.end is None or position < piece.end:
                 line = handle.readline(piece.max_line + 2)  # with the longest line end
                 if not line:
                     return
                 content = line.rstrip(b"\r\n")
                 long = len(line) == piece.max_line + 2 and not line.endswith(b"\n")
-                rest = _rest_of_line(handle) if long else 0
+                rest, end = _rest_of_line(handle) if long else (0, 0)
                 yield position, content if position else content.removeprefix(_BOM), len(content) + rest
-                position += len(line) + rest
+                position += len(line) + rest + end
         except Damaged as error:
             skipped = skipped_bytes(handle, position, piece.size)
             counts.damage(piece.rel, f"damaged after {position:,} decompressed bytes: {error}", skipped)
 
 
-def _rest_of_line(handle: Any) -> int:
-    """Read to the end of the line; how many bytes that were."""
+def _rest_of_line(handle: BinaryIO) -> tuple[int, int]:
+    """Read to the end of the line; the bytes before its end, and those of its end."""
     length = 0
     while part := handle.readline(_SKIP):
         length += len(part)
         if part.endswith(b"\n"):
-            break
-    return length
+            end = len(part) - len(part.rstrip(b"\r\n"))
+            return length - end, end
+    return length, 0
 
 
 def _useless(line: bytes) -> dict[str, Any]:
@@ -118,7 +117,7 @@ class _Lines:
         mended = False
         row: dict[str, Any] = {}
         extra: dict[str, Any] = {}
-        for key, target, kind in self._layout(value):
+        for key, target, convert in self._layout(value):
             item = value[key]
             if target is None:
                 columns.put(extra, key, item)
@@ -128,14 +127,12 @@ class _Lines:
                 row["text"], mended = columns.valid_text(item)
             elif target == "extra":
                 row["extra"] = columns.joined(item if isinstance(item, str) else columns.json_text(item), {})
-            elif kind is not None:
-                made = columns.convert(target, kind, item)
+            else:
+                made = convert(item)
                 if made is None:
                     columns.put(extra, key, item)
                 else:
                     row[target] = made
-            else:
-                row[target] = columns.as_text(item)
         if extra:
             row["extra"] = columns.joined(row.get("extra"), extra)
         return row, mended
@@ -150,8 +147,8 @@ class _Lines:
                 self.layouts[keys] = found
         return found
 
-    def _place(self, target: str | None) -> tuple[str | None, pa.DataType | None]:
+    def _place(self, target: str | None) -> tuple[str | None, Callable[[Any], Any]]:
         if target in columns.KNOWN["document"]:
-            return target, schema.DOCUMENT.field(target).type
+            return target, columns.converter(target, schema.DOCUMENT.field(target).type)
         named = target in self.piece.columns and self.carried.get_field_index(target) >= 0
-        return (target if named else None), None
+        return (target if named else None), columns.as_text

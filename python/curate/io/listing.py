@@ -208,7 +208,7 @@ def _check_finished(found: Found, run: str) -> None:
         ) from None
     if failures:
         raise ConfigError(
-            f"input {run}: {len(failures)} tasks of this run failed, so that documents are missing: {failures[0]}; "
+            f"input {run}: {len(failures):,} of its tasks failed, so that documents are missing: {failures[0]}; "
             "run its command again first"
         )
 

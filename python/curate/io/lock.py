@@ -10,7 +10,8 @@ otherwise with `take_over`.
 
 Only whole locks appear, and only where none is. To take over a lock, a process must first hold a second lock,
 `run.lock.<digest of the first>`, so that of several that find the same dead lock one alone removes it, and none ever
-removes the lock that another has just made.
+removes the lock that another has just made. Where a newcomer makes its lock between the removal and the new lock, it
+is the owner.
 """
 
 import contextlib
@@ -134,11 +135,13 @@ class Owner:
         return owner if all(isinstance(value, expected[name]) for name, value in asdict(owner).items()) else None
 
     def encode(self) -> bytes:
+        """The content of the lock file."""
         return json.dumps(asdict(self), indent=1).encode() + b"\n"
 
     def state(self) -> State:
         """Whether the process still runs; unknown where it cannot be seen from here."""
         here = Owner.here("")
+        # The order matters: a process number means something only within one boot and one PID namespace of one host.
         if self.host != here.host:
             return "unknown"
         if self.boot != here.boot:
@@ -255,6 +258,7 @@ def process_start(process: int) -> str | None:
 
 
 def boot_id() -> str:
+    """Changes with every boot of the kernel; "" where the system does not tell."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -262,6 +266,7 @@ def boot_id() -> str:
 
 
 def process_space() -> str:
+    """The PID namespace of this process; "" where the system does not tell."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:

@@ -113,7 +113,8 @@ class _Sorter:
             cast = _as_text(column, kind, replaced) if columns.is_text(kind) else _cast(column, kind)
         if cast is None:
             values = _values(column)
-            made = [None if value is None else columns.convert(field.name, kind, value) for value in values]
+            convert = columns.converter(field.name, kind)
+            made = [None if value is None else convert(value) for value in values]
             left = [i for i, value in enumerate(values) if value is not None and made[i] is None]
             extras.add(name, left, [values[i] for i in left])
             cast = pa.array(made, kind)

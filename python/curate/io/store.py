@@ -80,7 +80,7 @@ class Store(Protocol):
         """None where there is no such file."""
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Files below a folder, in no order; links to folders are not followed."""
+        """Files below a folder, in no order; a link to a folder is one of them, and is not followed."""
 
     def delete(self, rel: str) -> None:
         """Remove a file, and the folders that it leaves empty; nothing happens where it is gone."""
@@ -128,7 +128,8 @@ class LocalStore:
         for folder, folders, names in os.walk(self.root / prefix):
             folders.sort()
             inside = os.path.relpath(folder, self.root)
-            yield from (name if inside == "." else f"{inside}/{name}" for name in sorted(names))
+            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+            yield from (name if inside == "." else f"{inside}/{name}" for name in sorted(names + links))
 
     def delete(self, rel: str) -> None:
         path = self.root / rel

@@ -88,7 +88,8 @@ def forecast(facts: Forecast) -> str:
     parts = [wrap(sentence) for sentence in facts.sentences]
     if facts.rows:
         rows = [[count(documents), *map(size, figures)] for documents, *figures in facts.rows]
-        parts.append(table(["documents", *facts.columns], rows, left=0))
+        lines = table(["documents", *facts.columns], rows, left=0).split("\n")
+        parts.append("\n".join(f"  {line}" for line in lines))
     return "\n\n".join(parts)
 
 

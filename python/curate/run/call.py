@@ -22,8 +22,11 @@ class OpWork:
     step: str
     stage: str
     phase: str
-    config: dict[str, Any]
+    config: dict[str, Any]  # the settings that the phase reads
     only: dict[str, Any]
+    rows: str  # the kind that it reads: raw, document, any
+    needs: list[str]  # columns that must be there
+    preset: str | None
     sides: dict[str, list[SideFile]] = field(default_factory=dict)
     reads: dict[str, str] = field(default_factory=dict)  # channel -> the index of its partitions, in scratch
 

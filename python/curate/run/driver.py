@@ -36,7 +36,7 @@ from curate.run.memory import Budget
 from curate.run.plan import Op, Pass, Plan, Source, make_plan
 from curate.run.reads import write_index
 from curate.run.recipe import Recipe
-from curate.run.tidy import note_stale, tidy
+from curate.run.tidy import note_begun, note_stale, tidy
 from curate.stages.protocol import Forecast, SideFile
 
 THREADS = 16  # that look at files of an object store at once
@@ -213,12 +213,16 @@ class Driver:
         self.common[p.index] = fingerprints.of_pass(p, self.plan, ops, self.receipts, self.hidden)
         tasks = self._tasks(p)
         wanted = {task: self._fingerprint(p, task) for task in tasks}
-        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task), tasks), strict=True))
+        damaged: list[str] = []
+        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task, damaged), tasks), strict=True))
+        self.outcome.warnings += [f"{path} was damaged (a receipt); its task runs again" for path in damaged]
         valid = [r for task, r in found.items() if r and r.fingerprint == wanted[task]]
         kept = {r.task: r for r in self._settled(p, valid)}
         self.receipts[p.index].update(kept)
         todo = [task for task in tasks if task not in kept]
         self._write_plan(p, wanted)
+        if todo:
+            note_begun(self.folder, p, todo)
         replaced = [r for task in todo if (r := found[task])]
         if replaced:
             note_stale(self.folder, replaced)
@@ -306,19 +310,20 @@ class Driver:
         """Paths of the files that are missing or not what was written; damage is told as a warning.
 
         A file whose size and stamp are those of the receipt is taken for sound where `trust_stamps`; every other one
-        is hashed, once an invocation.
+        is hashed, once an invocation. On a disk its size and stamp are looked at again whenever it is to be read.
         """
 
         def look(entry: tuple[Store, Written]) -> str | None:
             store, file = entry
-            if file.path in self.sound:
+            sound = file.path in self.sound
+            if sound and isinstance(store, RemoteStore):
                 return None
             found = store.stat(file.path)
             if found is None:
                 return "missing"
             if found.bytes != file.bytes:
                 return f"it has {found.bytes:,} bytes, and {file.bytes:,} were written"
-            if trust_stamps and file.stamp and found.stamp == file.stamp:
+            if (trust_stamps or sound) and file.stamp and found.stamp == file.stamp:
                 return None
             if sha256_of(store, file.path) != file.sha256:
                 return "its bytes are not those that were written"
@@ -441,7 +446,8 @@ class Driver:
                 sides[channel] = self._channel_files(source)
         stage = op.step.stage
         return OpWork(op.name, op.step.name, op.step.stage_name, op.phase.name, stage.seen_by(op.phase, op.step.config),
-                      op.step.only.model_dump(mode="json"), sides, reads)  # fmt: skip
+                      op.step.only.model_dump(mode="json"), stage.rows(op.step.config),
+                      list(stage.needs(op.step.config)), stage.presets(op.step.config), sides, reads)  # fmt: skip
 
     def _user_files(self, op: Op) -> dict[str, list[SideFile]]:
         """The files that the op's settings name, for the side files that the phase reads."""

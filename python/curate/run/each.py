@@ -164,9 +164,9 @@ class EachTask:
             verdicts, made = applied.verdicts, applied.batch
             keep = None if verdicts is None else stays(verdicts)
             if applied.marks is not None and applied.marks.num_rows:
-                self.rejects.marked(chosen, applied.marks, count, _preset(step.op), private=step.op.stage.private)
+                self.rejects.marked(chosen, applied.marks, count, step.op.work.preset, private=step.op.stage.private)
             if verdicts is not None:
-                self.rejects.judged(made, verdicts, count, _preset(step.op), private=step.op.stage.private)
+                self.rejects.judged(made, verdicts, count, step.op.work.preset, private=step.op.stage.private)
             for name, rows in applied.emits.items():
                 self._emit(step.op, name, rows, lane)
             batch, aside = _outcome(batch, made, mask, keep, applied.aside)
@@ -185,7 +185,7 @@ class EachTask:
         """What the op's `apply` made of the rows, checked: as many rows as it was given, and flags for each."""
         op = step.op
         assert op.phase.apply is not None
-        schema.require(chosen.schema, op.stage.needs(op.config), op.work.step)
+        schema.require(chosen.schema, op.work.needs, op.work.step)
         arguments = (chosen, op.state) if step.own is None else (chosen, op.state, step.own)
         applied = op.phase.apply(*arguments)
         if not isinstance(applied, Applied):
@@ -291,11 +291,7 @@ def content_bytes(batch: pa.RecordBatch, kind: Kind) -> int:
 
 
 def _reads(op: OpenedOp, kind: Kind) -> bool:
-    return op.stage.rows(op.config) in ("any", kind)
-
-
-def _preset(op: OpenedOp) -> str | None:
-    return op.stage.presets(op.config)
+    return op.work.rows in ("any", kind)
 
 
 def _selected(batch: pa.RecordBatch, only: Mapping[str, list[str] | None]) -> pa.Array | None:

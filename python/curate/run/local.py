@@ -1,13 +1,15 @@
 """A pool of worker processes on this machine that survives a killed worker.
 
 Calls go in and receipts come out, in any order. A worker that dies (out of memory, killed) is replaced and its call
-tried once more; a second death is a TaskError. Workers end within a second when the process that started them does.
+tried once more; a second death is a TaskError. Workers end when the process that started them does: at once on Linux,
+since another run may own the folder then, elsewhere within a second.
 
 On Linux workers are forked: they start with every module that the driver has imported, so that a run pays for its
 imports once (.6 s of CPU a worker otherwise). Elsewhere they are spawned, since forking is not safe there.
 """
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -26,6 +28,7 @@ from curate.run.worker import close_states, prepare_process, run_call
 Outcome = tuple[Call, Receipt | CurateError]
 ATTEMPTS = 2
 PARENT_CHECK = 0.5  # seconds between two looks at whether the driver lives
+_PDEATHSIG = 1  # of Linux's prctl: the signal that this process gets when its parent ends
 FORK = sys.platform == "linux"
 
 
@@ -117,6 +120,8 @@ def _work(pipe: "Connection[Any, Any]", inherited: "Sequence[Connection[Any, Any
         other.close()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     prepare_process()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     while True:
         try:

@@ -6,6 +6,7 @@ need not run again: that is all of resuming. A receipt has a line for every file
 partitions, so that it stays at some kilobytes.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -72,13 +73,17 @@ class Receipt:
     peak_memory_bytes: int = 0  # the largest resident memory of the worker that ran it, up to then
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
+        """All of it, and the checksum of that, so that a receipt that was damaged is not believed."""
+        facts = asdict(self)
+        return json.dumps({**facts, "sha256": _checksum(facts)}, indent=1)
 
     @classmethod
     def parse(cls, data: bytes) -> "Receipt | None":
-        """The receipt, or None where it cannot be understood (then the task runs)."""
+        """The receipt, or None where it cannot be understood or is not what was written (then the task runs)."""
         try:
             found = json.loads(data)
+            if found.pop("sha256") != _checksum(found):
+                return None
             found["documents"] = {lane: Written(**entry) for lane, entry in found["documents"].items()}
             found["rejects"] = Written(**found["rejects"]) if found["rejects"] else None
             found["outputs"] = [Output(**{**o, "file": Written(**o["file"])}) for o in found["outputs"]]
@@ -95,6 +100,10 @@ class Receipt:
         """(path, checksum) of every file: what the task made."""
         files = [*self.documents.values(), *([self.rejects] if self.rejects else []), *(o.file for o in self.outputs)]
         return sorted((file.path, file.sha256) for file in files)
+
+
+def _checksum(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 class RunFolder:
@@ -134,11 +143,16 @@ class RunFolder:
     def receipt_path(self, pass_name: str, task: str) -> str:
         return f"passes/{pass_name}/{task}.json"
 
-    def receipt(self, pass_name: str, task: str) -> Receipt | None:
+    def receipt(self, pass_name: str, task: str, damaged: list[str] | None = None) -> Receipt | None:
+        """The receipt of a task; None where there is none, or a damaged one, whose path is added to `damaged`."""
+        path = self.receipt_path(pass_name, task)
         try:
-            return Receipt.parse(self.products.read(self.receipt_path(pass_name, task)))
+            found = Receipt.parse(self.products.read(path))
         except OSError:
             return None
+        if found is None and damaged is not None:
+            damaged.append(path)
+        return found
 
     def write_receipt(self, pass_name: str, receipt: Receipt) -> None:
         write_bytes(self.products, self.receipt_path(pass_name, receipt.task), receipt.to_json().encode())

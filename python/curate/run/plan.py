@@ -194,6 +194,12 @@ def _found(op: Op, passes: list[Pass]) -> tuple[Names, Names, Names]:
     files = op.step.stage.files(op.step.config)
     reads = {(op.name, name): _find(name, op, passes) for name in op.phase.reads}
     sides = {(op.name, name): _find(name, op, passes) for name in op.phase.side if name.rpartition(".")[2] not in files}
+    for name in op.phase.side:
+        key, stage = name.rpartition(".")[2], name.split(".")[0]
+        if key in files and name.count(".") == 2 and any(o.step.stage.name == stage for p in passes for o in p.ops):
+            raise ConfigError(
+                f"{op.step.name}.{key} names a file, and the step {stage} makes one too: leave one of the two out"
+            )
     own = {(op.name, name): _find(name, op, passes) for name in op.phase.own}
     for name in (source.channel.name for source in own.values() if source.channel.by):
         raise ConfigError(f"{op.name}: the channel {name} is partitioned, so that a task cannot read its own rows")

@@ -45,7 +45,7 @@ class Guard(Settings):
     @classmethod
     def _switch(cls, value: Any) -> Any:
         # YAML 1.1 readers take `off` for false.
-        return {False: "off", True: "on"}.get(value, value) if isinstance(value, bool) else value
+        return ("on" if value else "off") if isinstance(value, bool) else value
 
     @field_validator("guard")
     @classmethod
@@ -71,7 +71,7 @@ class RecipeSettings(Settings):
     @field_validator("guard", mode="before")
     @classmethod
     def _switch(cls, value: Any) -> Any:
-        return {False: "off", True: "on"}.get(value, value) if isinstance(value, bool) else value
+        return ("on" if value else "off") if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Step:
     def band(self, recipe: "Recipe") -> tuple[float, float] | None:
         """The share of rows that the step may keep; None where it is not watched."""
         if recipe.guard == "off" or self.guard.guard == "off":
-            return
+            return None
         return self.stage.expected(self.config) if isinstance(self.guard.guard, str) else self.guard.guard
 
 
@@ -151,7 +151,7 @@ def resolve(
 ) -> Recipe:
     data = dict(document.data)
     for assignment in assignments:
-        _override(data, *parse_assignment(assignment), assignment)
+        _override(data, document, *parse_assignment(assignment), f"--set {assignment}", allow_code)
     if inputs:
         data["inputs"] = _replace_inputs(data.get("inputs"), inputs)
     settings = validate(RecipeSettings, data, document)
@@ -235,10 +235,12 @@ def _stage_name(text: str) -> str:
     return text if ":" in text else text.replace("-", "_")
 
 
-def _override(data: dict[str, Any], path: list[str], value: Any, assignment: str) -> None:
+def _override(
+    data: dict[str, Any], document: Document, path: list[str], value: Any, flag: str, allow_code: Sequence[str]
+) -> None:
     """Apply one --set: a key of the recipe, or STEP.KEY, or STEP.2.KEY for a stage's second use."""
     if path[0] in RecipeSettings.model_fields and path[0] not in ("steps", "inputs"):
-        assign(data, path, value)
+        document.changed(assign(data, path, value, RecipeSettings, flag), flag)
         return
     step, rest, wanted = path[0], path[1:], 1
     if rest and rest[0].isdigit():
@@ -250,12 +252,13 @@ def _override(data: dict[str, Any], path: list[str], value: Any, assignment: str
         names.append(name)
         if name == step and names.count(name) == wanted:
             if not rest:
-                raise ConfigError(f"--set {assignment}: name a setting of {step}, for example {step}.KEY=VALUE")
+                raise ConfigError(f"{flag}: name a setting of {step}, for example {step}.KEY=VALUE")
             changed = dict(config)
-            assign(changed, rest, value)
+            keys = assign(changed, rest, value, stages.load(name, allow_code).config, flag)
+            document.changed(("steps", index, name, *keys), flag)
             steps[index] = {name: changed}
             return
-    raise ConfigError(f'--set {assignment}: the recipe has no step "{path[0]}"{suggest(step, sorted(set(names)))}')
+    raise ConfigError(f'{flag}: the recipe has no step "{path[0]}"{suggest(step, sorted(set(names)))}')
 
 
 def _replace_inputs(existing: Any, given: Sequence[str]) -> list[dict[str, Any]]:

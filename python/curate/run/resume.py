@@ -51,8 +51,10 @@ def check_resume(
 
 
 def _ours(rel: str) -> bool:
-    """What a run leaves before it has written run.yaml."""
-    return rel in ("run.log",) or rel.startswith(("run.lock", "passes/", ".tmp-"))
+    """What a run leaves before it has written run.yaml; or its folders as links, which someone made to other disks."""
+    return rel in ("run.log", "documents", "heldout", "passes", "rejects") or rel.startswith(
+        ("run.lock", "passes/", ".tmp-")
+    )
 
 
 def _short(value: Any) -> str:

@@ -2,17 +2,21 @@
 gives, is ever removed; any other file stays, and is named in a warning.
 
 A receipt is removed before its task runs again, so what it named is first noted in passes/stale.json: a run that is
-killed between the two still knows at its end which files were its own.
+killed between the two still knows at its end which files were its own. And a task may be killed when it has made
+files and no receipt yet; which names it gives, passes/<pass>/begun.json says before it begins.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 
 from curate.io.store import TEMPORARY_NAME, LocalStore, RemoteStore, Store, write_bytes
 from curate.run.manifest import CACHE, Receipt, RunFolder
-from curate.run.plan import Plan
+from curate.run.plan import Pass, Plan
 
 STALE = "passes/stale.json"
+BEGUN = "begun.json"
 FOREIGN_SHOWN = 5
 _WORK = ("work.json", ".places", ".files", ".waiting")  # ends of names in a pass's folder that only the driver gives
 
@@ -30,6 +34,47 @@ def stale(folder: RunFolder) -> list[str]:
         return [str(path) for path in json.loads(folder.products.read(STALE))]
     except (OSError, ValueError):
         return []
+
+
+def note_begun(folder: RunFolder, p: Pass, tasks: Iterable[str]) -> None:
+    """Note that these tasks begin: the names that they may give, and theirs."""
+    paths = [f"passes/{p.name}/{{task}}.*", f"rejects/{p.name}-{{task}}.parquet"]
+    if p.last_documents:
+        paths += ["documents/{task}.parquet", "heldout/documents/{task}.parquet"]
+    for op in p.ops:
+        named = [c.path.replace("{step}", op.step.name) for c in op.phase.emits if c.path]
+        paths += [*named, *(f"heldout/{path}" for path in named if "heldout" in op.phase.lanes)]
+    rel = f"passes/{p.name}/{BEGUN}"
+    old_paths, old_tasks = _begun(folder, rel)
+    noted = {"paths": sorted({*paths, *old_paths}), "tasks": sorted({*tasks, *old_tasks})}
+    write_bytes(folder.products, rel, json.dumps(noted).encode())
+
+
+def _begun(folder: RunFolder, rel: str) -> tuple[list[str], list[str]]:
+    try:
+        found = json.loads(folder.products.read(rel))
+        return list(map(str, found["paths"])), list(map(str, found["tasks"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return [], []
+
+
+def _names_begun(folder: RunFolder) -> tuple[set[str], Callable[[str], bool]]:
+    """Of the tasks that began: the folders that they write to, and whether a name is one that they give."""
+    tops: set[str] = set()
+    rules = []
+    for rel in list(folder.products.list("passes")):
+        if rel.endswith(f"/{BEGUN}"):
+            paths, tasks = _begun(folder, rel)
+            tops |= {path.split("/")[0] for path in paths if "/" in path}
+            for path in paths:
+                pattern = re.escape(path).replace(r"\{task\}", "(?P<task>[0-9a-z]+)", 1).replace(r"\*", "[^/]*")
+                rules.append((re.compile(pattern.replace(r"\{source\}", "[^/]+")), frozenset(tasks)))
+
+    def begun(rel: str) -> bool:
+        matches = ((rule.fullmatch(rel), tasks) for rule, tasks in rules)
+        return any(match and tasks.issuperset(match.groupdict().values()) for match, tasks in matches)
+
+    return tops, begun
 
 
 def product_folders(plan: Plan) -> list[str]:
@@ -55,22 +100,23 @@ def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[s
             name, _, file = rel.removeprefix("passes/").rpartition("/")
             if rel in stay or not name:
                 continue
-            if file.endswith(_WORK) or file == "plan.json":
+            if file.endswith(_WORK) or file in ("plan.json", BEGUN):
                 old.add(rel)
             elif file.endswith(".json") and (receipt := folder.receipt(name, file.removesuffix(".json"))):
                 old |= {rel, *(path for path, _ in receipt.content())}
-    for rel in sorted((accounted | old) - stay):
-        for store in _stores(folder):
-            store.delete(rel)
+    tops, begun = _names_begun(folder)
     foreign = []
     for store in _stores(folder):
-        for top in (*product_folders(plan), "passes"):
-            for rel in list(store.list(top)):
-                if TEMPORARY_NAME.match(rel.rpartition("/")[2]):
-                    store.delete(rel)
-                elif rel not in stay and rel != STALE:
-                    foreign.append(rel)
-    folder.products.delete(STALE)
+        listed = [rel for top in sorted({*product_folders(plan), *tops, "passes"}) for rel in store.list(top)]
+        beside = takewhile(lambda rel: "/" not in rel, store.list(""))  # on a disk, the files beside run.yaml
+        for rel in sorted({*listed, *beside} - stay - accounted - old):
+            if TEMPORARY_NAME.match(rel.rpartition("/")[2]) or begun(rel):
+                store.delete(rel)
+            elif "/" in rel and rel != STALE:
+                foreign.append(rel)
+    for rel in [*sorted((accounted | old) - stay), STALE]:
+        for store in _stores(folder):
+            store.delete(rel)
     _empty_cache(folder)
     return foreign
 

@@ -36,11 +36,10 @@ def check(config: CheckIds, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
         if len(same):
             at = int(same[0])
             first, second = (table.slice(at + i, 1).to_pylist()[0] for i in (0, 1))
+            places = [f"{row['origin_file']} at {row['origin_offset']:,}" for row in (first, second)]
             raise ConfigError(
-                f"{len(same):,} rows have the doc_id of another, first {first['doc_id'].hex()}:"
-                f" {first['origin_file']} at {first['origin_offset']:,} and {second['origin_file']} at"
-                f" {second['origin_offset']:,}; read without --trust-ids (`trust_ids: false`), so that rows get ids of"
-                " their own and keep these as source_id"
+                f"the doc_id {first['doc_id'].hex()} is that of two rows: {' and '.join(places)}; read without"
+                " --trust-ids (`trust_ids: false`), so that rows get ids of their own and keep these as source_id"
             )
     yield from ()
 

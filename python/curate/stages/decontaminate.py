@@ -19,7 +19,7 @@ from curate import kernels
 from curate.config import Settings, setting
 from curate.errors import ConfigError, DataError
 from curate.io.read import open_decompressed
-from curate.stages.protocol import Channel, Phase, Reads, Side, SideFile, Stage, with_verdict
+from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, SideFile, Stage, with_verdicts
 
 
 class Decontaminate(Settings):
@@ -87,33 +87,34 @@ def _text(value: Any) -> str:
 class State:
     def __init__(self, config: Decontaminate, side: Side) -> None:
         table = side.table("index.grams")
-        self.config = config
-        self.grams: list[tuple[int, pa.Array, pa.ChunkedArray]] = []
-        for n in sorted(set(table.column("n").to_pylist())):
+        self.finders: list[tuple[kernels.NgramFinder, pa.ChunkedArray]] = []  # by n: n-grams, and the item of each
+        for n in sorted(pc.unique(table.column("n")).to_pylist() if table.num_rows else []):
             part = table.filter(pc.equal(table.column("n"), n))
-            self.grams.append((n, part.column("gram").combine_chunks(), part.column("item")))
+            self.finders.append((kernels.NgramFinder(part.column("gram"), n=n), part.column("item")))
 
 
-def scan(batch: pa.RecordBatch, state: State) -> pa.RecordBatch:
+def scan(batch: pa.RecordBatch, state: State) -> Applied:
     n_rows = batch.num_rows
     hits = np.zeros(n_rows, np.int64)
     items: list[str | None] = [None] * n_rows
-    for n, grams, names in state.grams:
-        row, gram, _, _ = kernels.ngram_hits(batch.column("text"), grams, n=n)
+    for finder, names in state.finders:
+        row, gram, _, _ = finder.hits(batch.column("text"))
         rows = row.to_numpy()
         hits += np.bincount(rows, minlength=n_rows)
-        for first, at in zip(*np.unique(rows, return_index=True), strict=True):
-            if items[first] is None:
-                items[first] = names[gram[int(at)].as_py()].as_py()
+        found, first_hit = np.unique(rows, return_index=True)
+        for document, at in zip(found, first_hit, strict=True):
+            if items[document] is None:
+                items[document] = names[gram[int(at)].as_py()].as_py()
     rules = ["decontaminate.ngram" if count else None for count in hits]
-    return with_verdict(batch, rules, hits.astype(float).tolist(), 0.0, items)
+    return with_verdicts(batch, rules, hits.astype(float).tolist(), 0.0, items)
 
 
 STAGE = Stage(
     name="decontaminate",
-    version=1,
+    version=2,
     summary="Drop documents that hold benchmark items.",
     config=Decontaminate,
+    rules=lambda config: {"decontaminate.ngram": "n-grams found"},
     files=lambda config: {"benchmarks": config.benchmarks},
     phases=(
         Phase("index", "all", run=index, side=("benchmarks",), emits=(Channel("grams"),)),

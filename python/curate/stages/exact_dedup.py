@@ -1,27 +1,20 @@
 """exact_dedup: of documents with the same text, or the same address, one stays.
 
 hash emits 16 bytes of SHA-256 of every text into partitions (two texts share them by chance once in 2^64
-documents or so), pick finds the groups of a partition, apply drops the copies and counts them on the one kept.
+documents or so), pick finds the groups of a partition, merge makes one keep list of all, apply drops the copies and
+counts them on the one kept.
 
 What is compared, by the settings `by` and `of`:
 
     text, raw           byte for byte
     text, normalized    after NFC, lower-casing, joining white space
-    url                 the address in canonical form; documents without stay
-
-The canonical form of a URL: scheme and fragment left out, host in lower case without `www.` and default port, path
-with %-escapes of unreserved characters decoded and no slash at the end, query parameters sorted, without those that
-only track (utm_*, gclid, fbclid, msclkid, phpsessid, jsessionid). For example
-
-    http://WWW.Example.com:80/a/?b=2&a=1&utm_source=x#top
-    is example.com/a?a=1&b=2
+    url                 the address in canonical form; documents without
+                        stay. Pages that are not extracted yet can be
+                        compared so too
 """
 
-import re
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,22 +22,20 @@ from pydantic import model_validator
 
 from curate import kernels
 from curate.config import Settings, setting
-from curate.stages.keep import (
-    KEEP_LIST_BYTES,
+from curate.dedup.canonical import canonical_url, normal_texts
+from curate.dedup.costs import KEEP_LIST_BYTES, MERGE_BYTES
+from curate.dedup.keep import (
     KEEP_MEANING,
     SOURCES_MEANING,
     Keep,
     KeepList,
     check_keep,
+    columns_of,
     keep_list,
     rank_columns,
 )
-from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, Stage
-
-_TRACKING = re.compile(r"utm_\w+|gclid|fbclid|msclkid|phpsessid|jsessionid", re.ASCII)
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
-_SPACE = re.compile(r"\s+")
-_PORTS = {"http": 80, "https": 443}
+from curate.dedup.sorting import merged, recut
+from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, Stage, with_column
 
 
 class ExactDedup(Settings):
@@ -61,69 +52,59 @@ class ExactDedup(Settings):
         return self
 
 
-def _decoded(escape: re.Match[str]) -> str:
-    """An unreserved character as itself, any other escape in upper case."""
-    character = chr(int(escape[1], 16))
-    return character if re.fullmatch(r"[A-Za-z0-9._~-]", character) else escape[0].upper()
-
-
-def canonical_url(url: str) -> str:
-    """The form in which addresses are compared (see above); an address that cannot be parsed stays as it is."""
-    try:
-        parts = urlsplit(url.strip())
-        host, port = (parts.hostname or "").removeprefix("www."), parts.port
-    except ValueError:
-        return url
-    if not host:
-        return url
-    if port is not None and port != _PORTS.get(parts.scheme.lower()):
-        host = f"{host}:{port}"
-    path = _ESCAPE.sub(_decoded, parts.path)
-    query = sorted(p for p in parts.query.split("&") if p and not _TRACKING.fullmatch(p.partition("=")[0].lower()))
-    return host + path.rstrip("/") + ("?" + "&".join(query) if query else "")
-
-
-def normal_text(text: str) -> str:
-    """The form in which texts are compared with `of: normalized`."""
-    return _SPACE.sub(" ", unicodedata.normalize("NFC", text).lower()).strip()
+def needs(config: ExactDedup) -> Sequence[str]:
+    return (config.by, *columns_of(config.keep))
 
 
 def hash_texts(batch: pa.RecordBatch, config: ExactDedup) -> Applied:
-    column = batch.column("text")
-    chosen = batch
+    compared = batch
     if config.by == "url":
-        chosen = batch.filter(pc.is_valid(batch.column("url")))
-        column = pa.array([canonical_url(url) for url in chosen.column("url").to_pylist()], pa.large_string())
-    elif config.of == "normalized":
-        column = pa.array([normal_text(text) for text in column.to_pylist()], pa.large_string())
+        compared = batch.filter(pc.is_valid(batch.column("url")))
+        column = pa.array([canonical_url(url) for url in compared.column("url").to_pylist()], pa.large_string())
+    else:
+        column = batch.column("text") if config.of == "raw" else normal_texts(batch.column("text"))
     digest = kernels.sha256(column).cast(pa.binary())
     digest = pc.binary_slice(digest, 0, 16).cast(pa.binary(16))
-    ranks = rank_columns(chosen, config.keep, config.sources)
+    ranks = rank_columns(compared, config.keep, config.sources)
     return Applied(batch, emits={"hashes": pa.RecordBatch.from_pydict({"hash": digest, **ranks})})
 
 
 def pick(config: ExactDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     rows = reads.rows("hash.hashes")
-    for (part,) in reads.parts(rows, [], "hash", KEEP_LIST_BYTES) if rows.num_rows else []:
-        yield "keep", keep_list(part, "hash")
+    parts = reads.parts(rows, [], "hash", KEEP_LIST_BYTES) if rows.num_rows else iter(())
+    yield from (("keep", table) for table in recut(map(lambda part: keep_list(part[0], "hash"), parts)))
+
+
+def merge(config: ExactDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
+    listed = reads.rows("pick.keep")
+    # Where two documents have one doc_id, their clusters decide which comes first.
+    tables = merged(listed, ["doc_id", "cluster_id"], MERGE_BYTES, 0.75 * reads.memory) if listed.num_rows else iter(())
+    yield from (("keep", table) for table in tables)
 
 
 def open_keep_list(config: ExactDedup, side: Side) -> KeepList:
-    return KeepList(side.table("pick.keep"))
+    return KeepList(side.table("merge.keep"))
 
 
-def apply(batch: pa.RecordBatch, state: KeepList) -> pa.RecordBatch:
-    return state.apply(batch, "exact_dedup.copy", None)
+def apply(batch: pa.RecordBatch, state: KeepList) -> Applied:
+    copies = state.look_up(batch, "exact_dedup.copy", None, "copy of")
+    batch = with_column(batch, "cluster_id", copies.cluster_id)
+    return Applied(with_column(batch, "n_copies", copies.n_copies), copies.verdicts)
 
 
 STAGE = Stage(
     name="exact_dedup",
-    version=2,
+    version=3,
     summary="Keep one of identical texts (SHA-256).",
     config=ExactDedup,
+    rows=lambda config: "any" if config.by == "url" else "document",
+    needs=needs,
+    rules=lambda config: {"exact_dedup.copy": ""},
     phases=(
-        Phase("hash", "each", apply=hash_texts, emits=(Channel("hashes", by="hash"),)),
+        Phase("hash", "each", apply=hash_texts, emits=(Channel("hashes", by="hash"),), documents=False),
         Phase("pick", "part", run=pick, reads=("hash.hashes",), emits=(Channel("keep"),), settings=()),
-        Phase("apply", "each", open=open_keep_list, apply=apply, side=("pick.keep",), settings=()),
+        Phase("merge", "all", run=merge, reads=("pick.keep",), emits=(Channel("keep"),), settings=()),
+        # `by` decides which rows the stage reads.
+        Phase("apply", "each", open=open_keep_list, apply=apply, side=("merge.keep",), settings=("by",)),
     ),
 )

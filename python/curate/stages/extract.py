@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pydantic import field_validator
 
 from curate import kernels, schema
-from curate.config import Settings, setting, suggest
+from curate.config import ByteSize, Settings, setting, suggest
 from curate.errors import ConfigError
 from curate.extract.extractors import EXTRACTORS
 from curate.extract.sandbox import Crashed, Sandbox, Timeout
@@ -60,10 +60,10 @@ class Extract(Settings):
     min_score: float = setting(
         0.0, "pages whose text is less sure are rejected as extract.low_score (blocks only)", unit="0..1", ge=0, le=1
     )
-    max_bytes: int = setting(5 << 20, "larger pages are rejected as extract.too_large", unit="bytes", ge=1)
+    max_bytes: ByteSize = setting(5 << 20, "larger pages are rejected as extract.too_large", unit="bytes", ge=1)
     min_chars: int = setting(1, "shorter texts are rejected as extract.empty", unit="characters", ge=0)
     timeout: float = setting(5.0, "CPU time a page may take before it is rejected (not blocks)", unit="seconds", gt=0)
-    parser_memory: int = setting(
+    parser_memory: ByteSize = setting(
         4 << 30, "address space of the process that parses (not blocks)", unit="bytes", ge=1 << 28
     )
 

@@ -12,7 +12,8 @@ from pydantic import field_validator, model_validator
 
 from curate import kernels
 from curate.config import Settings, setting, suggest
-from curate.filters.rules import Rule, preset
+from curate.filters.presets import preset
+from curate.filters.rules import Rule
 from curate.stages.protocol import Applied, Channel, Phase, Side, Stage, with_verdicts
 
 

@@ -18,6 +18,8 @@ from curate.stages.protocol import Channel, Phase, Reads, Stage
 
 
 class Mix(Settings):
+    """How many tokens a training run takes, and from which source."""
+
     tokens: int | None = setting(None, "tokens to train on; by default each token once", unit="tokens", ge=1)
     weights: dict[str, float] | None = setting(
         None, "share of each source, scaled to sum 1; by default it follows from the temperature"
@@ -38,6 +40,7 @@ class Mix(Settings):
 
 
 def plan(config: Mix, reads: Reads) -> Mapping[str, bytes]:
+    """mixture.yaml, of the tokens that the manifest counts."""
     manifest = json.loads(reads.path("tokenize.manifest.manifest").read_bytes())
     return {"mixture": dump_yaml(mixture(config, manifest)).encode()}
 
@@ -66,6 +69,7 @@ def mixture(config: Mix, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _weights(config: Mix, available: Mapping[str, int]) -> dict[str, float]:
+    """Shares of the sources, sum 1, before any cap; available: tokens of every source that has some."""
     if config.weights is None:
         raw = {name: count ** (1 / config.temperature) for name, count in available.items()}
     else:

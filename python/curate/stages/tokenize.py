@@ -32,6 +32,8 @@ class Tokenize(Settings):
 
 
 class State:
+    """The encoder, and what is written into the metadata of every shard."""
+
     def __init__(self, config: Tokenize, side: Side) -> None:
         tokenizer = read_tokenizer(side.path(TOKENIZER))
         if tokenizer.end_of_document is None:
@@ -48,10 +50,12 @@ class State:
 
 
 def encode(batch: pa.RecordBatch, state: State) -> Applied:
+    """The documents with n_tokens; emits their tokens, and the sums that the report is made of."""
     text = batch.column("text")
     tokens = pa.array(state.encoder.encode(text, end_of_document=state.end))
     counts = pc.list_value_length(tokens).cast(pa.uint32())
     kind = schema.TOKENS_16 if tokens.type.value_type == pa.uint16() else schema.TOKENS_32
+    # Metadata of fields is left out: it would be the same text in thousands of files.
     fields = [*(f.with_metadata(None) for f in kind), pa.field("source", schema.CATEGORY)]
     columns = [batch.column("doc_id"), tokens, counts, pc.binary_length(text).cast(pa.uint64()), batch.column("source")]
     rows = pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=state.metadata))
@@ -76,6 +80,10 @@ def manifest(config: Tokenize, reads: Reads) -> Mapping[str, bytes]:
 
 
 def _manifest(files: Sequence[SideFile], folder: str, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The content of a lane's manifest.json; paths are relative to its folder.
+
+    Counts are of documents, tokens (ends of documents included) and UTF-8 bytes of text, a file and a source.
+    """
     entries: list[dict[str, Any]] = []
     sources: dict[str, dict[str, int]] = {}
     for file in sorted(files, key=lambda file: file.name):

@@ -35,6 +35,8 @@ LARGEST = 2**63 - 1
 
 
 class TrainTokenizer(Settings):
+    """What is trained, and how text is cut into the pieces that it is trained on."""
+
     model: Literal["bpe", "unigram"] = setting(
         "bpe", "merges of the most frequent pairs, or a Unigram model by the `tokenizers` package (an extra, and slow)"
     )
@@ -69,6 +71,7 @@ class TrainTokenizer(Settings):
     @field_validator("weights", mode="before")
     @classmethod
     def _weights_are_rational(cls, weights: Any) -> Any:
+        # Kept as text, `1/3` or `2`, so that the resolved settings can be written and read again.
         if not isinstance(weights, dict):
             return weights
         return {source: str(_weight(source, weight)) for source, weight in weights.items()}
@@ -90,10 +93,12 @@ class TrainTokenizer(Settings):
 
     @property
     def expression(self) -> str:
+        """The regular expression that splits text, named patterns and the treatment of digits resolved."""
         return with_digits(self.pattern, self.digits)
 
 
 def _weight(source: str, weight: Any) -> Fraction:
+    """A weight as a rational number; ValueError where it is none or is below 0."""
     try:
         # 0.1 is a tenth, not the nearest number that a machine has.
         rational = Fraction(str(weight).strip())
@@ -105,6 +110,7 @@ def _weight(source: str, weight: Any) -> Fraction:
 
 
 def count(batch: pa.RecordBatch, config: TrainTokenizer) -> Applied:
+    """Emits (pretoken, count) of the batch, and with weights the source, whose counts are then kept apart."""
     text = batch.column("text")
     if not config.weights:
         return Applied(batch, emits={"counts": _counted(text, config, None)})
@@ -166,6 +172,10 @@ def weighted(rows: pa.Table, weights: Mapping[str, str]) -> tuple[pa.Table, int]
 
 
 def train(config: TrainTokenizer, reads: Reads) -> Mapping[str, bytes]:
+    """The files of the tokenizer by channel. ConfigError where there is no text, or a weight names no source.
+
+    The distinct pieces of all documents and their counts are held in memory.
+    """
     rows, scale = reads.table("count.counts"), 1
     if rows.num_rows and config.weights:
         rows, scale = weighted(rows, config.weights)
@@ -216,6 +226,7 @@ def _unigram(config: TrainTokenizer, rows: pa.Table, scale: int) -> tuple[dict[s
     return {"tokenizer": content}, size, notes
 
 
+# (channel, path) of what is written; all but tokenizer.json only in the byte-level form.
 PRODUCTS: Iterable[tuple[str, str]] = (
     ("tokenizer", "tokenizer.json"),
     ("vocab", "tokenizer/vocab.json"),

@@ -134,6 +134,7 @@ def _refusal(path: str | Path, reason: str) -> DataError:
 
 
 def _parse(file: dict[str, Any], content: bytes) -> Tokenizer:
+    """The model in a file's JSON; _OtherKindError names the part that cannot be followed, other errors mean damage."""
     if not isinstance(file, dict) or not isinstance(file.get("model"), dict):
         raise _OtherKindError("it has no `model` object")
     model, sha256 = file["model"], hashlib.sha256(content).hexdigest()
@@ -155,6 +156,7 @@ def _parse(file: dict[str, Any], content: bytes) -> Tokenizer:
                 raise _OtherKindError(f"merge {rank} uses {half!r}, which its vocabulary lacks")
     normal = _normal(file.get("normalizer"))
     patterns, normal = _patterns(file.get("pre_tokenizer"), normal, fallback=fallback)
+    # A byte-level file always splits (_patterns refuses others), so this is one with marks for spaces.
     if not patterns:
         patterns = _at_marks(ids, normal)
     return Tokenizer(
@@ -186,6 +188,7 @@ def _parse_unigram(file: dict[str, Any], special_tokens: dict[str, int], content
 
 
 def _check_model(model: dict[str, Any]) -> None:
+    """Refuse what is no BPE, or has parts that change how it merges."""
     # Files of before 2021 leave the type out; a BPE model is then the one that has merges.
     kind = model.get("type") or ("BPE" if "merges" in model else "unknown")
     if kind != "BPE":
@@ -196,16 +199,19 @@ def _check_model(model: dict[str, Any]) -> None:
 
 
 def _kind(part: Any) -> str:
+    """The type of a part of the file, for comparing and for messages."""
     return str(part.get("type", "of unknown type")) if isinstance(part, dict) else repr(part)
 
 
 def _halves(merge: str | list[str]) -> tuple[str, str]:
+    """The two tokens of a merge."""
     # Older files write a merge as "left right"; a name in them never holds a space.
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right
 
 
 def _byte_ids(ids: dict[str, int]) -> tuple[int, ...]:
+    """The ids of `<0x00>` to `<0xFF>`, the tokens of the 256 bytes."""
     absent = next((byte for byte in range(256) if byte_name(byte) not in ids), None)
     if absent is not None:
         raise _OtherKindError(f"its model sets byte_fallback, but no token stands for the byte 0x{absent:02x}")
@@ -213,8 +219,10 @@ def _byte_ids(ids: dict[str, int]) -> tuple[int, ...]:
 
 
 def _vocabulary(ids: dict[str, int], special_tokens: dict[str, int], byte_ids: tuple[int, ...] | None) -> pa.Array:
+    """The bytes of every token by id (large_binary); an id that no token has is empty."""
     special_ids = set(special_tokens.values())
     size = max([*ids.values(), *special_ids], default=-1) + 1
+    # A numbering with large holes is damage or an attack on the memory.
     if size > 4 * (len(ids) + len(special_ids)):
         raise _OtherKindError(f"its {len(ids)} tokens have ids up to {size - 1}")
     byte_of = {i: byte for byte, i in enumerate(byte_ids or ())}
@@ -277,6 +285,7 @@ def _patterns(
 
 
 def _pattern(step: dict[str, Any], kind: str) -> str | None:
+    """The regular expression, or the name of a pattern, by which a step splits; None where it does not split."""
     if kind == "ByteLevel":
         if step.get("add_prefix_space"):
             raise _OtherKindError("its ByteLevel sets add_prefix_space")
@@ -294,6 +303,7 @@ def _pattern(step: dict[str, Any], kind: str) -> str | None:
 
 
 def _metaspace(step: dict[str, Any], normal: Normal) -> tuple[tuple[str, ...], Normal]:
+    """SentencePiece's step: spaces become marks, one is put before the text, and text is split before every mark."""
     mark = step["replacement"]
     scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
     if normal != Normal():
@@ -320,6 +330,7 @@ def _byte_of_character() -> dict[str, int]:
 
 
 def _bytes_of_name(name: str) -> bytes:
+    """The bytes that a byte-level file writes as `name`: "Ġa" is b" a"."""
     byte_of = _byte_of_character()
     try:
         return bytes([byte_of[character] for character in name])

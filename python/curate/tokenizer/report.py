@@ -29,6 +29,7 @@ MEASURES = ("documents", "words", "text_bytes", "tokens")
 
 def fertility(batch: pa.RecordBatch, n_tokens: pa.Array) -> pa.RecordBatch:
     """(source, lang, documents, words, text_bytes, tokens) of the sampled documents, a row each."""
+    # Ids are hashes, so that the documents whose id begins with a small byte are a fair sample.
     first = np.array([doc_id[0] for doc_id in batch.column("doc_id").to_pylist()], np.uint8)
     chosen = first < 16
     chosen[:1] = True
@@ -56,10 +57,12 @@ def used(tokens: pa.Array) -> pa.RecordBatch:
 
 
 def add_fertility(table: pa.Table) -> pa.Table:
+    """A row a (source, lang) with the sums, in that order."""
     return _sums(table, ["source", "lang"], MEASURES)
 
 
 def add_used(table: pa.Table) -> pa.Table:
+    """A row a token with the sum of its counts, by id."""
     return _sums(table, ["token"], ["count"])
 
 
@@ -70,7 +73,7 @@ def _sums(table: pa.Table, keys: Sequence[str], values: Sequence[str]) -> pa.Tab
 
 
 def report(tokenizer: Tokenizer, fertilities: pa.Table, uses: pa.Table) -> bytes:
-    """report.json; a rate is null where there is nothing to divide by."""
+    """The content of report.json."""
     counts = np.zeros(len(tokenizer.vocab), np.int64)
     if uses.num_rows:
         uses = add_used(uses)
@@ -92,6 +95,7 @@ def report(tokenizer: Tokenizer, fertilities: pa.Table, uses: pa.Table) -> bytes
 
 
 def _rates(row: dict[str, Any]) -> dict[str, Any]:
+    """The sums of a row with tokens a word and bytes a token, null where there is nothing to divide by."""
     per_word = round(row["tokens"] / row["words"], 3) if row["words"] else None
     per_token = round(row["text_bytes"] / row["tokens"], 3) if row["tokens"] else None
     return {**{name: row[name] for name in MEASURES}, "tokens_a_word": per_word, "bytes_a_token": per_token}

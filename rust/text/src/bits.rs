@@ -12,6 +12,10 @@ pub static LOWEST: [u128; 17] = {
 };
 
 /// The places of the bits that are set, a byte each from the lowest on; zeros behind them.
+///
+/// # Safety
+///
+/// The processor has the features named here; a caller that is compiled for them need not check.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]

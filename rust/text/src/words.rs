@@ -151,8 +151,14 @@ impl Words {
                 _ => hash::hash_bytes(&lower[start..start + length]),
             }
         }));
+        // Places ascend; a word with many of them is hashed once, or time would grow with its square.
+        let mut last = usize::MAX;
         for &place in &self.resized {
             let word = self.starts.partition_point(|&start| start <= place) - 1;
+            if word == last {
+                continue;
+            }
+            last = word;
             let (start, end) = (self.starts[word] as usize, self.ends[word] as usize);
             self.hashes[word] = hash::hash_bytes(&lower_slowly(&text[start..end]));
         }

@@ -1,9 +1,10 @@
-"""Bands and rows: what a MinHash signature finds, and which shape finds what is wanted.
+"""Banding: which pairs the bands and rows of a MinHash signature find, and how many of each find what is wanted.
 
     P(found at similarity s) = 1 - (1 - s^rows)^bands
 
-The shape for a threshold t is the one, of all with bands x rows <= hashes, with the least sum of two areas: what
-it finds below t, and what it misses above. 112 hashes give 9 x 12 at 0.8 and 16 x 7 at 0.7.
+The optimal banding for a threshold t is the one, of all with bands x rows <= hashes, with the least sum of two
+areas under this curve: what it finds below t, and what it misses above. 112 hashes give 9 x 12 at 0.8 and 16 x 7
+at 0.7.
 """
 
 from functools import cache
@@ -20,17 +21,17 @@ def found_share(similarity: float, bands: int, rows: int) -> float:
 
 
 @cache
-def best_shape(threshold: float, hashes: int) -> tuple[int, int]:
+def optimal_banding(threshold: float, hashes: int) -> tuple[int, int]:
     """(bands, rows) of at most `hashes` values for a threshold; ties go to more rows."""
     s = (np.arange(1000) + 0.5) / 1000
-    best, shape = np.inf, (1, 1)
+    least, banding = np.inf, (1, 1)
     for rows in range(min(hashes, 64), 0, -1):
         for bands in range(1, min(hashes // rows, 1024) + 1):
             found = 1 - (1 - s**rows) ** bands
             error = float(np.where(s < threshold, found, 1 - found).mean())
-            if error < best - 1e-12:
-                best, shape = error, (bands, rows)
-    return shape
+            if error < least - 1e-12:
+                least, banding = error, (bands, rows)
+    return banding
 
 
 @cache

@@ -1,0 +1,1 @@
+"""What the deduplicating stages are made of: which copy stays, bands and rows, indexes, clusters, units of text."""
