@@ -56,7 +56,7 @@ class Server:
             "FSSPEC_S3_SECRET": "a-secret-key",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_MAX_ATTEMPTS": "2",  # of the library, with long pauses between them; s3fs and the store have their own
+            "AWS_MAX_ATTEMPTS": "1",  # its own attempts have long pauses between them, and hide ours
         }
 
     def files(self) -> Any:

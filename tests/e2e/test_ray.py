@@ -8,14 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import corpus
 from conftest import Finished
+from raycluster import Nodes, processes
 
 pytest.importorskip("ray")
 
@@ -64,59 +63,11 @@ STAGE = Stage(
 '''
 
 
-class Nodes:
-    """A cluster with a head and one more node."""
-
-    def __init__(self, code: Path) -> None:
-        from ray.cluster_utils import Cluster
-
-        self.code = code
-        for attempt in range(3):  # a node that has not come up in 15 seconds ends; a busy machine may take longer
-            try:
-                self.cluster = Cluster(initialize_head=True, head_node_args=self.settings(no_monitor=True))
-                self.second = self.add()
-                return
-            except Exception:
-                if attempt == 2:
-                    raise
-
-    def settings(self, **more: Any) -> dict[str, Any]:
-        path = os.pathsep.join([str(self.code), *filter(None, [os.environ.get("PYTHONPATH")])])
-        variables = {"PYTHONPATH": path, "ASSIGNED": str(self.code / "assigned")}
-        return {
-            "num_cpus": 1, "include_dashboard": False, "include_log_monitor": False,
-            "object_store_memory": 80_000_000, "env_vars": variables, **more,
-        }  # fmt: skip
-
-    def add(self) -> Any:
-        node = self.cluster.add_node(**self.settings())
-        self.cluster.wait_for_nodes()
-        return node
-
-    def environment(self) -> dict[str, str]:
-        return {"RAY_ADDRESS": self.cluster.address, "PYTHONPATH": self.settings()["env_vars"]["PYTHONPATH"]}
-
-    def workers(self) -> list[int]:
-        """Processes that run a task of ours now."""
-        raylets = {info.process.pid for node in self.cluster.list_all_nodes() for info in node.all_processes["raylet"]}
-        return [pid for pid, parent, name in processes() if parent in raylets and name.startswith("ray::curate ")]
-
-
-def processes() -> Iterator[tuple[int, int, str]]:
-    """(process, parent, command line) of all processes."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with suppress(OSError):
-                stat = (entry / "stat").read_text()
-                name = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                yield int(entry.name), int(stat[stat.rindex(")") + 2 :].split()[1]), name
-
-
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     code = tmp_path_factory.mktemp("code")
     (code / "failing.py").write_text(STAGE)
-    nodes = Nodes(code)
+    nodes = Nodes({"PYTHONPATH": str(code), "ASSIGNED": str(code / "assigned")})
     yield nodes
     nodes.cluster.shutdown()
 
@@ -159,7 +110,7 @@ def receipts(out: Path) -> int:
 
 def receipt_sizes(out: Path) -> list[int]:
     """Bytes of every receipt, which is what comes back from a node."""
-    others = ("plan.json", "work.json")
+    others = ("plan.json", "work.json", "begun.json")
     return [path.stat().st_size for path in out.glob("passes/*/*.json") if path.name not in others]
 
 
@@ -261,7 +212,7 @@ def test_what_a_stage_needs_and_how_it_fails_are_told_as_everywhere(
     local, ours = run("local"), run("ray", "--executor", "ray")
     assert ours.code == local.code == 1
     assert ours.err == local.err and "it does not like the text" in " ".join(ours.err.split())
-    assert "'CPU': 0.5" in (nodes.code / "assigned").read_text()
+    assert "'CPU': 0.5" in Path(nodes.variables["ASSIGNED"]).read_text()
     for settings, words in (("cores: 2", "2 cores"), ("gpus: 1", "1 GPUs")):
         refused = run(words.replace(" ", "-"), "--executor", "ray", settings=settings)
         assert refused.code == 2 and "no node" in refused.err and words in " ".join(refused.err.split()), refused.err

@@ -101,8 +101,7 @@ def in_bucket(server: Server, prefix: str) -> dict[str, bytes]:
 def check_receipts(held: dict[str, bytes], scratch: Path) -> None:
     """Whatever a receipt names is there as it was written: no receipt comes before its files."""
     for name, data in held.items():
-        if name.endswith(".json") and name.count("/") == 2 and not name.endswith("/plan.json"):
-            receipt = json.loads(data)
+        if name.startswith("passes/") and name.endswith(".json") and "outputs" in (receipt := json.loads(data)):
             outputs = [(o["file"], o["product"]) for o in receipt["outputs"]]
             products = [*receipt["documents"].values(), *([receipt["rejects"]] if receipt["rejects"] else [])]
             for file, product in [*outputs, *((file, True) for file in products)]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from curate.errors import ConfigError
+from curate.io.remote import HOPELESS, failure, open_object, tried
 
 UNREADABLE = "unreadable"
 RUN, LOCK, FUNNEL, DOCUMENTS = "run.yaml", "run.lock", "funnel.json", "documents"
@@ -124,7 +125,7 @@ def _opened(address: str, given: str) -> tuple[Any, str]:
 def _list(found: Found, given: str, path: str) -> None:
     fs = found.fs
     if any(mark in path for mark in "*?["):
-        found.names = sorted(str(p) for p in fs.glob(path) if not fs.isdir(p))
+        found.names = sorted(str(p) for p in tried(lambda: fs.glob(path)) if not _is_folder(fs, p))
         found.root = path[: next(i for i, c in enumerate(path) if c in "*?[")].rpartition("/")[0]
         _products_or_none(found)
         return
@@ -132,21 +133,25 @@ def _list(found: Found, given: str, path: str) -> None:
     if what:
         raise ConfigError(f"input {given}: {what}; give a file or a folder")
     named = os.path.splitext(path)[1] and not found.local  # asking a web server for a listing would fetch the file
-    if not named and fs.isdir(path):
+    if not named and _is_folder(fs, path):
         found.root = path.rstrip("/")
         if _is_run(found, found.root):
             found.root += f"/{DOCUMENTS}"
         found.runs = _runs_of(found, {found.root})
-        found.names = sorted(_walk(found, found.root) if found.local else map(str, fs.find(found.root)))
+        found.names = sorted(_walk(found, found.root) if found.local else map(str, tried(lambda: fs.find(found.root))))
         if found.runs:  # only what a run writes, whatever others put beside it
             found.names = [name for name in found.names if name.endswith(".parquet")]
         elif not found.local:
             _without_runs(found, {name.removesuffix(f"/{RUN}") for name in found.names if name.endswith(f"/{RUN}")})
         return
-    if not (fs.exists(path) or (found.local and os.path.lexists(path))):
+    if not (tried(lambda: fs.exists(path)) or (found.local and os.path.lexists(path))):
         raise ConfigError(f"input {given}: no such file or folder")
     found.names, found.root = [path], path.rpartition("/")[0]
     found.runs = _runs_of(found, {found.root})
+
+
+def _is_folder(fs: Any, path: str) -> bool:
+    return bool(tried(lambda: fs.isdir(path)))
 
 
 def _walk(found: Found, top: str) -> Iterator[str]:
@@ -179,7 +184,7 @@ def _is_run(found: Found, folder: str) -> bool:
     """Whether a folder holds a run: its run.yaml begins with the recipe."""
     path = f"{folder}/{RUN}"
     try:
-        with found.fs.open(path, "rb") as handle:
+        with open_object(found.fs, path, path) as handle:
             return bool(re.search(rb"^recipe:", handle.read(4096), re.MULTILINE))
     except (FileNotFoundError, PermissionError, ValueError):
         return False
@@ -213,14 +218,14 @@ def _products_or_none(found: Found) -> None:
 
 def _check_finished(found: Found, run: str) -> None:
     """ConfigError where a run was stopped, goes on, or has failed tasks: its documents are not all there."""
-    if found.fs.exists(f"{run}/{LOCK}"):
+    if tried(lambda: found.fs.exists(f"{run}/{LOCK}")):
         raise ConfigError(
             f"input {run}: this run is not finished ({LOCK} is there): it is still running, or was stopped; "
             "let it end, or continue it with the command that began it"
         )
     try:
-        funnel = json.loads(found.fs.cat_file(f"{run}/{FUNNEL}"))
-        failures = funnel["failures"]
+        with open_object(found.fs, f"{run}/{FUNNEL}", f"{run}/{FUNNEL}") as handle:
+            failures = json.load(handle)["failures"]
     except (OSError, ValueError, TypeError, KeyError):
         raise ConfigError(
             f"input {run}: this run is not finished (it has no whole {FUNNEL}); continue it with the command that "
@@ -297,9 +302,11 @@ def _local_stat(name: str) -> tuple[int, str]:
 
 def _remote_stat(fs: Any, name: str) -> tuple[int, str]:
     try:
-        info = fs.info(name)
-    except OSError:
+        info = tried(lambda: fs.info(name))
+    except HOPELESS:
         return 0, UNREADABLE
+    except Exception as error:
+        raise failure(name, error) from error
     mark = info.get("etag") or info.get("ETag") or info.get("LastModified") or info.get("mtime") or ""
     return int(info.get("size") or 0), f"{info.get('size')}-{mark}"
 

@@ -114,8 +114,11 @@ def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[s
                 store.delete(rel)
             elif "/" in rel and rel != STALE:
                 foreign.append(rel)
-    for rel in [*sorted((accounted | old) - stay), STALE]:
-        for store in _stores(folder):
+    gone = {*accounted, *old, STALE} - stay
+    for store in _stores(folder):
+        # A request for each name would take an object store minutes; most of these are in the other store.
+        there = gone if isinstance(store, LocalStore) else gone.intersection(store.list(""))
+        for rel in sorted(there):
             store.delete(rel)
     _empty_cache(folder)
     return foreign
