@@ -37,7 +37,7 @@ test-full: setup lint ## every test but the faults, the long ones too
 	cargo test -q --workspace --exclude curate-py
 	$(BIN)/pytest
 
-test-faults: setup ## runs that are disturbed in 144 ways (SEEDS=37 for one, SEEDS=144:500 for others)
+test-faults: setup ## runs that are disturbed in 147 ways (SEEDS=37 for one, SEEDS=147:500 for others)
 	SEEDS=$(SEEDS) $(BIN)/pytest -m faults tests/faults
 
 lint: setup ## formats, lints, types, who may import whom
