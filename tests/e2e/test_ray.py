@@ -219,6 +219,23 @@ def test_what_a_stage_needs_and_how_it_fails_are_told_as_everywhere(
 
 
 @pytest.mark.slow
+def test_a_worker_that_knows_another_run_does_not_take_this_one_for_it(
+    place: Path, nodes: Nodes, local: dict[str, str], tmp_path: Path
+) -> None:
+    """Two runs of one process that joined the cluster itself meet the same workers."""
+    code = f"""
+import ray
+from curate.run.driver import run
+from curate.run.recipe import load_recipe
+ray.init(address={nodes.cluster.address!r}, log_to_driver=False)
+for name in ("one", "two"):
+    run(load_recipe({str(place / "recipe.yaml")!r}), {str(tmp_path)!r} + "/" + name, executor="ray")
+"""
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **nodes.environment()}, check=True)
+    assert digest(tmp_path / "one") == digest(tmp_path / "two") == local
+
+
+@pytest.mark.slow
 def test_nothing_is_left_open_on_the_nodes(
     place: Path, nodes: Nodes, curate: Callable[..., Finished], tmp_path: Path
 ) -> None:

@@ -271,6 +271,27 @@ def test_a_store_that_goes_away_stops_the_run_and_the_command_continues(
 
 
 @pytest.mark.slow
+def test_a_cluster_works_on_an_object_store(
+    tmp_path: Path, server: Server, inputs: Path, whole: dict[str, str], curate: Callable[..., Finished]
+) -> None:
+    pytest.importorskip("ray")
+    from raycluster import Nodes
+
+    with server.faulty(5, FAULTS) as proxy:
+        nodes = Nodes(server.environment(proxy.port))
+        try:
+            done = curate(
+                "run", recipe(tmp_path, LONG, f"s3://{BUCKET}/in"), "--out", f"s3://{BUCKET}/cluster", "--scratch",
+                tmp_path / "scratch", "--executor", "ray",
+                env={**server.environment(proxy.port), **nodes.environment()},
+            )  # fmt: skip
+        finally:
+            nodes.cluster.shutdown()
+    assert done.code == 0, done.err
+    assert digest(in_bucket(server, "cluster")) == whole
+
+
+@pytest.mark.slow
 def test_a_wrong_address_or_key_is_told(tmp_path: Path, server: Server, inputs: Path, curate: Any) -> None:
     place = recipe(tmp_path, SHORT, inputs)
     shutil.rmtree(tmp_path / "scratch", ignore_errors=True)

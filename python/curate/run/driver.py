@@ -8,6 +8,7 @@ kept, or is damaged, the tasks that make that run again first, back to the last 
 
 import contextlib
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -170,7 +171,6 @@ class Driver:
             k: v for step in plan.recipe.steps for k, v in step.stage.hides(step.config).items() if v
         }
         self.common: dict[int, str] = {}
-        self.works = 0
         self.out = folder.name
 
     def run(self, out: str) -> Outcome:
@@ -411,7 +411,8 @@ class Driver:
     # -- what workers are told -------------------------------------------------------------------------------
 
     def _work(self, p: Pass) -> tuple[str, str]:
-        """Write the pass's work; returns its path and a version of it that no other call of this run has."""
+        """Write the pass's work; returns its path and a version of it that no call had before: workers of a cluster
+        may know another run."""
         up = self.plan.passes[p.documents_from] if p.documents_from is not None else None
         work = Work(
             out=self.out,
@@ -428,8 +429,7 @@ class Driver:
             allow_code=list(self.plan.recipe.allow_code),
         )
         rel = work.write(self.folder.scratch)
-        self.works += 1
-        return str(self.folder.scratch.local(rel).absolute()), f"{p.name} {self.works}"
+        return str(self.folder.scratch.local(rel).absolute()), secrets.token_hex(8)
 
     def _op_work(self, p: Pass, op: Op) -> OpWork:
         sides = self._user_files(op)
