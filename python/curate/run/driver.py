@@ -111,7 +111,7 @@ def run(
         self_test(folder.products)
         if not folder.one_store:
             self_test(folder.scratch)
-        old = folder.run_yaml()
+        old = folder.run_yaml(renew=update)
         user_files = resume.UserFiles(old)
         for step in recipe.steps:  # a file that is not there is told before any work
             for paths in step.stage.files(step.config).values():
