@@ -1,7 +1,6 @@
 """An S3 server for tests: a process of its own, and before it a proxy that breaks connections by a seeded schedule."""
 
 import http.client
-import os
 import random
 import socket
 import subprocess
@@ -177,7 +176,3 @@ class _Handler(BaseHTTPRequestHandler):
     def _hang_up(self) -> None:
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
-
-
-def environment_without_credentials() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FSSPEC_"))}

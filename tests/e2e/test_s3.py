@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import corpus
-import s3server
 from conftest import Finished
 from s3server import BUCKET, Server
 
@@ -263,7 +262,7 @@ def test_a_store_that_goes_away_stops_the_run_and_the_command_continues(
         proxy.fault = fault  # type: ignore[method-assign]
         done = remote(*command, port=proxy.port)
     assert done.code == 1 and "the same command" in " ".join(done.err.split()), done.err
-    assert "Traceback" not in done.err
+    assert "Traceback" not in done.err, done.err
     check_receipts(in_bucket(server, "away"), tmp_path / "scratch")
     done = remote(*command)
     assert done.code == 0, done.err
@@ -292,15 +291,10 @@ def test_a_cluster_works_on_an_object_store(
 
 
 @pytest.mark.slow
-def test_a_wrong_address_or_key_is_told(tmp_path: Path, server: Server, inputs: Path, curate: Any) -> None:
+def test_a_wrong_address_is_told(tmp_path: Path, server: Server, inputs: Path, curate: Any) -> None:
     place = recipe(tmp_path, SHORT, inputs)
     shutil.rmtree(tmp_path / "scratch", ignore_errors=True)
     done = curate(
         "run", place, "--out", "s3://no-such-bucket/x", "--scratch", tmp_path / "scratch", env=server.environment()
     )
     assert done.code == 2 and "does not exist" in done.err, done.err
-    environment = {**s3server.environment_without_credentials(), **server.environment()}
-    for name in ("FSSPEC_S3_KEY", "FSSPEC_S3_SECRET"):
-        environment[name] = ""
-    done = curate("run", place, "--out", f"s3://{BUCKET}/x", "--scratch", tmp_path / "scratch", env=environment)
-    assert done.code != 0 and "credentials" in done.err and "Traceback" not in done.err, done.err

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import zstandard
 
 from curate.errors import DataError
-from curate.io.remote import open_object
+from curate.io.remote import file_system, open_object
 
 MAX_WINDOW = 1 << 31  # zstd --long=31, the longest window there is
 SUFFIXES = (".gz", ".zst")
@@ -33,9 +33,7 @@ def open_file(path: str) -> BinaryIO:
     """The stored bytes of a local or remote file."""
     if is_local(path):
         return open(path, "rb")
-    import fsspec
-
-    fs, name = fsspec.core.url_to_fs(path)
+    fs, name = file_system(path)
     return open_object(fs, name, path)
 
 

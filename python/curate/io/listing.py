@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from curate.errors import ConfigError
-from curate.io.remote import HOPELESS, failure, open_object, tried
+from curate.io.remote import HOPELESS, failure, file_system, open_object, tried
 
 UNREADABLE = "unreadable"
 RUN, LOCK, FUNNEL, DOCUMENTS = "run.yaml", "run.lock", "funnel.json", "documents"
@@ -110,11 +110,9 @@ def _opened(address: str, given: str) -> tuple[Any, str]:
     if "$" in expanded and "://" not in expanded:
         raise ConfigError(f"input {given}: an environment variable in it is not set")
     if "://" not in expanded:
-        return LocalFiles(), os.path.abspath(expanded)
-    import fsspec  # .1 s of CPU, which a run over local files need not pay
-
+        return LocalFiles(), os.path.abspath(expanded)  # fsspec costs .1 s of CPU, which local files need not pay
     try:
-        fs, path = fsspec.core.url_to_fs(expanded)
+        fs, path = file_system(expanded)
     except ImportError as error:
         raise ConfigError(f"input {given}: {error}") from None
     except ValueError as error:
@@ -283,9 +281,7 @@ def stamp_of(path: str) -> str:
     """What a file is now, as text that changes when its content does; UNREADABLE where it cannot be opened."""
     if "://" not in path:
         return _local_stat(path)[1]
-    import fsspec
-
-    fs, name = fsspec.core.url_to_fs(path)
+    fs, name = file_system(path)
     fs.invalidate_cache()
     return _remote_stat(fs, name)[1]
 

@@ -18,6 +18,21 @@ HOPELESS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectory
 
 T = TypeVar("T")
 
+_kept: dict[int, Any] = {}
+
+
+def file_system(address: str, **options: Any) -> tuple[Any, str]:
+    """(the file system of a path or URL, the path in it), as fsspec.core.url_to_fs, which keeps one for all callers.
+
+    It is never collected. A forked worker would collect its parent's and close the connections of that, which takes
+    them out of the epoll that both share: the parent would wait in vain for what they bring.
+    """
+    import fsspec
+
+    fs, path = fsspec.core.url_to_fs(address, **options)
+    _kept[id(fs)] = fs
+    return fs, str(path)
+
 
 def tried(action: Callable[[], T]) -> T:
     """What `action` gives, after up to ATTEMPTS; what no attempt can change is raised at once."""

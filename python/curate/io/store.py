@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from curate.errors import ConfigError, FatalError
-from curate.io.remote import open_object, tried
+from curate.io.remote import file_system, open_object, tried
 
 TEMPORARY = ".tmp-"
 TEMPORARY_NAME = re.compile(r"\.tmp-[0-9a-f]{8}-")
@@ -475,10 +475,8 @@ def open_store(place: str | Path, cache: Path | None = None) -> Store:
         return LocalStore(Path(text))
     if text.startswith("file://"):
         return LocalStore(Path(text.removeprefix("file://")))
-    import fsspec
-
     try:
-        fs, root = fsspec.core.url_to_fs(text, use_listings_cache=False)
+        fs, root = file_system(text, use_listings_cache=False)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"{text}: this address cannot be used: {error}") from None
     return RemoteStore(fs, root, text.rstrip("/"), cache)
