@@ -1,4 +1,8 @@
-"""The stages, in pipeline order. A stage is imported when it is used: `curate --help` needs only this table."""
+"""The table of stages, in pipeline order, and `load`, which imports one.
+
+A stage's module is imported only when a recipe or a command uses it: `curate --help` needs this table alone, and is
+not to wait for pyarrow and pydantic.
+"""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,8 +15,10 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    name: str
-    summary: str
+    """A stage as the list of commands shows it, before its module is imported."""
+
+    name: str  # as recipes write it, and the name of its module; the command has hyphens: near-dedup
+    summary: str  # that of its Stage
 
 
 STAGES = (
@@ -38,9 +44,11 @@ NAMES = frozenset({CHECK_IDS, *(entry.name for entry in STAGES)})
 
 
 def load(name: str, allow_code: Sequence[str] = ()) -> "Stage":
-    """The stage of that name, or of the user's `package.module:NAME` where its package is allowed.
+    """The stage called `name`: one of NAMES, or the user's Stage object that `package.module:NAME` names.
 
-    Raises ConfigError, with the nearest known name, where there is none.
+    `allow_code` are the packages of the user whose code the command line allows. Raises ConfigError where no stage has
+    the name (with the nearest known one), where the user's package is not allowed or cannot be imported, and where the
+    object is no Stage or has the name of a stage of this package.
     """
     if ":" in name:
         from curate import plugins

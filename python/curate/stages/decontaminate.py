@@ -1,10 +1,11 @@
 """decontaminate: documents that hold a benchmark item, word for word, are dropped.
 
-The 13-gram rule: an item's fields, each alone and all together, are cut into word 13-grams (lower case, without
-punctuation and marks); a document in which one of them occurs is dropped. An item of 8 to 12 words is looked for
-whole; a shorter one is too common to be evidence and is not looked for. An n-gram that more than `max_items`
-items share is boilerplate ("which of the following statements about") and is left out. This finds verbatim
-copies however they are wrapped, and 62 % of items with a tenth of their words edited.
+The 13-gram rule: the text of an item (each of its fields alone, and all fields together) is cut into word 13-grams, in
+lower case and without punctuation and marks. A document is dropped if one of these 13-grams occurs in it. An item of
+8 to 12 words is looked for as a whole; a shorter one is not looked for, since so few words occur together by chance.
+The two lengths are those of GPT-3 (arXiv 2005.14165, appendix C). An n-gram that more than `max_items` items share is
+boilerplate ("which of the following statements about") and is left out. The rule finds verbatim copies whatever
+surrounds them, and 62 % of the items of which a tenth of the words was edited.
 """
 
 import json
@@ -23,6 +24,8 @@ from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, SideFil
 
 
 class Decontaminate(Settings):
+    """Which items are looked for, and how much of one is evidence."""
+
     benchmarks: list[str] = setting(..., "JSONL files of benchmark items (.gz and .zst too)", min_length=1)
     fields: list[str] = setting(
         ["question", "choices"], "keys of an item that hold its text, or lists of texts", min_length=1
@@ -33,7 +36,10 @@ class Decontaminate(Settings):
 
 
 def index(config: Decontaminate, reads: Reads) -> Mapping[str, pa.Table]:
-    """Every n-gram that counts as evidence: (n, gram, item), sorted by (n, gram, item), one row a gram."""
+    """The n-grams to look for: (n: words, gram: uint64 hash, item: the first by name that has it), a row each.
+
+    Rows are sorted by (n, gram). Raises ConfigError where no item is long enough to be looked for.
+    """
     names: list[str] = []
     texts: list[str] = []
     for file in reads.files("benchmarks"):
@@ -41,6 +47,7 @@ def index(config: Decontaminate, reads: Reads) -> Mapping[str, pa.Table]:
             names.extend([name] * len(item_texts))
             texts.extend(item_texts)
     column = pa.array(texts, pa.large_string())
+    # The number of words of a text is that of its 1-grams. A text shorter than `ngram` is one n-gram of its own length.
     lengths = pc.list_value_length(kernels.ngram_hashes(column, n=1)).to_numpy()
     sizes = np.minimum(lengths, config.ngram)
     tables = []
@@ -60,7 +67,10 @@ def index(config: Decontaminate, reads: Reads) -> Mapping[str, pa.Table]:
 
 
 def _items(file: SideFile, config: Decontaminate) -> Iterator[tuple[str, list[str]]]:
-    """(name, texts) of every item: each field alone, and all joined."""
+    """(name, texts) of every item of a JSONL file: each of its fields alone, and all fields joined.
+
+    Raises DataError with the line where one is no item, and ConfigError where it has none of the fields.
+    """
     with open_decompressed(str(file.path)) as handle:
         for number, line in enumerate(handle, 1):
             if not line.strip():
@@ -81,10 +91,13 @@ def _items(file: SideFile, config: Decontaminate) -> Iterator[tuple[str, list[st
 
 
 def _text(value: Any) -> str:
+    """The text of a field; of a list, such as the choices of a question, one text a line."""
     return "\n".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
 class State:
+    """The n-grams of the phase index, opened for lookups once a worker, with a finder for each length n."""
+
     def __init__(self, config: Decontaminate, side: Side) -> None:
         table = side.table("index.grams")
         self.finders: list[tuple[kernels.NgramFinder, pa.ChunkedArray]] = []  # by n: n-grams, and the item of each
@@ -94,6 +107,10 @@ class State:
 
 
 def scan(batch: pa.RecordBatch, state: State) -> Applied:
+    """Drops the rows in which an n-gram occurs: `value` is how many do, `detail` an item that one of them belongs to.
+
+    Of several items the first that the shortest n-grams find is named.
+    """
     n_rows = batch.num_rows
     hits = np.zeros(n_rows, np.int64)
     items: list[str | None] = [None] * n_rows

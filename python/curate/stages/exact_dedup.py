@@ -1,16 +1,17 @@
 """exact_dedup: of documents with the same text, or the same address, one stays.
 
-hash emits 16 bytes of SHA-256 of every text into partitions (two texts share them by chance once in 2^64
-documents or so), pick finds the groups of a partition, merge makes one keep list of all, apply drops the copies and
-counts them on the one kept.
+The phase hash emits the first 16 bytes of the SHA-256 of every text, partitioned so that equal hashes meet in one
+task (among fewer than some 2^64 documents no two different texts share a hash). pick finds the groups of equal hashes
+and chooses which document of each stays, merge joins what all partitions found to one keep list, and apply drops the
+copies and counts them on the document that stays.
 
 What is compared, by the settings `by` and `of`:
 
     text, raw           byte for byte
     text, normalized    after NFC, lower-casing, joining white space
     url                 the address in canonical form; documents without
-                        stay. Pages that are not extracted yet can be
-                        compared so too
+                        an address stay. Pages that are not extracted
+                        yet can be compared in this way, too
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,8 @@ from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, Stage, 
 
 
 class ExactDedup(Settings):
+    """What makes two documents copies of each other, and which copy stays."""
+
     by: Literal["text", "url"] = setting("text", "what makes two documents copies: their text or their address")
     of: Literal["raw", "normalized"] = setting(
         "raw", "compare texts byte for byte, or after NFC, lower-casing and joining white space"
@@ -53,10 +56,12 @@ class ExactDedup(Settings):
 
 
 def needs(config: ExactDedup) -> Sequence[str]:
+    """The columns that the comparison and the rule for which copy stays read."""
     return (config.by, *columns_of(config.keep))
 
 
 def hash_texts(batch: pa.RecordBatch, config: ExactDedup) -> Applied:
+    """(hash: 16 bytes, RANK_COLUMNS of dedup/keep.py) of every row, and by url of every row that has one."""
     compared = batch
     if config.by == "url":
         compared = batch.filter(pc.is_valid(batch.column("url")))
@@ -70,23 +75,28 @@ def hash_texts(batch: pa.RecordBatch, config: ExactDedup) -> Applied:
 
 
 def pick(config: ExactDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
+    """Keep list rows of the groups of a partition, in the order of the hashes; a document without a copy has no row."""
     rows = reads.rows("hash.hashes")
     parts = reads.parts(rows, [], "hash", KEEP_LIST_BYTES) if rows.num_rows else iter(())
     yield from (("keep", table) for table in recut(map(lambda part: keep_list(part[0], "hash"), parts)))
 
 
 def merge(config: ExactDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
+    """The keep list of the run: the rows of all partitions sorted by doc_id, for lookups by binary search."""
     listed = reads.rows("pick.keep")
     # Where two documents have one doc_id, their clusters decide which comes first.
+    # A quarter of the memory is for what does not grow with the rows, buffers of files for example.
     tables = merged(listed, ["doc_id", "cluster_id"], MERGE_BYTES, 0.75 * reads.memory) if listed.num_rows else iter(())
     yield from (("keep", table) for table in tables)
 
 
 def open_keep_list(config: ExactDedup, side: Side) -> KeepList:
+    """The keep list, mapped from its file, once a worker."""
     return KeepList(side.table("merge.keep"))
 
 
 def apply(batch: pa.RecordBatch, state: KeepList) -> Applied:
+    """Sets cluster_id and n_copies of every row, and drops the copies; `detail` names the document that stays."""
     copies = state.look_up(batch, "exact_dedup.copy", None, "copy of")
     batch = with_column(batch, "cluster_id", copies.cluster_id)
     return Applied(with_column(batch, "n_copies", copies.n_copies), copies.verdicts)

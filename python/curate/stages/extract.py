@@ -1,9 +1,10 @@
 """extract: the main text of every page; a page that gives none is a reject with its reason.
 
-`blocks` is our own: it decides for each block of a page whether it is content, in time linear in the page, and
-runs in the worker. The other extractors are other people's parsers, and yours: `extractor: package.module:function`
-names a function that takes the page's bytes and its declared charset and returns text; the command must allow its
-package (`--allow-code package`). They run in a process that can be killed. Documents go through untouched.
+The extractor `blocks` is this package's own: it decides for each block of a page whether it is content, in time linear
+in the page, inside the worker. The other extractors are parsers of other projects, or a function of yours:
+`extractor: package.module:function` names one that takes a page's bytes and its declared charset and returns text; the
+command must allow its package (`--allow-code package`). They run in a child process, which is killed where a page
+takes too long. Rows that are documents already pass unchanged.
 
     curate extract crawl/*.warc.gz --out pages
     curate extract --explain page.html   why each block was kept or not
@@ -31,7 +32,8 @@ LIBRARIES = {
     "trafilatura-precision": ("trafilatura", "lxml"),
     "resiliparse": ("resiliparse",),
 }
-"""The libraries whose versions decide an extractor's texts; ours is part of this package, and versions itself."""
+"""The packages whose versions enter the fingerprint of an extractor's texts. Those of `blocks` change with the version
+of the stage alone."""
 
 RULES = {
     "extract.not_html": "NUL bytes",
@@ -41,12 +43,14 @@ RULES = {
     "extract.timeout": "seconds of CPU time",
     "extract.error": "",
 }
-"""Rules, and the unit of what they measure."""
+"""Rule -> unit of its value and limit; empty where it measures nothing."""
 
 _HTML = ("text/html", "application/xhtml+xml", "application/xml", "text/xml")
 
 
 class Extract(Settings):
+    """The extractor, what it writes, and the limits by which pages and texts are rejected."""
+
     extractor: str = setting(
         BLOCKS,
         "one of blocks, cascade, trafilatura, trafilatura-precision, resiliparse, or your package.module:function",
@@ -86,7 +90,7 @@ FOUND = pa.schema(
         "language": pa.string(),
         "score": pa.float32(),
         "share": pa.float32(),
-        "rule": pa.string(),  # that rejects the page; then the three after it say why
+        "rule": pa.string(),  # the rule that rejects the page, null where it stays; the three after it say why
         "value": pa.float64(),
         "limit": pa.float64(),
         "detail": pa.string(),
@@ -96,6 +100,11 @@ FOUND = pa.schema(
 
 
 class State:
+    """The settings and, unless the extractor is `blocks`, the child process that runs it; one a worker.
+
+    Raises ConfigError where the user's function cannot be used.
+    """
+
     def __init__(self, config: Extract, side: Side) -> None:
         self.config = config
         self.allowed = list(side.allowed)
@@ -107,7 +116,7 @@ class State:
             self._probe(self.sandbox)
 
     def _probe(self, sandbox: Sandbox | None) -> None:
-        """Your own function must be there before the first page, or every page would be a reject."""
+        """Look the user's function up before the first page: later its absence would make every page a reject."""
         assert sandbox is not None
         try:
             sandbox.call(b"", extractor=self.config.extractor, allowed=self.allowed, probe=True)
@@ -116,13 +125,17 @@ class State:
 
 
 def close(state: State) -> None:
-    """End the child process."""
+    """End the child process, if there is one."""
     if state.sandbox:
         state.sandbox.close()
 
 
 def apply(batch: pa.RecordBatch, state: State) -> Applied:
-    """RAW rows to DOCUMENT rows with verdicts; columns that RAW does not know are carried on."""
+    """RAW rows to DOCUMENT rows with verdicts; columns that RAW does not know are carried on.
+
+    Each row is refused unread, decoded (text/plain), or extracted (HTML). The three kinds are treated one after the
+    other, and the results put back into the order of the rows.
+    """
     kinds = batch.column("content_type").to_pylist()
     pages = batch.column("payload").fill_null(b"")
     charsets = batch.column("charset").fill_null("")
@@ -131,7 +144,7 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
     plain = [row for row, kind in enumerate(kinds) if row not in refused and kind == "text/plain"]
     parts = [_found(list(refused.values()))]
     for rows, extract in ((plain, _decoded), (html, _blocks if state.sandbox is None else _foreign)):
-        every = len(rows) == batch.num_rows  # taking them would copy the pages
+        every = len(rows) == batch.num_rows  # then the columns serve as they are: `take` would copy the pages
         if rows:
             chosen = (pages, charsets) if every else (pages.take(rows), charsets.take(rows))
             parts.append(_judged(extract(*chosen, state), state.config))
@@ -141,10 +154,11 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
 
 
 PAGE_ONLY = ("content_type", "charset", "payload")
-"""Columns of RAW that end with the page."""
+"""Columns of RAW that describe the page and not the document."""
 
 
 def _documents(batch: pa.RecordBatch, found: pa.RecordBatch) -> Applied:
+    """The columns of the batch that a document has, with the results of `found` (FOUND) and its verdicts."""
     columns = {name: batch.column(name) for name in batch.schema.names if name not in PAGE_ONLY}
     one = pa.repeat(pa.scalar(1, pa.uint32()), batch.num_rows)
     columns |= {
@@ -160,11 +174,12 @@ def _documents(batch: pa.RecordBatch, found: pa.RecordBatch) -> Applied:
 
 
 def _found(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    """Rows as FOUND: columns that a row does not name are null, its text empty."""
     return pa.RecordBatch.from_pylist([{"text": "", **row} for row in rows], FOUND)
 
 
 def _refused(pages: pa.Array, kinds: list[str | None], config: Extract) -> dict[int, dict[str, Any]]:
-    """The pages that are not looked at, and why."""
+    """Row -> FOUND columns of the pages that are not extracted: another media type, too large, or binary."""
     sizes, nuls = pc.binary_length(pages).to_pylist(), pc.count_substring(pages, b"\0").to_pylist()
     pdf = pc.starts_with(pages, b"%PDF-").to_pylist()
     refused: dict[int, dict[str, Any]] = {}
@@ -173,6 +188,7 @@ def _refused(pages: pa.Array, kinds: list[str | None], config: Extract) -> dict[
             refused[row] = {"rule": "extract.not_html", "detail": kind}
         elif size > config.max_bytes:
             refused[row] = {"rule": "extract.too_large", "value": size, "limit": config.max_bytes}
+        # Servers call PDF and archives text/html. A page may hold some NUL bytes by mistake: 8, or one in 100.
         elif pdf[row] or (nuls[row] > max(8, size // 100) and not _is_wide(pages.slice(row, 1))):
             refused[row] = {"rule": "extract.not_html", "value": nuls[row], "detail": "binary content"}
     return refused
@@ -185,7 +201,10 @@ def _is_wide(page: pa.Array) -> bool:
 
 
 def _judged(found: pa.RecordBatch, config: Extract) -> pa.RecordBatch:
-    """What was found, rejected where its text is too short or too unsure."""
+    """`found` with the rules extract.empty and extract.low_score on texts that are too short or too unsure.
+
+    Rows that another rule rejected keep that rule.
+    """
     free = pc.is_null(found.column("rule"))
     chars, score = pc.utf8_length(found.column("text")), found.column("score")
     short = pc.and_(free, pc.less(chars, max(1, config.min_chars)))
@@ -203,11 +222,12 @@ def _judged(found: pa.RecordBatch, config: Extract) -> pa.RecordBatch:
 
 
 def _decoded(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch:
-    """text/plain: the text as it is."""
+    """text/plain: the page's text as it is, without white space at both ends."""
     return _found([{"text": text.strip()} for text in kernels.decode_html(pages, charsets).field("text").to_pylist()])
 
 
 def _blocks(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch:
+    """FOUND rows by the Rust extractor; score and share are null where it failed (extract.error)."""
     config = state.config
     found = kernels.extract_html(pages, charsets, format=config.output, comments=config.comments)
     good, none = found.field("error").is_null(), pa.nulls(len(found), pa.float64())
@@ -226,11 +246,12 @@ def _blocks(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch
 
 
 def _or_null(column: pa.Array) -> pa.Array:
+    """Texts of which the empty ones are null: the kernel has no nulls."""
     return pc.if_else(pc.equal(column, ""), None, column).cast(pa.string())
 
 
 def _foreign(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch:
-    """One page at a time in the child."""
+    """FOUND rows by an extractor in the child process, one page at a time."""
     config = state.config
     rows: list[dict[str, Any]] = []
     assert state.sandbox is not None

@@ -1,9 +1,9 @@
 """filter: heuristic quality rules, measured once and decided by a preset's table of limits.
 
-The first rule that fails names the reject, with the value and the limit. Limits can be changed one by one
-(`limits: {gopher.min_words: 30}`) and rules left out (`without: [gopher.stop_words]`); a rule name that the
-preset lacks is an error, not a rule that silently does nothing. The measures of every document are written to
-signals/, so that limits can be tried without reading the text again.
+The rules are tried in the preset's order. The first that fails drops the document; its reject has the rule, the value
+and the limit. Limits can be changed one by one (`limits: {gopher.min_words: 30}`) and rules left out
+(`without: [gopher.stop_words]`). A rule name that the preset lacks is an error, since it would change nothing. The
+measures of every document are written to signals/, so that other limits can be tried without reading the text again.
 """
 
 import numpy as np
@@ -18,6 +18,8 @@ from curate.stages.protocol import Applied, Channel, Phase, Side, Stage, with_ve
 
 
 class Filter(Settings):
+    """The preset, and how this run differs from it. An unknown preset or rule name is refused."""
+
     preset: str = setting("gopher@dclm", "table of rules; the part after @ says whose way of counting")
     limits: dict[str, float] = setting({}, "other limits than the preset's, by rule name")
     without: list[str] = setting([], "rules of the preset to leave out")
@@ -38,18 +40,21 @@ class Filter(Settings):
 
 
 class State:
+    """The rules of a run with their limits, resolved once a worker."""
+
     def __init__(self, config: Filter, side: Side) -> None:
         self.rules = rules_of(config)
         self.signals = config.signals
 
 
 def rules_of(config: Filter) -> list[tuple[Rule, float]]:
-    """(rule, limit) in the preset's order."""
+    """(rule, limit) in the preset's order, with changed limits and without the rules left out."""
     table = preset(config.preset).rules
     return [(rule, config.limits.get(rule.name, rule.limit)) for rule in table if rule.name not in config.without]
 
 
 def apply(batch: pa.RecordBatch, state: State) -> Applied:
+    """Drops the rows that fail a rule. With `signals`, emits every measure of all rows, of dropped ones, too."""
     signals = kernels.signals(batch.column("text"))
     n = batch.num_rows
     chosen: list[str | None] = [None] * n

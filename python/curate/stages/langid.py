@@ -1,8 +1,9 @@
 """langid: the language of each document, from its first 1,000 characters (py3langid's bundled model).
 
-The score is the model's probability softened by the text's length (softmax of score / sqrt(bytes)), so that one
-limit serves short and long texts: .5 keeps 97 % of sentences, .65 is safe for documents. Text in which the model
-finds nothing is `und`. The first 1,000 characters give the whole text's label on 99.8 % of pages.
+The score is the probability that the model gives the language, softened for the length of the text (the softmax is
+taken of score / sqrt(bytes)), so that one limit serves short and long texts: 0.5 keeps 97 % of single sentences, and
+0.65 is safe for documents. A text in which the model finds nothing it knows is `und`. On 99.8 % of pages the first
+1,000 characters get the same label as the whole text.
 """
 
 from functools import cache
@@ -16,11 +17,13 @@ from curate import schema
 from curate.config import Settings, setting, suggest
 from curate.stages.protocol import Applied, Phase, Resources, Side, Stage, with_column, with_verdicts
 
-MODEL_BYTES = 80_000_000  # private memory of the opened model, measured
-NOTHING_FOUND = 0.02  # text without a known feature scores 1/142 for every language
+MODEL_BYTES = 80_000_000  # private memory of the opened model in a worker, measured
+NOTHING_FOUND = 0.02  # least score of a language; without a known feature each of 142 languages scores 1/142
 
 
 class LangId(Settings):
+    """Which languages stay, and how sure the model must be."""
+
     keep: list[str] = setting([], "languages to keep (ISO 639-1); empty keeps all")
     min_score: float = setting(0.0, "a document with a lower score is dropped", ge=0, le=1)
     characters: int = setting(1000, "read this much of the beginning", unit="characters", ge=50)
@@ -28,6 +31,7 @@ class LangId(Settings):
     @field_validator("keep")
     @classmethod
     def _known_languages(cls, keep: list[str]) -> list[str]:
+        """ValueError, with the nearest known name, for a language that the model does not know."""
         labels = load_model().labels if keep else []
         for name in keep:
             if name not in labels:
@@ -37,20 +41,23 @@ class LangId(Settings):
 
 @cache
 def load_model() -> Any:
-    """py3langid's bundled model, once a process (0.7 s)."""
+    """py3langid's bundled model, loaded once in a process (0.7 s)."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True, min_confidence=NOTHING_FOUND)
 
 
 def open_model(config: LangId, side: Side) -> tuple[LangId, Any]:
+    """The settings and the model, once a worker."""
     return config, load_model()
 
 
 def apply(batch: pa.RecordBatch, state: tuple[LangId, Any]) -> Applied:
+    """Sets lang and lang_score; drops rows of another language, or with a score below the limit."""
     config, model = state
     found = [model.classify(text[: config.characters]) for text in batch.column("text").to_pylist()]
     langs = [lang for lang, _ in found]
+    # The limit is compared with the number that is written, which has 32 bits.
     scores = [float(np.float32(score)) for _, score in found]
     batch = with_column(batch, "lang", pa.array(langs, pa.string()).dictionary_encode().cast(schema.CATEGORY))
     batch = with_column(batch, "lang_score", pa.array(scores, pa.float32()))

@@ -1,17 +1,19 @@
 """line_dedup: lines, paragraphs or sentences that many documents share are cut, and the documents stay.
 
-Menus, cookie notices and footers stand in thousands of pages that are otherwise different. count hashes every unit
-of every document, pick finds the hashes that at least `min_count` documents hold, merge makes one sorted list of
-them, apply cuts them; every span is in the rejects, with the number of documents it stood in.
+Menus, cookie notices and footers stand in thousands of pages that are otherwise different. The phase count hashes
+every unit of every document, pick finds the hashes that at least `min_count` documents have, merge makes one sorted
+list of them, and apply cuts these units. Every span that is cut is in the rejects, with the number of documents that
+it stood in.
 
     line          between line ends
     paragraph     between empty lines
-    sentences     three in a row, as C4 does (with min_count: 2); shorter
-                  documents have none
+    sentences     three in a row, as in C4 (arXiv 1910.10683, with
+                  min_count: 2); a document of fewer has no unit
 
-How units are compared is said in dedup/units.py. Shorter ones than `min_length` are never cut: code is full of them.
-With keep: first a unit stays in one document, chosen by a hash of doc_id; with keep: none it goes everywhere. A
-document of which nothing is left is dropped. The list of repeated units is a mapped file, 24 bytes a unit.
+dedup/units.py says how units are compared. A unit of fewer than `min_length` characters is never cut: code is full of
+short lines that repeat. With `keep: first` a repeated unit stays in one document, chosen by a hash of doc_id; with
+`keep: none` it is cut everywhere. A document of which nothing is left is dropped. The list of repeated units is a file
+that workers map into memory, 24 bytes a unit.
 """
 
 from collections.abc import Iterator
@@ -30,6 +32,8 @@ from curate.stages.protocol import Applied, Channel, Phase, Reads, Side, Stage, 
 
 
 class LineDedup(Settings):
+    """What a unit is, and how often it may be repeated."""
+
     unit: Unit = setting("line", "what is counted and cut")
     min_count: int = setting(6, "documents that a unit must stand in to be cut", unit="documents", ge=2)
     min_length: int = setting(20, "shorter units stay", unit="characters", ge=1)
@@ -37,17 +41,19 @@ class LineDedup(Settings):
 
 
 def _ranks(ids: pa.Array) -> np.ndarray:
-    """A hash of each doc_id, for who keeps a unit: ids that are plain numbers would all begin with zeros."""
+    """uint64 hashes of doc_ids; the document with the smallest keeps a unit. Ids themselves would not do: where they
+    are plain numbers, all begin with zeros.
+    """
     return first_hashes(ids.cast(pa.binary()))
 
 
 def count(batch: pa.RecordBatch, config: LineDedup) -> Applied:
-    """Every unit of every document once: its hash, and the document's."""
+    """Emits (hash, documents: 1, first: hash of the doc_id) for every distinct unit of every document."""
     units = units_of(batch.column("text"), config.unit, config.min_length)
     owner, hashes = units.rows()[units.valid], units.hashes[units.valid]
     order = np.lexsort((hashes, owner))
     owner, hashes = owner[order], hashes[order]
-    new = np.ones(len(order), bool)  # the first of a unit in its document
+    new = np.ones(len(order), bool)  # where a unit comes for the first time in its document
     new[1:] = (owner[1:] != owner[:-1]) | (hashes[1:] != hashes[:-1])
     rows = {
         "hash": pa.array(hashes[new], pa.uint64()),
@@ -58,12 +64,13 @@ def count(batch: pa.RecordBatch, config: LineDedup) -> Applied:
 
 
 def combine(rows: pa.Table) -> pa.Table:
-    """One row a hash: in how many documents it stands, and the smallest of them."""
+    """One row a hash: the number of documents that have the unit, and the smallest `first` of them."""
     made = rows.group_by("hash").aggregate([("documents", "sum"), ("first", "min")])
     return made.rename_columns(["hash", "documents", "first"]).sort_by("hash")
 
 
 def pick(config: LineDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of a partition, added up, of units that at least `min_count` documents have."""
     rows = reads.rows("count.units")
     parts = reads.parts(rows, [], "hash", UNIT_BYTES) if rows.num_rows else iter(())
 
@@ -75,26 +82,35 @@ def pick(config: LineDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
 
 
 def merge(config: LineDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
+    """The repeated units of all partitions, sorted by hash, for lookups by binary search."""
     rows = reads.rows("pick.repeated")
+    # A quarter of the memory is for what does not grow with the rows, buffers of files for example.
     tables = merged(rows, ["hash"], MERGE_BYTES, 0.75 * reads.memory) if rows.num_rows else iter(())
     yield from (("repeated", table) for table in tables)
 
 
 class State(NamedTuple):
+    """What a worker needs to cut: the settings and the list of repeated units."""
+
     config: LineDedup
     repeated: SortedBatches  # hash, documents, first
 
 
 def open_repeated(config: LineDedup, side: Side) -> State:
+    """The list of repeated units, mapped from its file, once a worker."""
     return State(config, SortedBatches(side.table("merge.repeated"), "hash"))
 
 
 def apply(batch: pa.RecordBatch, state: State) -> Applied:
+    """Cuts the repeated units out of the texts, marks every span, and drops documents that are blank afterwards.
+
+    A dropped document keeps its text in the batch, so that its reject shows how it began.
+    """
     config = state.config
     units = units_of(batch.column("text"), config.unit, config.min_length)
     documents = _documents(units, batch.column("doc_id"), state)
     if config.unit == "sentences":
-        # A sentence goes with any three that it belongs to; the largest count is told.
+        # A sentence is cut if any three that it belongs to are; its count is the largest of theirs.
         alone = documents.copy()
         for back in range(1, WINDOW):
             documents[back:] = np.maximum(documents[back:], alone[:-back])
@@ -105,7 +121,7 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
     touched = np.zeros(batch.num_rows, bool)
     touched[row] = True
     before, left = batch.column("text"), without(units, documents > 0)
-    # A line end that only stood before what was cut goes too.
+    # Where the end of a text was cut, the line end before it goes, unless the text ended with one.
     ends = pa.array(touched & ~pc.ends_with(before, "\n").to_numpy(zero_copy_only=False))
     left = pc.if_else(ends, pc.utf8_rtrim(left, "\n"), left)
     blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(left)), 0).to_numpy(zero_copy_only=False)
@@ -120,7 +136,7 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
 
 
 def _documents(units: Units, ids: pa.Array, state: State) -> np.ndarray:
-    """By unit: the number of documents it stands in, where it is to be cut; else 0."""
+    """int64, one a unit: the number of documents that it stands in if it is to be cut, else 0."""
     documents = np.zeros(len(units.hashes), np.int64)
     asked = np.flatnonzero(units.valid)
     keeps_first = state.config.keep == "first"
@@ -134,7 +150,11 @@ def _documents(units: Units, ids: pa.Array, state: State) -> np.ndarray:
 
 
 def _marks(units: Units, cut: np.ndarray, row: np.ndarray, documents: np.ndarray, limit: int) -> pa.RecordBatch:
-    """MARK rows, one a unit that was cut; memory follows the number of units and not the texts."""
+    """MARK rows, one a unit that was cut. Memory follows the number of units and not the length of texts.
+
+    `cut` are places among all units, `row` the row of each, `documents` its count, `limit` the setting min_count. Spans
+    are bytes of the row's text before the cut.
+    """
     n = len(cut)
     first = units.bounds[units.starts[row]]
     columns = {

@@ -1,8 +1,9 @@
 """mix: how much of each source a training run reads, checked against the tokens there are.
 
-Weights are given, or follow from the token counts: weight ~ tokens^(1/temperature). Temperature 1 weighs sources in
-proportion to their tokens; larger values raise the share of small ones. No source is read more than `max_epochs`
-times: what a capped source cannot give goes to the others in proportion. The resolved mixture is mixture.yaml in the
+The weight of a source is its share of the tokens that training reads. Weights are given, or follow from the token
+counts: weight ~ tokens^(1/temperature), as in multilingual training (arXiv 1907.05019). Temperature 1 weighs sources
+in proportion to their tokens; larger values raise the share of small ones. No source is read more than `max_epochs`
+times: what a source cannot give for that reason the others give, in proportion. The result is mixture.yaml in the
 run's folder; `train run --data RUN` reads it.
 """
 
@@ -31,6 +32,7 @@ class Mix(Settings):
     @field_validator("weights")
     @classmethod
     def _weights_can_be_shares(cls, weights: dict[str, float] | None) -> dict[str, float] | None:
+        """ValueError where a weight is negative, or all are 0: they are scaled to sum 1."""
         for name, weight in (weights or {}).items():
             if weight < 0:
                 raise ValueError(f"the weight of {name} is {weight:g}, below 0")
@@ -40,18 +42,23 @@ class Mix(Settings):
 
 
 def plan(config: Mix, reads: Reads) -> Mapping[str, bytes]:
-    """mixture.yaml, of the tokens that the manifest counts."""
+    """The content of mixture.yaml, from the tokens that manifest.json counts."""
     manifest = json.loads(reads.path("tokenize.manifest.manifest").read_bytes())
     return {"mixture": dump_yaml(mixture(config, manifest)).encode()}
 
 
 def mixture(config: Mix, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The resolved MIXTURE; ConfigError where sources or tokens do not suffice."""
+    """The resolved mixture as plain data; `manifest` is the content of manifest.json (see stages/tokenize.py).
+
+    Raises ConfigError where there are no tokens, where a weight names a source without tokens, and where `tokens` are
+    more than all sources give in `max_epochs` passes.
+    """
     available = {name: entry["tokens"] for name, entry in sorted(manifest["sources"].items()) if entry["tokens"]}
     if not available:
         raise ConfigError("mix: there are no tokens to mix; every document was dropped or set aside")
     weights = _weights(config, available)
     total = config.tokens or sum(available[name] for name in weights)
+    # Tokens that a source can give at most.
     capacity = {name: config.max_epochs * available[name] for name in weights}
     if sum(capacity.values()) < total:
         raise ConfigError(

@@ -1,29 +1,32 @@
 """near_dedup: of documents with nearly the same words, one stays.
 
-MinHash over word 5-grams, 14 bands of 8 rows: a pair of Jaccard similarity s becomes a candidate with
-probability 1 - (1 - s^8)^14, which is .56 at .7, .92 at .8, .9996 at .9. Candidates are then verified by their
-exact Jaccard similarity, so that what is dropped is as similar as the setting says.
+MinHash with banding (Broder 1997; arXiv 2107.06499 for training data) over word 5-grams: 14 bands of 8 values each,
+by the settings `bands` and `rows`. A pair of Jaccard similarity s shares a band, and so becomes a candidate, with
+probability 1 - (1 - s^8)^14, which is .56 at .7, .92 at .8, .9996 at .9. Candidates are then verified by their exact
+Jaccard similarity, so that what is dropped is as similar as the setting says.
 
-    sign     band keys, partitioned by key; shingle hashes
-    match    documents that share a key, by the smallest id among them
-    verify   exact Jaccard, where it can still connect two documents
+    sign     the keys of each document's bands; its shingle hashes
+    match    documents that share a key, by the smallest id of them
+    verify   exact Jaccard of those that are not yet connected
     cluster  connected components; which document of each stays
     apply    the copies are dropped, and counted on the one kept
 
 Of 6,780 pairs of similarity 0.8 or more among 3,451 real documents, scheme classic reports 99.50 %, fss 99.65 %,
-datasketch 99.71 %, and none that is below 0.7. classic is the default: only its rates are exactly the formula's.
+datasketch 99.71 %, and none of them a pair below 0.7. classic is the default: only its rates are exactly those of the
+formula.
 
-A document with fewer words than one n-gram has no shingle: it is marked, and only exact_dedup can drop it.
+A document with fewer words than one n-gram has no shingle: it is marked, and of the stages that drop copies only
+exact_dedup compares it.
 
 Work that would not fit the memory of a run (`--memory`) is done in rounds: by key, by smallest id, by cluster. What
-must be held at once is a bucket with its members, some 100 bytes each, and 40 bytes for every document that has a
-copy.
+must be held at once are the members of the largest bucket (the documents that share one key), some 100 bytes each, and
+40 bytes for every document that has a copy.
 
-The `value` of a reject is its similarity to the nearest member of its cluster, which has the document that `detail`
-names as the one that stays; between the two themselves it can be less, where a chain of near-copies joins them.
+The `value` of a reject is the similarity to the nearest member of its cluster; `detail` names the document of the
+cluster that stays. The two can be less similar to each other, where a chain of near-copies joins them.
 
-With `save_index` the run's index/ folder keeps keys and shingles; a later run with `index` compares its documents
-with those too, without reading their text. What was there stays; the new documents that are left are those that
+With `save_index` the run's index/ folder keeps keys and shingles. A later run with `index` compares its documents
+with those, too, without reading their text. Indexed documents stay; the new documents that are left are those that
 one run over both would have left, had it preferred the old.
 """
 
@@ -74,6 +77,8 @@ from curate.stages.protocol import (
 
 
 class NearDedup(Settings):
+    """How signatures are made, which pairs count as copies, which copy stays, and what is written beside."""
+
     scheme: Literal["classic", "fss", "datasketch"] = setting(
         "classic",
         "how signatures are made: classic (independent permutations), fss (fast similarity sketch), or datasketch"
@@ -99,19 +104,20 @@ class NearDedup(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        """ValueError where `sources` and `keep` contradict each other, or datasketch could not take the seed."""
         check_keep(self.keep, self.sources)
         if self.scheme == "datasketch" and self.seed >= 2**32:
             raise ValueError("scheme: datasketch takes seeds below 2^32")
         return self
 
     def banding(self) -> tuple[int, int]:
-        """(bands, rows)."""
+        """(bands, values in a band): as set, or with `threshold` the best of at most as many values in all."""
         if self.threshold is None:
             return self.bands, self.rows
         return optimal_banding(self.threshold, self.bands * self.rows)
 
     def parameters(self) -> dict[str, Any]:
-        """What signatures depend on: an index of other parameters cannot be compared with."""
+        """What signatures depend on: documents can only be compared with an index of equal parameters."""
         bands, rows = self.banding()
         return {"version": 2, "scheme": self.scheme, "ngram": self.ngram, "bands": bands, "rows": rows,
                 "seed": self.seed, "shingles": self.verify}  # fmt: skip
@@ -121,6 +127,10 @@ class NearDedup(Settings):
 
 
 def sign(batch: pa.RecordBatch, config: NearDedup) -> Applied:
+    """Emits (key, doc_id) of every band of every document, and its RANK_COLUMNS with its shingles; marks short ones.
+
+    Without `verify` the lists of shingles are empty, since nothing reads them.
+    """
     bands, rows = config.banding()
     keys, shingles = kernels.minhash_sign(
         batch.column("text"),
@@ -133,6 +143,7 @@ def sign(batch: pa.RecordBatch, config: NearDedup) -> Applied:
         shingles=config.verify,
     )
     signed = np.flatnonzero(keys.is_valid().to_numpy(zero_copy_only=False))
+    # Every signed document has `bands` keys: each id is repeated that often, as bytes, without Python objects.
     ids = key_view(batch.column("doc_id"))[signed].repeat(bands)
     owners = pa.FixedSizeBinaryArray.from_buffers(schema.DOC_ID, len(ids), [None, pa.py_buffer(ids.tobytes())])
     emitted = pa.RecordBatch.from_pydict({"key": keys.drop_null().flatten(), "doc_id": owners})
@@ -145,6 +156,7 @@ def sign(batch: pa.RecordBatch, config: NearDedup) -> Applied:
 
 
 def _too_short(keys: pa.Array, config: NearDedup) -> pa.RecordBatch:
+    """MARK rows of the documents without keys, which have fewer than `ngram` words."""
     rows = pc.indices_nonzero(keys.is_null()).cast(pa.int64())
     n = len(rows)
     data = {
@@ -158,17 +170,18 @@ def _too_short(keys: pa.Array, config: NearDedup) -> pa.RecordBatch:
 
 # -- match and verify ----------------------------------------------------------------------------------------
 
-SHUFFLED_ROWS = 1 << 16  # of the batches in which partitioned rows are emitted
+SHUFFLED_ROWS = 1 << 16  # rows of a batch that is emitted: what is written does not depend on the rounds
 
 
 def match(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
-    """Documents that share a key, by the smallest doc_id among them."""
+    """(first, key, member): the other documents of each bucket, and the smallest doc_id of it, by which they go on."""
     rows = reads.rows("sign.keys")
     if rows.num_rows:
         yield from (("members", table) for table in recut(_buckets(rows, reads), SHUFFLED_ROWS))
 
 
 def _buckets(rows: pa.Table, reads: Reads) -> Iterator[pa.Table]:
+    """The members of the buckets, a round at a time; a round holds all rows of its keys, indexed ones included."""
     indexed = index_tables((file.path for file in reads.files("index")), "keys")
 
     def buckets(part: list[pa.Table]) -> pa.Table:
@@ -180,13 +193,17 @@ def _buckets(rows: pa.Table, reads: Reads) -> Iterator[pa.Table]:
 
 
 def verify(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
-    """Pairs of documents that are alike, by their exact similarity; without `verify` all that share a key."""
+    """(doc_a, doc_b, jaccard) of documents that are alike; with `pairs` also of those that are connected already.
+
+    Without `verify` nothing is compared: every member of a bucket is paired with the first.
+    """
     rows = reads.rows("match.members")
     if rows.num_rows:
         yield from (("pairs", table) for table in recut(_pairs(rows, config, reads), SHUFFLED_ROWS))
 
 
 def _pairs(rows: pa.Table, config: NearDedup, reads: Reads) -> Iterator[pa.Table]:
+    """The pairs of a partition, a round at a time; shingles are read where they lie in mapped files."""
     compared: list[tuple[pa.Array, pa.Array]] | None = None
     if config.verify:
         documents = _documents(reads)
@@ -202,6 +219,7 @@ def _pairs(rows: pa.Table, config: NearDedup, reads: Reads) -> Iterator[pa.Table
 
 
 def _documents(reads: Reads) -> Documents:
+    """RANK_COLUMNS and shingles of all documents of the run and of its indexes."""
     indexed = index_tables((file.path for file in reads.files("index")), "documents")
     return Documents(reads.table("sign.documents"), indexed)
 
@@ -210,7 +228,10 @@ def _documents(reads: Reads) -> Documents:
 
 
 def cluster(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table | bytes]]:
-    """Connected components of the pairs; which document of each stays; which are suspiciously large."""
+    """The keep list of the connected components, with `pairs` the distinct pairs, and suspiciously large clusters.
+
+    Raises DataError where a document has the id of an indexed one, and FatalError where memory does not suffice.
+    """
     if config.save_index:
         yield "index_parameters", json.dumps(config.parameters()).encode()
     documents = _documents(reads)
@@ -225,6 +246,7 @@ def cluster(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table | b
     if giant.num_rows:
         yield "giants", giant
         yield "notes", "\n".join(giants_in_words(giant)).encode()
+    # The clusters are not needed for the pairs, which need the memory.
     del found
     if config.pairs:
         yield from (("pairs", table) for table in distinct_pairs(pairs, config.verify, reads.memory))
@@ -234,10 +256,12 @@ def cluster(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table | b
 
 
 def open_keep_list(config: NearDedup, side: Side) -> tuple[KeepList, float | None]:
+    """The keep list, mapped from its file, and the limit that rejects show, once a worker."""
     return KeepList(side.table("cluster.keep")), config.min_jaccard if config.verify else None
 
 
 def apply(batch: pa.RecordBatch, state: tuple[KeepList, float | None]) -> Applied:
+    """Sets cluster_id and n_copies of every row, and drops the copies; `detail` names the document that stays."""
     kept, limit = state
     copies = kept.look_up(batch, "near_dedup.copy", limit, "in the cluster of")
     batch = with_column(batch, "cluster_id", copies.cluster_id)
@@ -248,12 +272,13 @@ def apply(batch: pa.RecordBatch, state: tuple[KeepList, float | None]) -> Applie
 
 
 def forecast(config: NearDedup, amounts: Sequence[Amounts]) -> Forecast:
-    """The S-curve in numbers, and what this many documents and more of the same take on disk and in memory."""
+    """What this banding finds, and what these and larger numbers of documents take on disk and in memory."""
     bands, rows = config.banding()
     sentences = [banding_in_words(bands, rows), COLUMNS_IN_WORDS]
     return Forecast(sentences, COLUMNS, [costs(Volume(*a), bands, config.verify) for a in amounts])
 
 
+# Settings that keys and shingles depend on; other settings leave the phase sign up to date.
 SIGNED_BY = ("scheme", "ngram", "bands", "rows", "threshold", "seed", "verify")
 
 STAGE = Stage(

@@ -1,4 +1,4 @@
-"""What a stage is: a name, a version, settings, and phases of three shapes. Plain functions, no hierarchy.
+"""What a stage is: a name, a version, settings, and phases of three kinds. Plain functions, no hierarchy.
 
     each  a task per input slice. `open(config, side)` once a worker, then `apply(batch, state)` for every batch:
           the same rows in the same order, columns added. What became of the rows (dropped, set aside) is returned
@@ -8,15 +8,16 @@
 
 A channel is a named stream of rows that a phase emits. A later phase reads it in one of three ways:
 
-    reads  partitioned `by` a column (a strong hash: uint64, or bytes that start with one): its own partition
-    side   whole, as read-only mapped files
+    reads  its own partition, of a channel partitioned `by` a column (a strong hash: uint64, or 16 bytes)
+    side   the whole channel, as read-only mapped files
     own    the rows that the same task emitted, in row order: `apply(batch, state, own)`
 
 With `path` a channel is a product of the run, written below the run's folder, where {task}, {step} and {source} are
 filled in. The key "notes" of what `run` returns is reserved: its lines (bytes) become warnings of the run. Where all
 that `run` makes would not fit memory, `run` is a generator of (channel, table) pairs, each written as it comes.
 
-`apply`, `open` and `run` are pure: no clock, no global, no rank, no I/O but the files they are given.
+`apply`, `open` and `run` are pure: no clock, no global, no rank, no I/O but the files they are given. So a task that
+is run again gives the same bytes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,16 +31,16 @@ from curate import schema
 from curate.config import Settings
 from curate.schema import Kind
 
-Shape = Literal["each", "part", "all"]
+Shape = Literal["each", "part", "all"]  # how a phase is divided into tasks
 
 
 class Applied(NamedTuple):
     """What `apply` returns: the rows it was given, in the same order, and what became of them.
 
-    verdicts  schema.VERDICT, one row a row of the batch; a row whose `rule` is null stays
-    aside     booleans, one a row: true leaves the main lane for the heldout lane
-    marks     schema.MARK: spans that were cut or marked, any number a row
-    emits     channel -> rows
+    verdicts  schema.VERDICT, one row for each row of the batch; a row whose `rule` is null stays
+    aside     booleans, one a row: true moves the row from the main lane to the heldout lane
+    marks     schema.MARK: spans that were cut or marked, any number for a row
+    emits     channel -> rows, of any number
     """
 
     batch: pa.RecordBatch
@@ -50,10 +51,13 @@ class Applied(NamedTuple):
 
 
 class SideFile(NamedTuple):
-    """A committed file of a channel, or a file that a setting names; `name` is its path below the run's folder, or
-    the user's own path. Task, lane and source are those that wrote it, empty where it is the user's."""
+    """A committed file of a channel, or a file that a setting names.
 
-    path: Path
+    `name` is its path below the run's folder, or the user's own path. task, lane and source are those that wrote it;
+    of a user's file, task and source are empty.
+    """
+
+    path: Path  # where this machine can open or map it
     name: str
     rows: int
     bytes: int
@@ -91,7 +95,7 @@ class Own(Protocol):
 class Reads(Side, Protocol):
     """What a part or all phase reads beside its side files."""
 
-    memory: int  # bytes that the phase may hold beside mapped files
+    memory: int  # bytes of private memory that the phase may hold; mapped files do not count
 
     def rows(self, name: str) -> pa.Table:
         """The rows of a channel that belong to this partition (of `all`: every row), in task order."""
@@ -99,23 +103,32 @@ class Reads(Side, Protocol):
     def parts(
         self, own: pa.Table, others: Sequence[pa.Table], by: str, row_bytes: int, held: int = 0
     ) -> Iterator[list[pa.Table]]:
-        """[own, *others] in so many rounds that one, at `row_bytes` bytes a row and beside `held` bytes, fits `memory`.
+        """[own, *others] in as many rounds as it takes for one to fit `memory`.
 
-        Rows with the same value of the column `by` come in one round. `own` are rows of this partition; of `others`
-        come those that would be in this partition, were they a channel partitioned by that column.
+        A row takes `row_bytes` bytes of private memory while a round is worked on; the caller holds `held` bytes all
+        the time. Rows with the same value of the column `by` come in the same round. `own` are rows of this partition;
+        of `others` come those that would be in this partition, were they a channel partitioned by `by`.
         """
 
 
 @dataclass(frozen=True)
 class Channel:
+    """Rows that a phase emits under a name: to later phases by `by` or as a whole, or as a product of the run."""
+
     name: str
     by: str | None = None  # partitioned by the hash in this column
     path: str | None = None  # a product, below the run's folder
-    combine: Callable[[pa.Table], pa.Table] | None = None  # merges rows before they are written
+    combine: Callable[[pa.Table], pa.Table] | None = None  # adds rows up before they are written; any number of times
 
 
 @dataclass(frozen=True)
 class Phase:
+    """One part of a stage's work, and what it reads and emits. An each phase has `apply`, the others have `run`.
+
+    Names in `reads`, `side` and `own` are "phase.channel" of this stage, "stage.phase.channel" of another, or, in
+    `side`, a key of Stage.files.
+    """
+
     name: str
     shape: Shape
     open: Callable[[Any, Side], Any] | None = None
@@ -123,7 +136,7 @@ class Phase:
     run: Callable[[Any, Reads], Mapping[str, Any] | Iterable[tuple[str, Any]]] | None = None
     close: Callable[[Any], None] | None = None
     documents: bool = True  # False: it only emits, so that its documents need not be written again
-    reads: tuple[str, ...] = ()  # channels read by partition: "phase.channel"
+    reads: tuple[str, ...] = ()  # channels read by partition
     side: tuple[str, ...] = ()  # whole channels, products of other stages, files of the settings
     own: tuple[str, ...] = ()  # channels of which the rows of the same task are read
     emits: tuple[Channel, ...] = ()
@@ -135,8 +148,8 @@ class Phase:
 class Resources:
     """What one worker of a stage needs; the memory budget and every executor read it."""
 
-    cores: float = 1.0
-    gpus: float = 0.0
+    cores: float = 1.0  # CPU cores that a task keeps busy
+    gpus: float = 0.0  # GPUs that a task keeps; less than 1 where several tasks share one
     state_bytes: int = 0  # private memory that the opened state takes, a model for example
     batch_bytes: int = 0  # private memory at the peak of one batch, beyond what reading and writing take
 
@@ -144,7 +157,8 @@ class Resources:
 class Forecast(NamedTuple):
     """What a stage expects of an input: sentences, and bytes at several numbers of documents.
 
-    `rows` are (documents, bytes, bytes, …), one value a name in `columns` after the documents.
+    `rows` are (documents, bytes, bytes, …): after the number of documents, one value for each name in `columns`. The
+    first row is for the input at hand.
     """
 
     sentences: Sequence[str]
@@ -153,11 +167,11 @@ class Forecast(NamedTuple):
 
 
 class Amounts(NamedTuple):
-    """The expected volume, and the memory in bytes that the run has for it."""
+    """The expected volume of a run, and the memory in bytes that it may use."""
 
-    documents: float
-    text_bytes: float
-    partitions: int
+    documents: float  # estimated, as is text_bytes
+    text_bytes: float  # UTF-8 bytes of their texts
+    partitions: int  # that channels are divided into
     workers: int
     idle: int  # the driver and all workers, before any task
     least_task: int  # the least a task needs to read, change and write documents
@@ -167,11 +181,11 @@ class Amounts(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """A step's implementation. Fields that are functions take the resolved config."""
+    """What a step of a recipe runs. Fields that are functions take the resolved settings."""
 
     name: str
     version: int  # bumped when the output changes for the same input and settings
-    summary: str
+    summary: str  # one sentence of the list of commands
     config: type[Settings]
     phases: tuple[Phase, ...]
     rows: Callable[[Any], Literal["raw", "document", "any"]] = field(default=lambda config: "document")
@@ -185,19 +199,19 @@ class Stage:
     libraries: Callable[[Any], Sequence[str]] = field(default=lambda config: ())  # their versions decide its output
     files: Callable[[Any], Mapping[str, Sequence[str]]] = field(default=lambda config: {})  # paths in settings
     code: Callable[[Any], Sequence[str]] = field(default=lambda config: ())  # `module:name` of the user's functions
-    presets: Callable[[Any], str | None] = field(default=lambda config: None)
+    presets: Callable[[Any], str | None] = field(default=lambda config: None)  # name that rejects carry
     rules: Callable[[Any], Mapping[str, str]] = field(default=lambda config: {})  # rule -> unit of value and limit
     limits: Callable[[Any], Mapping[str, float]] = field(default=lambda config: {})  # rule -> what it compares with
     forecast: Callable[[Any, Sequence[Amounts]], Forecast] | None = None
 
     def seen_by(self, phase: Phase, config: Settings) -> dict[str, Any]:
-        """The settings as plain data that a phase depends on, which are all that it is given."""
+        """The settings that a phase depends on, as plain data; it is given these alone, others at their defaults."""
         data = config.model_dump(mode="json")
         return data if phase.settings is None else {name: data[name] for name in phase.settings}
 
 
 def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
-    """`batch` with the column replaced, or appended where there is none."""
+    """`batch` with the column `name` replaced in its place, or appended where there is none."""
     index = batch.schema.get_field_index(name)
     if index < 0:
         return batch.append_column(name, values)
@@ -212,5 +226,8 @@ def with_verdicts(
     detail: Any = None,
     **more: Any,
 ) -> Applied:
-    """`batch` with a verdict on every row whose rule is not None: it is dropped. See schema.verdicts."""
+    """`batch` with a verdict on every row whose rule is not None: the row is dropped.
+
+    value, limit and detail are as schema.verdicts takes them; `more` are further fields of Applied.
+    """
     return Applied(batch, schema.verdicts(rule, value, limit, detail), **more)

@@ -5,8 +5,8 @@ last), n_tokens and text_bytes. tokens/manifest.json lists them with counts and 
 encoded the same way below heldout/. The tokenizer is the one that train_tokenizer makes, or a tokenizer.json of the
 user's, which is copied into the run's folder: `train run --data RUN` finds it there in both cases.
 
-tokenizer/report.json says how well it fits: tokens a word and bytes a token by source and language, how many tokens
-are hardly used, and samples shown split.
+tokenizer/report.json says how well the tokenizer fits the text: tokens a word and bytes a token by source and
+language, how many tokens are hardly used, and how it splits a few samples.
 """
 
 import json
@@ -23,16 +23,21 @@ from curate.stages.protocol import Applied, Channel, Phase, Reads, Resources, Si
 from curate.tokenizer.model import END_OF_DOCUMENT, Tokenizer, read_tokenizer
 from curate.tokenizer.report import add_fertility, add_used, fertility, report, used
 
-TOKENIZER = "train_tokenizer.train.tokenizer"
+TOKENIZER = "train_tokenizer.train.tokenizer"  # the side file (stage.phase.channel); the setting can replace it
 FOLDERS = {"main": "tokens/", "heldout": "heldout/tokens/"}  # by lane; each has a manifest.json
 
 
 class Tokenize(Settings):
+    """Which tokenizer encodes."""
+
     tokenizer: str | None = setting(None, "a tokenizer.json; by default the one that train_tokenizer makes")
 
 
 class State:
-    """The encoder, and what is written into the metadata of every shard."""
+    """The encoder, and what is written into the metadata of every shard; one a worker.
+
+    Raises ConfigError where the tokenizer has no end-of-document token.
+    """
 
     def __init__(self, config: Tokenize, side: Side) -> None:
         tokenizer = read_tokenizer(side.path(TOKENIZER))
@@ -59,12 +64,16 @@ def encode(batch: pa.RecordBatch, state: State) -> Applied:
     fields = [*(f.with_metadata(None) for f in kind), pa.field("source", schema.CATEGORY)]
     columns = [batch.column("doc_id"), tokens, counts, pc.binary_length(text).cast(pa.uint64()), batch.column("source")]
     rows = pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=state.metadata))
+    # The two sums are a few rows a batch, so that the report needs no second pass over the tokens.
     emits = {"tokens": rows, "fertility": fertility(batch, counts), "used": used(tokens)}
     return Applied(with_column(batch, "n_tokens", counts), emits=emits)
 
 
 def manifest(config: Tokenize, reads: Reads) -> Mapping[str, bytes]:
-    """manifest.json of tokens/ and of heldout/tokens/, the report, and the tokenizer where it is the user's."""
+    """manifest.json of tokens/ and of heldout/tokens/, the report, and the tokenizer where it is the user's.
+
+    A run without documents has a manifest of tokens/ that lists no files; heldout/ has one where it has tokens.
+    """
     path = reads.path(TOKENIZER)
     tokenizer = read_tokenizer(path)
     made = {"report": report(tokenizer, reads.table("apply.fertility"), reads.table("apply.used"))}
@@ -80,9 +89,9 @@ def manifest(config: Tokenize, reads: Reads) -> Mapping[str, bytes]:
 
 
 def _manifest(files: Sequence[SideFile], folder: str, tokenizer: Tokenizer) -> dict[str, Any]:
-    """The content of a lane's manifest.json; paths are relative to its folder.
+    """The content of a lane's manifest.json; paths are relative to `folder`.
 
-    Counts are of documents, tokens (ends of documents included) and UTF-8 bytes of text, a file and a source.
+    Each file and each source has its numbers of documents, tokens (ends of documents included) and UTF-8 bytes of text.
     """
     entries: list[dict[str, Any]] = []
     sources: dict[str, dict[str, int]] = {}
@@ -106,7 +115,7 @@ def _manifest(files: Sequence[SideFile], folder: str, tokenizer: Tokenizer) -> d
 
 
 def _counts(file: SideFile) -> dict[str, int]:
-    """Documents, tokens and bytes of text of a shard; of its columns only the two counts are read from the disk."""
+    """Documents, tokens and bytes of text of a shard. Of the mapped file only the two columns of counts are read."""
     with pa.memory_map(str(file.path)) as handle:
         table = pa.ipc.open_file(handle).read_all()
         tokens, text_bytes = (pc.sum(table.column(name)).as_py() or 0 for name in ("n_tokens", "text_bytes"))

@@ -1,11 +1,11 @@
 """train_tokenizer: a BPE or Unigram tokenizer from the documents of the run.
 
-Phase count emits the distinct pieces of every task with their counts; phase train adds the counts up and merges the
-most frequent pairs until the vocabulary is full. The result is tokenizer.json in the run's folder, equal to what the
-`tokenizers` library gives for the same text; in the byte-level form also tokenizer/vocab.json, merges.txt and
-ranks.tiktoken.
+The phase count splits text into pieces, such as words, and emits the distinct ones of every task with their counts.
+The phase train adds the counts up and merges the most frequent pairs of tokens until the vocabulary is full. The
+result is tokenizer.json in the run's folder, equal to what the `tokenizers` library gives for the same text; in the
+byte-level form also tokenizer/vocab.json, merges.txt and ranks.tiktoken.
 
-With `model: unigram` the `tokenizers` library trains on the same counts and encodes afterwards. Training takes minutes
+With `model: unigram` the `tokenizers` library trains on the same counts, and encodes afterwards. Training takes minutes
 where BPE takes seconds, and encoding runs at 1 to 2 MB/s where BPE reaches 200 MB/s.
 
 Weights multiply the counts of a source. They are rational numbers, and all counts are multiplied by the least common
@@ -31,7 +31,7 @@ from curate.tokenizer.files import Model, merges_txt, tiktoken_ranks, tokenizer_
 from curate.tokenizer.model import END_OF_DOCUMENT
 from curate.tokenizer.unigram import MISSING, train_unigram
 
-LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1  # of an int64 count
 
 
 class TrainTokenizer(Settings):
@@ -71,6 +71,7 @@ class TrainTokenizer(Settings):
     @field_validator("weights", mode="before")
     @classmethod
     def _weights_are_rational(cls, weights: Any) -> Any:
+        """Each weight as text; ValueError where one is no rational number or is below 0."""
         # Kept as text, `1/3` or `2`, so that the resolved settings can be written and read again.
         if not isinstance(weights, dict):
             return weights
@@ -78,11 +79,13 @@ class TrainTokenizer(Settings):
 
     @model_validator(mode="after")
     def _pattern_compiles(self) -> "TrainTokenizer":
-        with_digits(self.pattern, self.digits)  # ValueError says where it fails
+        """ValueError, with the position, where the pattern is no regular expression."""
+        with_digits(self.pattern, self.digits)
         return self
 
     @model_validator(mode="after")
     def _unigram_can_be_trained(self) -> "TrainTokenizer":
+        """ValueError where a setting of BPE alone is given with a Unigram model, or its library is missing."""
         if self.model == "unigram":
             for name in ("form", "alphabet", "limit_alphabet", "min_frequency"):
                 if getattr(self, name) != type(self).model_fields[name].default:
@@ -110,7 +113,10 @@ def _weight(source: str, weight: Any) -> Fraction:
 
 
 def count(batch: pa.RecordBatch, config: TrainTokenizer) -> Applied:
-    """Emits (pretoken, count) of the batch, and with weights the source, whose counts are then kept apart."""
+    """Emits (pretoken, count) of the batch; with weights also the source, whose counts are then kept apart.
+
+    "Pretoken" is the name of a piece in columns.
+    """
     text = batch.column("text")
     if not config.weights:
         return Applied(batch, emits={"counts": _counted(text, config, None)})
@@ -122,6 +128,7 @@ def count(batch: pa.RecordBatch, config: TrainTokenizer) -> Applied:
 
 
 def _counted(text: pa.Array, config: TrainTokenizer, source: str | None) -> pa.RecordBatch:
+    """The distinct pieces of a column of texts and their counts, with the name of the source where one is given."""
     pretokens, counts = kernels.count_pretokens(text, pattern=config.expression)
     columns = {"pretoken": pretokens, "count": counts}
     if source is not None:
@@ -130,7 +137,7 @@ def _counted(text: pa.Array, config: TrainTokenizer, source: str | None) -> pa.R
 
 
 def add_up(table: pa.Table) -> pa.Table:
-    """One row a pretoken (and source, where counts are kept apart), sorted by its bytes."""
+    """One row a piece (and source, where counts are kept apart), sorted by its bytes."""
     if "source" not in table.column_names:
         pretokens, counts = kernels.add_counts(table.column("pretoken"), table.column("count"))
         return pa.table({"pretoken": pretokens, "count": counts})
@@ -149,7 +156,10 @@ def _sources(table: pa.Table) -> list[str]:
 
 
 def weighted(rows: pa.Table, weights: Mapping[str, str]) -> tuple[pa.Table, int]:
-    """(pretoken, count) with the counts of each source multiplied, and what every count was scaled by."""
+    """(pretoken, count) with the counts of each source multiplied, and the scale that all counts have in common.
+
+    Raises ConfigError where a weight names a source without text, or the counts no longer fit 64 bits.
+    """
     exact = {source: Fraction(weight) for source, weight in weights.items()}
     known = _sources(rows)
     unknown = sorted(set(exact) - set(known))
@@ -172,9 +182,11 @@ def weighted(rows: pa.Table, weights: Mapping[str, str]) -> tuple[pa.Table, int]
 
 
 def train(config: TrainTokenizer, reads: Reads) -> Mapping[str, bytes]:
-    """The files of the tokenizer by channel. ConfigError where there is no text, or a weight names no source.
+    """The files of the tokenizer by channel.
 
-    The distinct pieces of all documents and their counts are held in memory.
+    The distinct pieces of all documents and their counts are held in memory. Raises ConfigError where there is no text,
+    a weight names no source, or the vocabulary is too small for what it must hold. Where the text gives fewer tokens
+    than `vocab_size`, a warning says so.
     """
     rows, scale = reads.table("count.counts"), 1
     if rows.num_rows and config.weights:
@@ -193,6 +205,7 @@ def train(config: TrainTokenizer, reads: Reads) -> Mapping[str, bytes]:
 
 
 def _bpe(config: TrainTokenizer, rows: pa.Table, scale: int) -> tuple[dict[str, bytes], int, list[str]]:
+    """(files by channel, tokens made, notes). Counts were multiplied by `scale`, and so the least frequency is, too."""
     try:
         vocab, left, right = kernels.train_bpe(
             rows.column("pretoken"),
@@ -215,6 +228,7 @@ def _bpe(config: TrainTokenizer, rows: pa.Table, scale: int) -> tuple[dict[str, 
 
 
 def _unigram(config: TrainTokenizer, rows: pa.Table, scale: int) -> tuple[dict[str, bytes], int, list[str]]:
+    """As _bpe, by the `tokenizers` library; it has no least frequency, so `scale` changes nothing."""
     content, size, notes = train_unigram(
         rows.column("pretoken"),
         rows.column("count"),
