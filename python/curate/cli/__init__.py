@@ -1,7 +1,8 @@
 """The `curate` command: recipe commands, and one command a stage whose options are made from the stage's settings.
 
-Nothing heavy is imported until a command needs it: `curate --help` answers within 0.3 s. So modules of this package
-import curate's other rooms inside of functions.
+runs.py has the commands about runs, stages.py makes those of the stages, audit.py and fetch.py have one each, and
+options.py what they share. Nothing heavy is imported until a command needs it: `curate --help` answers within 0.3 s.
+So modules of this package import curate's other packages inside of functions.
 """
 
 from collections.abc import Sequence
@@ -16,17 +17,19 @@ from curate.stages import STAGES
 
 
 def hyphened(name: str) -> str:
-    """near_dedup, as the command that runs it alone: near-dedup."""
+    """The name of a stage's command: `near-dedup` for near_dedup."""
     return name.replace("_", "-")
 
 
 class Commands(click.Group):
-    """The commands; a stage's module, and fetch's, is imported when its command is asked for."""
+    """The commands of `curate`. A stage's module, and that of fetch, is imported when its command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands: those about runs, sorted, then the stages in pipeline order."""
         return [*sorted([*super().list_commands(ctx), "fetch"]), *(hyphened(entry.name) for entry in STAGES)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command, made now if it is fetch or a stage; None where there is none. Underscores serve, too."""
         if name == "fetch":
             return fetch.fetch_command()
         found = super().get_command(ctx, name)
@@ -37,6 +40,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; an unknown name is a ConfigError with the nearest known one."""
         if args and not args[0].startswith("-") and args[0].replace("_", "-") not in self.list_commands(ctx):
             from curate.config import suggest
 
@@ -45,6 +49,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Two lists in place of click's one, with summaries that need no stage to be imported."""
         with formatter.section("Runs"):
             known = {name: self.commands[name].get_short_help_str(60) for name in super().list_commands(ctx)}
             formatter.write_dl(sorted({**known, "fetch": fetch.SUMMARY}.items()))
@@ -76,5 +81,5 @@ for command in (runs.run, runs.plan, runs.status, runs.why, runs.clean, audit.au
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point; exit codes are listed in errors.py."""
+    """Entry point of the program. `arguments` are those of the process by default. errors.py lists the exit codes."""
     raise SystemExit(guarded(cli, "curate", arguments))

@@ -1,4 +1,4 @@
-"""`curate audit`: measure a stage on one's own documents."""
+"""`curate audit`: measure a stage on one's own documents. curate/audit.py does the work; this prints what it found."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +49,7 @@ def audit_dedup_command(
     from curate.stages.near_dedup import NearDedup
 
     config: dict[str, Any] = {}
+    # The settings are validated as a recipe's would be, so that a mistake is blamed on the --set that made it.
     document = Document(config, "", {})
     for text in assignments:
         path, value = parse_assignment(text)

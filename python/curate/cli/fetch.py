@@ -14,11 +14,11 @@ HELP = f"""{SUMMARY}
 
 Follows links breadth-first below the URLs given, politely: robots.txt, one request at a time to a host with a pause.
 Requests, responses and redirects are recorded as they travelled."""
-SHOWN = 10  # errors
+SHOWN = 10  # errors that are printed; --json has all
 
 
 def fetch_command() -> click.Command:
-    """The command; fetch's settings are imported to make its options."""
+    """The command. FetchSettings is imported here, since its fields become the options."""
     from curate.fetch.settings import FetchSettings
 
     added = with_options(
@@ -32,14 +32,14 @@ def fetch_command() -> click.Command:
 
 
 def fetch_pages(urls: Sequence[str], out: Path, as_json: bool, **options: Any) -> None:
-    """Fetch, showing on a terminal how far it is, and print what came of it."""
+    """Fetch, showing on a terminal how far it is, and print a summary. `options` are those made from FetchSettings."""
     from curate.config import validate
     from curate.fetch.crawl import fetch
     from curate.fetch.settings import FetchSettings
 
     settings = validate(FetchSettings, given(options, FetchSettings.model_fields), name="fetch")
     summary = fetch(settings, urls, out, _progress)
-    console.passing("")
+    console.passing("")  # removes the line of progress
     files = [str(path) for path in summary.files]
     if as_json:
         facts = {
@@ -56,4 +56,5 @@ def fetch_pages(urls: Sequence[str], out: Path, as_json: bool, **options: Any) -
 
 
 def _progress(summary: Any) -> None:
+    """Shows a FetchSummary on the line of the terminal that the last call wrote."""
     console.passing(f"{summary.tried:,} tried, {summary.pages:,} pages, {console.size(summary.bytes)}")

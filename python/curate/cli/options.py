@@ -12,13 +12,14 @@ from curate.errors import ConfigError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+# Of every command: -h is --help too, and help is at most 80 columns wide.
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
-Decorator = Callable[[Any], Any]
+Decorator = Callable[[Any], Any]  # adds an option to a function, as click.option(…) does
 
 
 class Size(click.ParamType[int]):
-    """Bytes in words, as 800MB, 8GB or 8GiB."""
+    """The type of an option in bytes: 800MB (10^6), 8GB or 8GiB (2^30), read by config.parse_size."""
 
     name = "size"
 
@@ -28,8 +29,8 @@ class Size(click.ParamType[int]):
         return value if isinstance(value, int) else parse_size(value, param.opts[0] if param else "size")
 
 
-OUT = console.Place(made=True)
-FOLDER = console.Place()
+OUT = console.Place(made=True)  # a path or URL that is written to
+FOLDER = console.Place()  # one that is there already
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 WORKERS = click.option(
@@ -110,9 +111,10 @@ RECIPE_OPTIONS = (
 
 
 def with_options(*options: Decorator) -> Decorator:
-    """A decorator that adds the options, the first one first in the help."""
+    """A decorator that adds several options to a command; they stand in the help in this order."""
 
     def add(function: Any) -> Any:
+        # A decorator adds its option before those that are there.
         for option in reversed(options):
             function = option(function)
         return function
@@ -124,7 +126,11 @@ def with_options(*options: Decorator) -> Decorator:
 
 
 def setting_option(key: str, field: "FieldInfo") -> Decorator:
-    """The option of one setting; values are checked by the settings class, so that the words are the same."""
+    """The option of one setting: its flag, its help with unit and default, and how often it may be given.
+
+    click passes the words on unchecked: the settings class checks them, as it does those of a recipe, so that a mistake
+    has the same message in both. An option that is not given is None, so that the default is the settings class's.
+    """
     flag = flag_of(key)
     extra: Any = field.json_schema_extra or {}
     unit, text = extra.get("unit"), field.description or ""
@@ -138,12 +144,16 @@ def setting_option(key: str, field: "FieldInfo") -> Decorator:
 
 
 def flag_of(key: str) -> str:
-    """min_score, as an option: --min-score."""
+    """The flag of a setting: `--min-score` for min_score."""
     return "--" + key.replace("_", "-")
 
 
 def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> tuple[Literal["one", "list", "mapping"], str]:
-    """How often an option may be given, and what stands for its value in the help."""
+    """How a setting of this type is given, and what stands for its value in the help.
+
+    one: once; list: may be repeated; mapping: NAME=VALUE, may be repeated. `metadata` are those of the pydantic field,
+    by which a size in bytes is told from another int.
+    """
     from curate.config import is_size
 
     origin, inner = get_origin(annotation), get_args(annotation)
@@ -163,6 +173,7 @@ def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> tuple[Literal["one",
 
 
 def _shown_default(field: "FieldInfo") -> str:
+    """The default as the end of an option's help; nothing where there is none or it is empty."""
     from curate.config import show_size
 
     default = field.default
@@ -176,7 +187,10 @@ def _shown_default(field: "FieldInfo") -> str:
 
 
 def given(options: Mapping[str, Any], fields: Mapping[str, "FieldInfo"]) -> dict[str, Any]:
-    """The settings among the options that were given, as the settings class takes them."""
+    """The settings whose options were given, in the form that the settings class validates.
+
+    `options` are click's values by setting name, and have every name in `fields`.
+    """
     from curate.config import parse_pairs
 
     found: dict[str, Any] = {}
@@ -197,7 +211,7 @@ def print_json(data: Any) -> None:
 
 
 def names(values: Iterable[str], flag: str) -> dict[str, list[str]]:
-    """`source=web,books` and `lang=en` as {"source": ["web", "books"], "lang": ["en"]}."""
+    """`source=web,books` and `lang=en` as {"source": ["web", "books"], "lang": ["en"]}; ConfigError for other forms."""
     found: dict[str, list[str]] = {}
     for text in values:
         key, equals, rest = text.partition("=")

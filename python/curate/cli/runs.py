@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from curate.run.driver import Outcome
     from curate.run.recipe import Recipe
 
-EXIT_PARTIAL, EXIT_CONFIG = 1, 2
-SHOWN = 20  # warnings and errors; run.log has all
+EXIT_PARTIAL, EXIT_CONFIG = 1, 2  # exit codes of failures: trying again may help, or something must be changed
+SHOWN = 20  # warnings, and errors, that are printed; run.log has all
 
 
 @click.command()
@@ -144,12 +144,17 @@ def execute(
     executor: str,
     as_json: bool,
 ) -> int:
-    """Run a resolved recipe, print its funnel, and return the exit code."""
+    """Run a resolved recipe, print its funnel, and return the exit code (see errors.py).
+
+    The options are those of RUN_OPTIONS; `workers` and `memory` (bytes) are None for the defaults. Tables and results
+    go to stdout; progress, warnings and failures to stderr, and to run.log.
+    """
     from curate.report import terminal
     from curate.report.progress import Progress
     from curate.run import driver
     from curate.run.machine import available_cores
 
+    # run.log grows by appending, which an object store cannot do: there it is written to scratch.
     place = Path(scratch) if scratch is not None and isinstance(out, str) else Path(out)
     with Progress(place) as watcher:
         outcome = driver.run(
@@ -178,7 +183,7 @@ def execute(
 
 
 def report_failures(outcome: "Outcome") -> int:
-    """Tell warnings and failures on stderr; the exit code: 0, or what the failures ask for."""
+    """Print warnings and failures to stderr; returns the exit code: 0, or the one that the failures call for."""
     for warning in outcome.warnings[:SHOWN]:
         console.err(f"warning: {warning}")
     if len(outcome.warnings) > SHOWN:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from curate.io.inputs import InputSettings
     from curate.stages.protocol import Stage
 
+# How a stage command reads its inputs: what a recipe says under `inputs`, at the step and at the top.
 INPUT_OPTIONS = (
     click.option("--source", default="main", show_default=True, help="Mixing domain of the documents."),
     click.option(
@@ -54,7 +55,11 @@ INPUT_OPTIONS = (
 
 
 def stage_command(name: str) -> click.Command:
-    """`curate NAME INPUT… --out DIR`, with an option for every setting of the stage."""
+    """`curate NAME INPUT… --out DIR`, with an option for every setting of the stage.
+
+    It runs a recipe of this one step, so that the folder it makes is that of a run: it can be continued, looked at, and
+    be the input of another run.
+    """
     from curate import stages
 
     stage = stages.load(name)
@@ -67,6 +72,7 @@ def stage_command(name: str) -> click.Command:
         from curate.config import validate
         from curate.run.recipe import Only, single_stage
 
+        # What is left in `options` afterwards are the options of the input, then those of the run.
         config = given({key: options.pop(key) for key in list(fields)}, fields)
         entries = input_settings(inputs, options)
         rows = validate(Only, names(only, "--only"), name="--only")
@@ -88,7 +94,10 @@ def stage_command(name: str) -> click.Command:
 
 
 def input_settings(paths: Sequence[str], options: dict[str, Any]) -> list["InputSettings"]:
-    """The inputs of a stage command; takes the options of INPUT_OPTIONS that say how to read out of `options`."""
+    """The inputs of a stage command, one for each path, all read in the same way.
+
+    Removes from `options` those that say how to read. Raises ConfigError where one of them is wrong.
+    """
     from curate.config import parse_pairs, validate
     from curate.io.inputs import InputSettings
 
@@ -104,7 +113,10 @@ def input_settings(paths: Sequence[str], options: dict[str, Any]) -> list["Input
 
 
 def _help(stage: "Stage") -> str:
-    """The module's docstring without its name; indented paragraphs keep their lines."""
+    """The help of a stage's command: its summary, and the module's docstring after "name:".
+
+    click folds paragraphs. Indented ones, such as tables and examples, keep their lines: "\\b" tells click so.
+    """
     text = (sys.modules[f"curate.stages.{stage.name}"].__doc__ or stage.summary).partition(":")[2].strip()
     paragraphs = [f"\b\n{part}" if part.startswith(" ") else part for part in text.split("\n\n")]
     paragraphs[0] = paragraphs[0][:1].upper() + paragraphs[0][1:]
@@ -113,7 +125,10 @@ def _help(stage: "Stage") -> str:
 
 
 def explaining(command: click.Command) -> click.Command:
-    """`curate extract` with `--explain PAGE`, which runs nothing: it shows what is decided about one page."""
+    """`curate extract` with `--explain PAGE`, which shows what is decided about one page and runs nothing.
+
+    INPUT and --out, which a run requires, may then be left out; without --explain they are asked for as before.
+    """
     explain = click.Option(
         ["--explain"],
         metavar="FILE|URL",
@@ -141,7 +156,10 @@ def explaining(command: click.Command) -> click.Command:
 
 
 def explain_page(page: str, options: dict[str, Any]) -> None:
-    """Print what the extractor decides about a page with the settings given."""
+    """Print what the extractor decides about a page with the settings given.
+
+    `page` is a file or a URL, `options` are all other options of `curate extract`.
+    """
     from curate.config import validate
     from curate.report.explain import facts, find, show
     from curate.stages.extract import Extract

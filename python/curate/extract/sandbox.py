@@ -1,13 +1,14 @@
 """A child process for parsers that may hang, crash or eat memory on hostile input.
 
-One child a worker, one page at a time, half a millisecond a page for the pipe. A page that takes more than
-`timeout` seconds of CPU time kills the child (the kernel does it, so a hang inside C code counts too); so does
-one that takes four times that on the clock. The child has an address space limit, is recycled every 5,000
-pages, and ends when its pipe closes. CPU time and not the clock decides, so that a busy machine does not change
-what comes out.
+The child isolates faults, not privileges: it may open files and connections as its parent may. There is one child a
+worker, with one page at a time; the pipe takes half a millisecond a page. A page that takes more than `timeout` seconds
+of CPU time kills the child (the kernel does it, so a hang inside C code counts too), and so does one that takes four
+times that on the clock. CPU time decides and not the clock, so that a busy machine does not change what comes out; the
+clock is for a page that waits and computes nothing. The child has an address space limit, is replaced every 5,000
+pages, and ends when its pipe closes.
 
-Frames on the pipe: 4 bytes length, 1 byte status, then the payload; a request is two frames, a JSON header
-and the page.
+Frames on the pipe: 4 bytes length (little-endian), 1 byte status, then the payload; a request is two frames, a JSON
+header and the page.
 """
 
 import json
@@ -22,15 +23,15 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, BinaryIO
 
-PAGES_PER_CHILD = 5000
-_HEAD = struct.Struct("<IB")
-OK, FAILED = 0, 1
+PAGES_PER_CHILD = 5000  # then a new child, in case parsers leak memory
+_HEAD = struct.Struct("<IB")  # of a frame: length, status
+OK, FAILED = 0, 1  # status: the payload is a result, or says what was raised
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 """Signals that no page causes."""
 
 
 class Timeout(Exception):
-    """The page took more than the allowed seconds."""
+    """The page took more CPU time than allowed, or four times that on the clock."""
 
 
 class Crashed(Exception):
@@ -38,11 +39,14 @@ class Crashed(Exception):
 
 
 class Killed(Crashed):
-    """Something outside killed the child."""
+    """Something outside, such as the kernel when memory is short, ended the child."""
 
 
 class Sandbox:
-    """Calls `module:function(page: bytes, **header) -> str` in a child. Close it, or let it go with the process."""
+    """Calls `module:function(page: bytes, **header) -> str` in a child process; close it in the end.
+
+    `timeout` is in seconds of CPU time a page, `memory_bytes` limits the address space of the child.
+    """
 
     def __init__(self, target: str, *, timeout: float, memory_bytes: int) -> None:
         self.child: subprocess.Popen[bytes] | None = None
@@ -50,10 +54,11 @@ class Sandbox:
         self.pages = 0
 
     def call(self, page: bytes, **header: Any) -> str:
-        """The function's result for this page. Raises Timeout or Crashed; the next call starts a new child.
+        """The function's result for this page; `header` are its further arguments, plain data.
 
-        A child that was ended from outside (by SIGKILL, as the kernel does when memory is short, or SIGTERM) says
-        nothing about the page, so it is tried once more.
+        Raises Timeout or Crashed. Where the child ended, the next call starts another. A child that was ended from
+        outside (by SIGKILL, as the kernel does when memory is short, or SIGTERM) says nothing about the page, so the
+        page is tried once more.
         """
         try:
             return self._call(page, header)
@@ -61,6 +66,7 @@ class Sandbox:
             return self._call(page, header)
 
     def _call(self, page: bytes, header: dict[str, Any]) -> str:
+        """One attempt. A child is started first if there is none, or if it has had its number of pages."""
         if self.child is None or self.pages >= PAGES_PER_CHILD:
             self.close()
             self._start()
@@ -80,6 +86,7 @@ class Sandbox:
         return data.decode("utf-8")
 
     def _start(self) -> None:
+        """Start the child. It finds the same modules as this process, and what it prints to stderr is lost."""
         arguments = [self.target, str(self.timeout), str(self.memory_bytes)]
         code = f"from curate.extract.sandbox import serve; serve(*{arguments!r})"
         self.child = subprocess.Popen(
@@ -90,12 +97,14 @@ class Sandbox:
         self.pages = 0
 
     def _receive(self, deadline: float) -> tuple[int, bytes]:
+        """(status, payload) of the next frame; TimeoutError at the deadline, EOFError if the child ended."""
         assert self.child is not None and self.child.stdout is not None
         handle = self.child.stdout.fileno()
         size, status = _HEAD.unpack(_read_exactly(handle, _HEAD.size, deadline))
         return status, _read_exactly(handle, size, deadline)
 
     def _death(self) -> Exception:
+        """The exception for a child that has ended, by its exit code. SIGPROF is its CPU timer."""
         assert self.child is not None
         code = self.child.wait()
         self.close()
@@ -122,12 +131,14 @@ class Sandbox:
 
 
 def _send(pipe: Any, status: int, data: bytes) -> None:
+    """Write one frame."""
     pipe.write(_HEAD.pack(len(data), status))
     pipe.write(data)
     pipe.flush()
 
 
 def _read_exactly(handle: int, size: int, deadline: float) -> bytes:
+    """`size` bytes from a file descriptor; TimeoutError at the deadline, EOFError where it ends before."""
     parts = []
     while size:
         ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
@@ -145,12 +156,13 @@ def _read_exactly(handle: int, size: int, deadline: float) -> bytes:
 
 
 def serve(target: str, timeout: str, memory_bytes: str) -> None:
-    """The child's main loop: pages in on stdin, results out on the stdout it was started with."""
+    """The child's main loop: pages in on stdin, results out on the stdout that it was started with."""
     import resource
 
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the frames
     resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
+    # Ctrl-C reaches all processes of a terminal; the parent decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     module, _, name = target.partition(":")
     function: Callable[..., str] = getattr(import_module(module), name)
@@ -172,6 +184,7 @@ def serve(target: str, timeout: str, memory_bytes: str) -> None:
 
 
 def _frame(pipe: BinaryIO) -> bytes | None:
+    """The payload of the next frame; None where the pipe is closed."""
     head = pipe.read(_HEAD.size)
     if len(head) < _HEAD.size:
         return None

@@ -1,4 +1,7 @@
-"""What the extractor decided about each block of one page, and why, for a person at a terminal."""
+"""What the extractor decided about each block of one page, and why, for a person at a terminal.
+
+`find` gets the page, `facts` makes plain data of it (what `--json` prints), `show` makes lines of the facts.
+"""
 
 import difflib
 import tempfile
@@ -15,21 +18,27 @@ from curate.io.inputs import InputSettings, cut, list_files
 from curate.io.read import ReadCounts, read
 from curate.stages.extract import Extract
 
-REASONS = 3  # features that are shown of a block
-ELEMENTS = 4  # of a block's path: the first are the same for most blocks
+REASONS = 3  # features shown for each block, those that moved its probability most
+ELEMENTS = 4  # last elements shown of a block's path; the first are the same for most blocks
 
 Line = list[tuple[str, dict[str, Any]]]
 """(text, style as of click.style) parts; console.styled prints them and makes the texts harmless."""
 
 
 class Page(NamedTuple):
+    """A page as a server gave it: its file name or URL, its bytes, and the charset declared beside it, if any."""
+
     name: str
     html: bytes
     charset: str | None
 
 
 def find(target: str, inputs: Sequence[InputSettings]) -> Page:
-    """The page: a file, a URL among the pages of `inputs`, or, without inputs, a URL that is asked for now."""
+    """The page: a file, a URL among the pages of `inputs`, or, without inputs, a URL that is fetched now.
+
+    Raises ConfigError where the file cannot be read or the inputs hold no pages, and DataError where no page has the
+    URL or it cannot be fetched.
+    """
     if not inputs and "://" not in target:
         try:
             return Page(target, Path(target).read_bytes(), None)
@@ -52,6 +61,7 @@ def find(target: str, inputs: Sequence[InputSettings]) -> Page:
 
 
 def _pages(inputs: Sequence[InputSettings]) -> Iterator[pa.RecordBatch]:
+    """The pages of all inputs, batch by batch (schema.RAW)."""
     for task in cut(list_files(inputs)):
         for rows in read(task, ReadCounts()):
             if rows.kind != "raw":
@@ -60,9 +70,12 @@ def _pages(inputs: Sequence[InputSettings]) -> Iterator[pa.RecordBatch]:
 
 
 def _fetched(url: str) -> Page:
+    """Fetch one URL as `curate fetch` would: robots.txt is obeyed, redirects are followed, links are not."""
     from curate.fetch.crawl import fetch
     from curate.fetch.settings import FetchSettings
 
+    # Five requests allow for redirects. `exclude` matches every link, so none is followed. The user named this URL, so
+    # it may be one of this machine or its network.
     settings = FetchSettings(max_pages=5, scope=(url,), exclude=(".",), allow_private=True)
     with tempfile.TemporaryDirectory() as folder:
         summary = fetch(settings, [url], Path(folder))
@@ -76,7 +89,12 @@ def _fetched(url: str) -> Page:
 
 
 def facts(page: Page, config: Extract) -> dict[str, Any]:
-    """Everything about a page as plain data: what came out, and each block with its probability and reasons."""
+    """Everything about a page as plain data: what came out, and each block with its probability and reasons.
+
+    Keys: page (its name), those of kernels.extract_html but `error`, `rejected` (the rule that would reject the page,
+    or None), and `blocks` (text, path, first and probability: 0..1, kept, reasons with feature, value and moved:
+    log-odds). Raises DataError where the extractor fails on the page.
+    """
     found = kernels.extract_html(
         pa.array([page.html], pa.large_binary()),
         pa.array([page.charset or ""]),
@@ -100,7 +118,7 @@ def facts(page: Page, config: Extract) -> dict[str, Any]:
 
 
 def _rejected(page: Page, whole: dict[str, Any], config: Extract) -> str | None:
-    """The rule that a run with these settings would reject the page by, with its value and limit."""
+    """The rule by which a run with these settings would reject the page, with its value and limit; None if none."""
     chars, least = len(whole["text"]), max(1, config.min_chars)
     if len(page.html) > config.max_bytes:
         return f"extract.too_large: {len(page.html):,} bytes, limit {config.max_bytes:,}"
@@ -131,9 +149,10 @@ def show(found: dict[str, Any]) -> Iterator[Line]:
 
 
 def _block(block: dict[str, Any]) -> Iterator[Line]:
+    """Two lines: probability, sign and text of a block, then its path and the features that decided."""
     sign, color = ("+", "green") if block["kept"] else ("-", "red")
     text = " ".join(block["text"].split())
-    room = width() - 9
+    room = width() - 9  # columns after the probability and the sign
     shown = text if len(text) <= room else text[: room - 1] + "…"
     path = " > ".join(block["path"].split(" > ")[-ELEMENTS:])
     why = " · ".join(f"{r['moved']:+.2f} {r['feature']} {r['value']:.4g}" for r in block["reasons"][:REASONS])

@@ -1,7 +1,7 @@
-"""A run while it goes: on a terminal a bar a pass, on a pipe nothing, and in <out>/run.log a line an event.
+"""A run while it goes: on a terminal a bar a pass, on a pipe nothing, and in <out>/run.log a line for each event.
 
-What the stages forecast stands before all else. A run whose products go to an object store has its log beside its
-scratch files, since an object cannot be appended to.
+The log begins with what the stages forecast. A run whose products go to an object store has its log beside its scratch
+files, since an object cannot be appended to.
 """
 
 import contextlib
@@ -20,7 +20,10 @@ NAME_SHOWN = 30  # characters of a pass's name beside its bar
 
 
 class Progress:
-    """The watcher that driver.run tells; use as a context manager. `folder` is where run.log is written."""
+    """The Watcher (run/driver.py) of a command line run; a context manager, so that the bar is always removed.
+
+    `folder` is where run.log is written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "run.log"
@@ -47,7 +50,7 @@ class Progress:
             self.bar.stop()
 
     def log(self, text: str) -> None:
-        """One line of run.log, whatever the text holds. A log that cannot be written stops nothing."""
+        """Append one line, with the time in UTC, to run.log. A log that cannot be written stops nothing."""
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as handle:
@@ -64,6 +67,7 @@ class Progress:
                 self.bar.console.print(shown, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, name: str, tasks: int, done: int) -> None:
+        """A pass begins: `tasks` are to run, `done` were done in an earlier invocation."""
         self.log(f"{name}: {tasks} tasks to run, {done} done before")
         self.documents = self.bytes = 0
         if self.bar:
@@ -72,6 +76,7 @@ class Progress:
             self.started = datetime.now(UTC)
 
     def task(self, receipt: Receipt) -> None:
+        """A task has ended: the bar moves on, with the documents and bytes of text a second of this pass."""
         if receipt.steps:
             self.documents += receipt.steps[0].rows_in
             self.bytes += max(step.bytes_in for step in receipt.steps)
@@ -81,5 +86,6 @@ class Progress:
             self.bar.update(self.task_id, advance=1, rate=rate)
 
     def end(self) -> None:
+        """The pass has ended: its bar goes."""
         if self.bar:
             self.bar.remove_task(self.task_id)

@@ -1,6 +1,7 @@
-"""What `run/` knows, as text for an 80-column terminal. Facts come in, lines go out; nothing is looked up or counted.
+"""What `run/` knows, as text for an 80-column terminal. Facts come in, text goes out; nothing is looked up or computed.
 
-Tables and paragraphs are made by curate.console, which makes what comes from data harmless.
+Each of the public functions renders the facts of one command. Tables and paragraphs are made by curate.console, which
+makes what comes from data harmless.
 """
 
 from collections.abc import Iterator
@@ -12,8 +13,8 @@ from curate.run.status import Status
 from curate.run.why import Found, Story, Verdict
 from curate.stages.protocol import Forecast
 
-RULES_SHOWN = 12  # of a step and an action; the others are summed up
-NAMES_SHOWN = 3  # failures and files in a sentence
+RULES_SHOWN = 12  # rules shown of a step for each action, most frequent first; the others are summed up
+NAMES_SHOWN = 3  # failures or files that a sentence names
 EXCERPT_SHOWN = 160  # characters
 
 
@@ -21,20 +22,25 @@ EXCERPT_SHOWN = 160  # characters
 
 
 def funnel(facts: Funnel) -> str:
-    """Documents and text in and out of every step, and why documents were dropped."""
+    """Documents and text in and out of every step, the time it took, and why documents were dropped.
+
+    kept is the share of rows that come out, s the seconds of all tasks together.
+    """
     rows = [row for step in facts.steps if _is_shown(step) for row in _step_rows(step)]
     return table(["step", "in", "out", "kept", "text in", "text out", "s"], rows)
 
 
 def _is_shown(step: FunnelStep) -> bool:
-    """Steps without news are left out: a reader that dropped nothing, a lane beside the main one, a phase that only
-    counts."""
+    """Whether a step has news. It has none if it changed no row and is the reader, a lane beside the main one
+    ("name (lane)"), or a phase that only counts ("stage.phase").
+    """
     if step.changes_rows:
         return True
     return step.step != "read" and "(" not in step.step and ("." not in step.step or step.step.endswith(".apply"))
 
 
 def _step_rows(step: FunnelStep) -> Iterator[list[str]]:
+    """The row of a step, and below it a row for each rule and for what was set aside."""
     yield [step.step.removesuffix(".apply"), count(step.rows_in), count(step.rows_out), f"{step.share_kept:.1%}",
            size(step.bytes_in), size(step.bytes_out), f"{step.seconds:.1f}"]  # fmt: skip
     verbs: dict[Action, str] = {"drop": "", "cut": "cut ", "mark": "marked "}
@@ -49,12 +55,12 @@ def _step_rows(step: FunnelStep) -> Iterator[list[str]]:
 
 
 def _note(what: str, rows: int) -> list[str]:
-    """A row below a step: the number stands in the column `kept`."""
+    """A row below a step; its number stands in the column `kept`."""
     return [f"  {what}", "", "", count(rows), "", "", ""]
 
 
 def reader(facts: Funnel) -> str:
-    """One line on what the reader saw that is no document; empty where there was none."""
+    """One line about the records that are no documents, and damage; empty where the reader met neither."""
     seen = facts.reader
     parts = [f"{count(n)} {kind}" for kind, n in sorted(seen.get("other_records", {}).items())]
     if seen.get("skipped_bytes"):
@@ -84,7 +90,7 @@ def estimate(facts: Estimate) -> str:
 
 
 def forecast(facts: Forecast) -> str:
-    """Sentences as paragraphs, then a table of bytes by number of documents."""
+    """The sentences of a forecast as paragraphs, then its table: bytes by number of documents."""
     parts = [wrap(sentence) for sentence in facts.sentences]
     if facts.rows:
         rows = [[count(documents), *map(size, figures)] for documents, *figures in facts.rows]
@@ -97,7 +103,7 @@ def forecast(facts: Forecast) -> str:
 
 
 def status(facts: Status) -> str:
-    """The passes with what is done of each, and the sentence that sums them up."""
+    """The passes with the tasks done of each, and a sentence that sums them up."""
     rows = [[p.name, p.done, p.tasks, count(p.rows_out)] for p in facts.passes]
     return f"{table(['pass', 'done', 'of', 'rows out'], rows)}\n\n{wrap(summary(facts))}"
 
@@ -118,6 +124,7 @@ def summary(facts: Status) -> str:
 
 
 def _some(names: tuple[str, ...], between: str = ", ") -> str:
+    """The first NAMES_SHOWN names, and the number of the others."""
     more = len(names) - NAMES_SHOWN
     return between.join(names[:NAMES_SHOWN]) + (f"{between}and {more:,} more" if more > 0 else "")
 
@@ -131,6 +138,7 @@ def story(facts: Story) -> str:
 
 
 def _document(document: Found) -> Iterator[str]:
+    """The lines about one document: where it came from, what each rule did to it, and where it is now."""
     yield f"document {document.doc_id}"
     offset = "" if document.origin_offset is None else f" at {document.origin_offset:,}"
     url = f", {_line(document.url)}" if document.url else ""
@@ -145,6 +153,7 @@ def _document(document: Found) -> Iterator[str]:
 
 
 def _sentence(verdict: Verdict) -> str:
+    """A verdict in words: what was done by which rule, what it measured, its limit, and the span in bytes."""
     verb = {"drop": "dropped", "cut": "a span was cut", "mark": "marked"}.get(verdict.action, verdict.action)
     unit = f" {verdict.unit}" if verdict.unit else ""
     text = f"{verb} by {verdict.stage}: {verdict.rule}"
@@ -162,5 +171,5 @@ def _sentence(verdict: Verdict) -> str:
 
 
 def _line(text: str) -> str:
-    """Text from data on one line: a line end in it must not begin a line of ours."""
+    """Text from data on one line, so that a line end in it cannot begin a line that seems to be the program's."""
     return " ".join(text.split())
