@@ -1,10 +1,10 @@
-"""The driver alone: 20,000 tasks a pass and 2,048 partitions, with an executor that only leaves what tasks would.
+"""The driver alone: 20,000 tasks a pass and 2,048 partitions, with an executor that only writes what tasks would leave.
 
     python -m benchmarks.driver --json
 
 Simulated is the default recipe behind extraction: receipts, empty files of documents, and shuffle files with the
-places of 2,048 partitions. Measured are the three things that a person waits for: planning, the same command again
-with nothing to do, and `curate status`; and the peak memory of the process that does them.
+places of 2,048 partitions. Measured are the three things that a person waits for (planning, the same command again
+with nothing to do, and `curate status`) and the peak memory of the process that does them.
 """
 
 import os
@@ -30,13 +30,13 @@ from curate.run.recipe import Recipe, Step
 from curate.stages import load
 
 TASKS, PARTITIONS = 20_000, 2_048
-LIMIT_SECONDS, LIMIT_BYTES = 20.0, 1_000_000_000
+LIMIT_SECONDS, LIMIT_BYTES = 20.0, 1_000_000_000  # of the three together, and of memory; more fails
 STEPS = ("normalize", "filter", "redact", "exact_dedup", "near_dedup")
-EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of nothing
 
 
 class Simulated:
-    """An executor that writes receipts and files at once, unsynced."""
+    """An executor that writes receipts and files at once, without waiting for the disk."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -56,6 +56,7 @@ class Simulated:
             yield call, self._receipt(call)
 
     def _receipt(self, call: Call) -> Receipt:
+        """Write the files that the task would leave, of 100 rows a step, and its receipt."""
         work = self.work
         assert work is not None
         receipt = Receipt(call.task, call.fingerprint, steps=[StepCounts(op.name, 100, 100) for op in work.ops])
@@ -74,6 +75,7 @@ class Simulated:
         return receipt
 
     def _file(self, rel: str, data: bytes) -> Written:
+        """Write a file below the run's folder; its record for the receipt."""
         path = self.out / rel
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -82,6 +84,7 @@ class Simulated:
 
 
 def _digest(data: bytes, known: dict[int, str] = {}) -> str:  # noqa: B006
+    """SHA-256 of file content. Files of one length are equal here, so each length is hashed once."""
     import hashlib
 
     if len(data) not in known:
@@ -100,18 +103,20 @@ def _shuffle_file() -> bytes:
 
 
 def _recipe() -> Recipe:
+    """STEPS with their default settings."""
     steps = [Step(name, load(name), load(name).config()) for name in STEPS]
     return Recipe((InputSettings(path="simulated"),), tuple(steps), guard="off")
 
 
 def _inputs() -> list[TaskInput]:
+    """TASKS inputs of 32 MiB each, eight slices a file; nothing opens them."""
     slices = [Slice("crawl", f"part-{n // 8:05d}.jsonl", "jsonl", "web", start=n % 8, end=n % 8 + 1, size=1 << 25,
                     stamp="1") for n in range(TASKS)]  # fmt: skip
     return [TaskInput(f"{n:012x}", (piece,)) for n, piece in enumerate(slices)]
 
 
 def simulation(report: Report) -> None:
-    """Seconds and memory of planning, resuming and listing."""
+    """Seconds of planning, resuming and listing, and the peak memory of all three."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         pid = os.fork()
@@ -142,11 +147,12 @@ def simulation(report: Report) -> None:
 
 
 def _prepared(*_: Any, **__: Any) -> tuple[plan.Plan, inputs.Inputs]:
+    """In place of driver.prepare, which would look for the input files."""
     return plan.make_plan(_recipe(), tuple(_inputs())), inputs.Inputs(())
 
 
 def _run(out: Path) -> driver.Outcome:
-    """The driver over the simulated inputs."""
+    """A run over the simulated inputs: what would read them or sample their text is replaced meanwhile."""
     before = driver.prepare, driver.open_executor, plan.partitions, driver.forecasts
     driver.prepare, plan.partitions = _prepared, lambda _: PARTITIONS  # type: ignore[assignment]
     driver.open_executor = lambda *_: Simulated(out)  # type: ignore[assignment,misc]

@@ -2,9 +2,10 @@
 
     python -m benchmarks.executors --json
 
-A cluster of two nodes with one core each is up before the clock runs; beside it two local workers. Both run one
-after the other, PAIRS times, so that whatever else the machine does meets both; the median pair counts, by the clock.
-The documents must be the same bytes. Input is PAGES made pages of about 4 KB of text in FILES files, a task each.
+A cluster of two nodes with one core each, which is up before the clock runs, is compared with two local workers. The
+two run one after the other, PAIRS times, so that other load on the machine meets both. The result is the pair with the
+median difference, by the clock. The documents must be the same bytes. The input is PAGES generated pages of about 4 KB
+of text in FILES files, each a task.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ steps: [extract, normalize, langid, redact]
 
 
 def executors(report: Report) -> None:
-    """Seconds by the clock of both, and what Ray adds."""
+    """Seconds by the clock of both, and how much longer Ray takes; the note says how much is allowed."""
     from tests.raycluster import Nodes
 
     with tempfile.TemporaryDirectory() as name:
@@ -50,6 +51,7 @@ def executors(report: Report) -> None:
 
 
 def make_input(folder: Path) -> None:
+    """Write the WARC files and the recipe into `folder`."""
     import random
 
     from tests import corpus
@@ -67,7 +69,7 @@ def make_input(folder: Path) -> None:
 
 
 def pair(folder: Path, number: int, cluster: Mapping[str, str]) -> tuple[float, float]:
-    """(seconds of two local workers, seconds of the cluster); which goes first alternates."""
+    """(seconds of two local workers, seconds of the cluster); which goes first alternates with `number`."""
     seconds, digests = {}, set()
     for kind in ("local", "ray") if number % 2 == 0 else ("ray", "local"):
         out = folder / f"{kind}-{number}"
@@ -85,6 +87,7 @@ def pair(folder: Path, number: int, cluster: Mapping[str, str]) -> tuple[float, 
 
 
 def digest(out: Path) -> str:
+    """SHA-256 over the names and bytes of all files of documents."""
     total = hashlib.sha256()
     for path in sorted((out / "documents").iterdir()):
         total.update(path.name.encode() + path.read_bytes())

@@ -2,14 +2,14 @@
 
     python -m benchmarks.pipeline --json
 
-Both read the 2,442 responses of ../shared/data/crawl, with one worker. CPU seconds are those of all their processes,
-start-up and planning included. Ours does more (languages, redaction, exact and near duplicates); theirs leaves out
-what needs a download (the URL filter's lists, the language filter's model), so that other languages reach its quality
-filters, and gets 30 seconds a page for extraction where its default is one.
+Both read the 2,442 responses of ../shared/data/crawl, with one worker. CPU seconds are those of all processes of each,
+start-up and planning included. curate does more (languages, redaction, exact and near duplicates). datatrove goes
+without what needs a download (the URL filter's lists, the language filter's model), so that other languages reach its
+quality filters, and may take 30 seconds a page for extraction where its default is one.
 
-Start-up and slope are told apart by a second input, ten times the crawl in distinct pages (variations.py): what a
-page costs is (CPU seconds of ten - of one) / (pages of ten - of one), what a run costs before its first page is the
-rest. With BASE=FOLDER in the environment the same is measured of another checkout, in turns.
+A second input, ten times the crawl in distinct pages (variations.py), tells start-up from slope: a page costs (CPU
+seconds of ten - of one) / (pages of ten - of one), and what is left of the time of one is start-up. With BASE=FOLDER in
+the environment another checkout is measured in the same way, in turns.
 
 datatrove cannot be installed beside this project: it gets an environment of its own (environments.py).
 """
@@ -31,12 +31,12 @@ from benchmarks.variations import copies
 
 ROOT = Path(__file__).resolve().parent.parent
 CRAWL = SHARED / "crawl"
-COPIES = 10
+COPIES = 10  # of the crawl, in the larger input
 BASE = os.environ.get("BASE", "")  # another checkout, with its extension built, to measure in turns
 
 
 def pipeline(report: Report) -> None:
-    """Pages a core of both, and the seconds of every step."""
+    """Pages per CPU second of both, the gain by a second worker, and the seconds of every step."""
     if not CRAWL.is_dir():
         raise SystemExit(f"the real data that this benchmark reads is absent: {CRAWL}")
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +57,7 @@ def pipeline(report: Report) -> None:
 
 
 def slope(report: Report) -> None:
-    """Pages a CPU second and seconds of start-up, from one and ten times the crawl; two workers on the larger."""
+    """Pages per CPU second and seconds of start-up, by the two inputs; and two workers on the larger."""
     large = copies(CRAWL, ROOT / "target" / "bench" / "crawl10", COPIES)
     trees = {"": ROOT / "python", **({"base ": Path(BASE) / "python"} if BASE else {})}
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +75,7 @@ def slope(report: Report) -> None:
 
 
 def _table(report: Report, title: str, found: dict[str, Any]) -> None:
-    """Seconds of each step by the clock, what the rest of the run's are, and the rows that go in and come out."""
+    """A table of each step's seconds by the clock and the rows in and out, start-up and planning included."""
     steps = [*found["steps"], ("start-up and planning", found["wall"] - sum(s[1] for s in found["steps"]), "", "")]
     lines = []
     for name, seconds, rows_in, rows_out in steps:
@@ -86,7 +86,10 @@ def _table(report: Report, title: str, found: dict[str, Any]) -> None:
 
 
 def curate(out: Path, workers: int, crawl: Path = CRAWL, tree: Path | None = None) -> dict[str, Any]:
-    """Run the default recipe; its CPU time, and the seconds of its steps by the receipts. `tree` holds the package."""
+    """Run the default recipe on `crawl` into `out`; `tree` is the python/ folder of another checkout.
+
+    Returns wall and cpu seconds, pages, documents, and steps: (name, seconds by the receipts, rows in, rows out).
+    """
     command = [sys.executable, "-m", "curate", "run", str(ROOT / "pipelines" / "default.yaml")]
     env = {"PYTHONPATH": str(tree)} if tree else None
     done = _timed([*command, "--input", str(crawl), "--out", str(out), "--workers", str(workers)], env)
@@ -101,7 +104,7 @@ def curate(out: Path, workers: int, crawl: Path = CRAWL, tree: Path | None = Non
 
 
 def datatrove(out: Path) -> dict[str, Any]:
-    """Run the chain in its own environment."""
+    """Run datatrove_chain.py in datatrove's own environment; returns what `curate` does but pages, and versions."""
     script = Path(__file__).with_name("datatrove_chain.py")
     done = _timed(
         [str(environments.python("datatrove")), str(script), str(CRAWL), str(out), "1"], env={"PYTHONPATH": ""}
@@ -116,7 +119,7 @@ def datatrove(out: Path) -> dict[str, Any]:
 
 
 def _timed(command: list[str], env: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run it; seconds by the clock, CPU seconds of it and all its descendants, and what it printed."""
+    """Run a command: wall and cpu (of all its processes) in seconds, and out, what it printed."""
     before, began = _used(), time.perf_counter()
     done = subprocess.run(command, env={**os.environ, **(env or {})}, capture_output=True, text=True)
     if done.returncode:
@@ -125,6 +128,7 @@ def _timed(command: list[str], env: dict[str, str] | None = None) -> dict[str, A
 
 
 def _used() -> float:
+    """CPU seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -1,8 +1,8 @@
 """More pages like those of a crawl: each copy of a WARC has the same pages with other words, by a seed.
 
-In every page some frequent words are replaced by others of its own, wherever they stand between tags. Texts keep
-their lengths, languages, markup and blocks; two variations of a page are neither equal nor near-duplicates, while
-pages that were alike in the crawl stay alike in each copy, so that deduplication has the same work a copy.
+In every page some frequent words are exchanged for each other wherever they stand between tags. Texts keep about
+their lengths, and their languages, markup and blocks. Two variations of a page are neither equal nor near-duplicates,
+while pages that were alike in the crawl stay alike in each copy, so that each copy gives deduplication the same work.
 """
 
 import gzip
@@ -14,12 +14,13 @@ from pathlib import Path
 
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
+# Words of 4 to 12 bytes between tags, white space, full stops and commas.
 WORD = re.compile(rb"(?<=[>\s])[A-Za-z\x80-\xff]{4,12}(?=[\s<.,])")
-REPLACED = 40  # distinct words of a page
+REPLACED = 40  # distinct words exchanged in a page
 
 
 def vary(page: bytes, seed: str) -> bytes:
-    """The page with REPLACED of its words exchanged among themselves, the same for the same seed and page."""
+    """The page with up to REPLACED of its words exchanged; the same seed and page give the same result."""
     counts = Counter(WORD.findall(page))
     words = [word for word, _ in counts.most_common(3 * REPLACED)]
     rng = random.Random(f"{seed} {len(page)}")
@@ -32,7 +33,7 @@ def vary(page: bytes, seed: str) -> bytes:
 
 
 def copies(crawl: Path, folder: Path, count: int) -> Path:
-    """`count` variations of every .warc.gz of `crawl` below `folder`, the first as it is; made once."""
+    """`count` variations of every .warc.gz of `crawl`, in `folder`, the first unchanged. They are made once."""
     done = folder / f"done-{count}"
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,10 @@ def copies(crawl: Path, folder: Path, count: int) -> Path:
 
 
 def _varied(path: Path, seed: str) -> Iterator[bytes]:
-    """The records of an archive, the bodies of responses varied and their addresses made new."""
+    """The records of an archive as WARC 1.1, responses varied and their addresses made new.
+
+    Bodies with a content or transfer encoding stay as they are, since their words cannot be seen.
+    """
     with open(path, "rb") as handle:
         for record in ArchiveIterator(handle, parse_http=False):
             body = record.reader.read()

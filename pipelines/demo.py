@@ -21,6 +21,7 @@ from curate.run.machine import available_cores
 
 
 def main() -> int:
+    """The command line; returns the exit code of the step that failed, 130 after Ctrl-C, else 0."""
     parser = argparse.ArgumentParser(description="From a crawl to a trained, evaluated model, in minutes.")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything it makes")
     parser.add_argument("--workers", type=int, default=available_cores(), help="worker processes")
@@ -39,6 +40,7 @@ def main() -> int:
 
 
 def demo(out: Path, workers: int, given: str | None, minutes: float) -> None:
+    """All steps. `out` gets crawl/, run/ (curated data) and model/; for the user's own crawl, own/ and own-model/."""
     crawl, run, model = out / "crawl", out / ("own" if given else "run"), out / ("own-model" if given else "model")
     seconds: dict[str, float] = {}
     skipped: list[str] = []
@@ -46,8 +48,9 @@ def demo(out: Path, workers: int, given: str | None, minutes: float) -> None:
     if not given:
         step("record a crawl", seconds, [sys.executable, "pipelines/demo_crawl.py", "--out", str(crawl)])
         skipped = json.loads((crawl / "summary.json").read_bytes())["skipped"]
-        if skipped:  # no Rust documentation: the Python sources alone serve
+        if skipped:  # without Rust documentation: the recipe's inputs are replaced by the Python ones
             inputs = ["--input", "python_docs=$DEMO_CRAWL/python-*.warc.gz", "--input", "python_code=$PYTHON_STDLIB"]
+    # The recipe names its inputs by these two variables.
     os.environ |= {"DEMO_CRAWL": str(crawl), "PYTHON_STDLIB": sysconfig.get_paths()["stdlib"]}
     curate, train = [sys.executable, "-m", "curate"], [sys.executable, "-m", "train"]
     options = ["--out", str(run), "--workers", str(workers), "--update"]
@@ -65,7 +68,10 @@ def demo(out: Path, workers: int, given: str | None, minutes: float) -> None:
 
 
 def forget_model_of_other_tokens(run: Path, model: Path) -> None:
-    """A model continues on the tokens it began with only; where these changed, training starts anew."""
+    """Remove the model where it was trained on other tokens than the run has now: training would refuse to continue.
+
+    <model>.tokens, beside the model, holds the SHA-256 of the manifest of the tokens that it was trained on.
+    """
     marker = model.with_name(f"{model.name}.tokens")
     tokens_now = hashlib.sha256((run / "tokens/manifest.json").read_bytes()).hexdigest()
     if model.exists() and (not marker.exists() or marker.read_text() != tokens_now):
@@ -74,7 +80,10 @@ def forget_model_of_other_tokens(run: Path, model: Path) -> None:
 
 
 def step(name: str, seconds: dict[str, float], command: list[str], *, show: bool = True) -> str:
-    """Print and run one command; returns what it wrote to stdout."""
+    """Print and run one command, and note its seconds; returns what it wrote to stdout, printed too with `show`.
+
+    Raises CalledProcessError where it fails.
+    """
     print(f"\n== {name}\n$ {shown(command)}", flush=True)
     start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -95,7 +104,7 @@ def shown(command: list[str]) -> str:
 
 
 def summarize(run: Path, model: Path, seconds: dict[str, float], told: str, sample: str, skipped: list[str]) -> None:
-    """The whole way in one screen; told: what `curate run` printed, which is the funnel."""
+    """The results in one screen. `told` is what `curate run` printed, the funnel; `skipped` what the crawl left out."""
     print("\n== summary")
     for line in skipped:
         print(f"left out: {line}")
@@ -113,7 +122,7 @@ def summarize(run: Path, model: Path, seconds: dict[str, float], told: str, samp
 
 
 def score_table(model: Path) -> str:
-    """The model beside its baselines, a row a source."""
+    """Bits per byte of the model and its baselines on held-out text, a row a source; lower is better."""
     sources = json.loads((model / "eval.json").read_bytes())["sources"]
     scores = {name: entry["bits_per_byte"] for name, entry in sources.items()}
     columns = list(next(iter(scores.values())))
@@ -121,6 +130,7 @@ def score_table(model: Path) -> str:
 
 
 def tokens(run: Path) -> dict[str, Any]:
+    """Documents and tokens of the run over all sources."""
     sources = json.loads((run / "tokens/manifest.json").read_bytes())["sources"].values()
     return {key: sum(source[key] for source in sources) for key in ("documents", "tokens")}
 

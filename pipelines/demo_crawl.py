@@ -3,11 +3,11 @@
 The HTML books that come with the user's Rust toolchain are served on loopback by the standard library's file
 server, and Python documents itself with `python -m pydoc`. `curate.fetch` records about 1,200 pages of both,
 60 % of them on Rust, as rust-*.warc.gz and python-*.warc.gz (50 MB of pages in 10 MB of files) within half a
-minute. A toolchain without books leaves all pages to Python, which has about 750.
+minute. If the toolchain has no books, all pages are Python's, which are about 750.
 
     python pipelines/demo_crawl.py --out demo/crawl [--pages 1200]
 
-What was done stands in summary.json, written last; while it fits the settings, the crawl is not made again.
+summary.json, written last, records what was done; as long as it fits the settings, the crawl is not made again.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from curate.errors import CurateError
 from curate.fetch.crawl import FetchSummary, fetch
 from curate.fetch.settings import FetchSettings
 
-VERSION = 1  # to be raised when the same settings would record other pages
-RUST_SHARE = 0.6
-RUST_PORT, PYTHON_PORT = 8410, 8411  # where free: they stand in every URL, which are then the same each time
-START_SECONDS = 20.0
-CHILD_ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # what starting Python may need
+VERSION = 1  # of this program: to be raised when the same settings would record other pages
+RUST_SHARE = 0.6  # of all pages
+RUST_PORT, PYTHON_PORT = 8410, 8411  # used if free, so that every crawl has the same URLs
+START_SECONDS = 20.0  # that the documentation server may take to answer
+CHILD_ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # variables that Python may need
 
 RUST_BOOKS = ("book", "reference", "rust-by-example", "cargo", "std")
 RUST_LANGUAGES = ("es", "ja")  # translations of one book, for language identification to find
@@ -59,6 +59,7 @@ PYTHON_EXCLUDE = (
 
 
 def main() -> int:
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="Record the pages that `make demo` works on.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the WARC files and summary.json")
     parser.add_argument("--pages", type=int, default=1200, help="URLs to request in all (default 1200)")
@@ -76,7 +77,10 @@ def main() -> int:
 
 
 def crawl(out: Path, pages: int) -> dict[str, Any]:
-    """Record both sites into `out`, or find that it has been done; the content of summary.json either way."""
+    """Record both sites into `out`, unless that has been done; returns the content of summary.json either way.
+
+    `pages` is the number of URLs to request in all.
+    """
     rust_docs, rust_version = find_rust_docs()
     settings = {"version": VERSION, "pages": pages, "python": platform.python_version(), "rust": rust_version}
     stdlib = sysconfig.get_paths()["stdlib"]
@@ -120,7 +124,7 @@ def finished(out: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def clear(out: Path) -> None:
-    """Remove an earlier crawl, and of everything else nothing."""
+    """Remove the files of an earlier crawl, and nothing else."""
     (out / "summary.json").unlink(missing_ok=True)
     for pattern in ("rust-*.warc.gz", "rust-*.warc.gz.part", "python-*.warc.gz", "python-*.warc.gz.part"):
         for path in out.glob(pattern):
@@ -128,6 +132,7 @@ def clear(out: Path) -> None:
 
 
 def describe(summary: FetchSummary) -> dict[str, Any]:
+    """What the summary says of one site: its files with their sizes, counts, seconds and errors."""
     return {
         "files": {path.name: path.stat().st_size for path in summary.files},
         "tried": summary.tried,
@@ -140,6 +145,7 @@ def describe(summary: FetchSummary) -> dict[str, Any]:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write the file under another name first, so that an interrupted crawl leaves no summary."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     part.replace(path)
@@ -158,6 +164,7 @@ def find_rust_docs() -> tuple[Path | None, str | None]:
 
 
 def record_rust(docs: Path, out: Path, pages: int) -> FetchSummary:
+    """Fetch up to `pages` pages of the books below `docs`."""
     with serve_folder(docs) as root:
         seeds = [f"{root}{book}/index.html" for book in RUST_BOOKS]
         seeds += [f"{root}rust-by-example/{language}/index.html" for language in RUST_LANGUAGES]
@@ -170,8 +177,9 @@ def record_rust(docs: Path, out: Path, pages: int) -> FetchSummary:
 
 
 def record_python(out: Path, pages: int) -> FetchSummary:
+    """Fetch up to `pages` pages of Python's documentation server."""
     with serve_pydoc() as root:
-        # The server does one page at a time and a few take seconds, for which the others wait in its queue.
+        # The server makes one page at a time, and a few take seconds: hence few requests at once, and a long timeout.
         settings = FetchSettings(
             exclude=PYTHON_EXCLUDE,
             max_pages=pages,
@@ -228,6 +236,7 @@ def serve_pydoc() -> Iterator[str]:
 
 
 def wait_until_open(port: int, child: subprocess.Popen[bytes]) -> None:
+    """Return when the port accepts connections; CurateError if the child ends first, or after START_SECONDS."""
     deadline = time.monotonic() + START_SECONDS
     while child.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -239,7 +248,7 @@ def wait_until_open(port: int, child: subprocess.Popen[bytes]) -> None:
 
 
 def free_port(wanted: int) -> int:
-    """`wanted`, or any other port of loopback where somebody else has it."""
+    """`wanted`, or any other port of loopback if that is taken."""
     for port in (wanted, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

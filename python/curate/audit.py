@@ -3,8 +3,8 @@
     curate audit dedup data/ --out audit/
 
 Takes a sample of documents, makes of each a copy that is edited, shifted, wrapped in other text or re-cased, runs
-near_dedup over all of them, and sets what it found beside 1 - (1 - J^rows)^bands. The similarity J of a planted
-pair is counted here, by sets of strings, so that words, hashes and signatures are all under test.
+near_dedup over all of them, and compares the share found with 1 - (1 - J^rows)^bands. The Jaccard similarity J of a
+planted pair is counted here, by sets of strings, so that words, hashes and signatures are all under test.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ from curate.errors import ConfigError
 from curate.io.inputs import InputSettings, cut, list_files, reads_raw
 from curate.io.read import ReadCounts, read
 
-TARGETS = (0.7, 0.8, 0.9, 0.95)
+TARGETS = (0.7, 0.8, 0.9, 0.95)  # similarities that edited copies aim at
 WORD = re.compile(r"\w+")
-MIN_WORDS = 80
-EDGES = (0.0, 0.65, 0.75, 0.85, 0.93, 0.98, 1.01)
+MIN_WORDS = 80  # in shorter texts one edit changes too much for these similarities
+EDGES = (0.0, 0.65, 0.75, 0.85, 0.93, 0.98, 1.01)  # of the ranges of similarity that results are shown by
 
 
 class Planted(NamedTuple):
-    """A document and its copy; ids are those of the files that the audit writes."""
+    """A document, its copy, and their exact similarity; ids are those of the files that the audit writes."""
 
     kind: str
     original: bytes
@@ -40,7 +40,10 @@ class Planted(NamedTuple):
 
 
 def sample(inputs: list[InputSettings], size: int, seed: int) -> list[str]:
-    """Texts of the `size` documents whose doc_id hashes lowest, of those with enough words; ConfigError if none."""
+    """Texts of `size` documents with at least MIN_WORDS words: those whose doc_id, hashed with the seed, comes first.
+
+    Fewer where the inputs have fewer. Raises ConfigError where there is none, or the inputs are pages without text.
+    """
     found: list[tuple[bytes, str]] = []
     for task in cut(list_files(inputs), None):
         if reads_raw(task.slices):
@@ -57,17 +60,23 @@ def sample(inputs: list[InputSettings], size: int, seed: int) -> list[str]:
 
 
 def shingles(text: str, n: int) -> set[tuple[str, ...]]:
+    """The word n-grams of a text, lower case."""
     words = WORD.findall(text.lower())
     return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
 def similarity(a: str, b: str, n: int) -> float:
+    """The Jaccard similarity of the word n-grams of two texts, 0..1."""
     one, other = shingles(a, n), shingles(b, n)
     return len(one & other) / max(1, len(one | other))
 
 
 def plant(texts: Iterable[str], n: int, seed: int) -> Iterator[tuple[str, str, str]]:
-    """(kind, text, its copy): of each text one copy, the kinds in turn."""
+    """(kind, text, its copy): one copy of each text, the kinds in turn.
+
+    edited: words replaced at random; shifted: a beginning removed, new words at the end; wrapped: new words around it;
+    re-cased: other letter case and spaces, which must not matter. The number in a kind is the similarity aimed at.
+    """
     rng = random.Random(seed)
     kinds = [*(f"edited {t}" for t in TARGETS), "shifted 0.8", "shifted 0.9", "wrapped 0.8", "wrapped 0.9", "re-cased"]
     for place, text in enumerate(texts):
@@ -78,7 +87,8 @@ def plant(texts: Iterable[str], n: int, seed: int) -> Iterator[tuple[str, str, s
             yield kind, text, re.sub(r" +", "  ", text.upper() if place % 2 else text.title())
             continue
         target = float(wanted)
-        lost = len(words) * (1 - target) / (1 + target)  # shingles of each that the other lacks
+        # Of w shingles each lacks `lost` of the other: J = (w - lost) / (w + lost).
+        lost = len(words) * (1 - target) / (1 + target)
         if what == "edited":
             for at in rng.sample(range(len(words)), max(1, min(len(words), round(lost / n)))):
                 words[at] = _fresh(rng, 1)[0]
@@ -91,12 +101,12 @@ def plant(texts: Iterable[str], n: int, seed: int) -> Iterator[tuple[str, str, s
 
 
 def _fresh(rng: random.Random, count: int) -> list[str]:
-    """Words that stand nowhere else."""
+    """Words that stand nowhere else, so that they share no shingle."""
     return [f"planted{rng.randrange(10**9)}" for _ in range(count)]
 
 
 def write(texts: list[str], n: int, seed: int, path: Path) -> list[Planted]:
-    """The Parquet file of originals and copies, ids hashed so that neither comes first."""
+    """Write the Parquet file of originals and copies. Ids are hashes, so that neither of a pair always comes first."""
     planted, rows = [], []
     for place, (kind, text, copy) in enumerate(plant(texts, n, seed)):
         ids = [hashlib.sha256(f"{seed} {place} {side}".encode()).digest()[:16] for side in ("original", "copy")]
@@ -118,7 +128,13 @@ def audit_dedup(
     seed: int,
     memory: int | None = None,
 ) -> dict[str, Any]:
-    """Recall by similarity and by kind beside theory, and the precision of all pairs reported."""
+    """Plant copies, deduplicate, and compare: recall by similarity and by kind beside theory, and precision.
+
+    `config` are settings of near_dedup; `out` gets planted.parquet and run/. Returns bands, rows, documents (pairs
+    planted), reported_pairs, precision (the share of reported pairs that are as similar as asked for; None without
+    pairs) and lines: for each range of similarity and each kind the pairs planted and found, recall and theory (0..1),
+    and mean_jaccard. Raises the first failure of the run.
+    """
     from curate.run import driver
     from curate.run.recipe import single_stage
     from curate.stages.near_dedup import NearDedup
@@ -153,6 +169,7 @@ def audit_dedup(
 
 
 def _pairs(out: Path) -> set[tuple[bytes, bytes]]:
+    """(doc_a, doc_b) of every pair that the run reports, doc_a < doc_b."""
     paths = sorted((out / "pairs").glob("*.parquet"))
     tables = [pq.read_table(path, columns=["doc_a", "doc_b"]).to_pydict() for path in paths]
     return {pair for table in tables for pair in zip(table["doc_a"], table["doc_b"], strict=True)}

@@ -3,7 +3,7 @@
 A `Settings` class is a frozen pydantic model that refuses unknown keys; each field is made by `setting` with a
 description and, where it has one, a unit. The command line options and the YAML keys are generated from these
 fields, so a fact about a setting is written once. A `Document` remembers the line of every key, and the flag of the
-command line that changed one, so that an error reads
+command line where one changed it, so that an error reads
 
     recipe.yaml:12: near_dedup.bandz: no such setting; did you mean "bands"?
     --set near_dedup.bands=0: near_dedup.bands: must be at least 1, found 0
@@ -21,13 +21,13 @@ from pydantic_core import ErrorDetails, PydanticKnownError
 
 from curate.errors import ConfigError
 
-Location = tuple[str | int, ...]
+Location = tuple[str | int, ...]  # keys and places in lists, from the top of a document
 
 # -- settings --------------------------------------------------------------------------------------------------
 
 
 class Settings(BaseModel):
-    """Base of every configuration: immutable, and strict about unknown keys and about `true`, which is no number."""
+    """Base of every configuration: immutable, without unknown keys, infinities or NaN, and `true` is no number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -48,7 +48,10 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def setting(default: Any, description: str, *, unit: str | None = None, **limits: Any) -> Any:
-    """A field of a Settings class; a default of `...` makes it required; limits are pydantic's (ge, min_length)."""
+    """A field of a Settings class. A default of `...` makes it required; limits are pydantic's (ge, min_length).
+
+    The description is a phrase without a full stop: the help of the option is made of it and the unit.
+    """
     extra = {"unit": unit} if unit else None
     return Field(default, description=description, json_schema_extra=extra, **limits)  # type: ignore[arg-type]
 
@@ -67,6 +70,7 @@ def _scalars(annotation: Any) -> set[type]:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
+    """All values in nested lists and mappings, without the keys; a scalar is its own only value."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
@@ -83,7 +87,10 @@ _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([KMGT]?I?)B?", re.IGNORECASE | 
 
 
 def _bytes(value: Any) -> Any:
-    """Bytes of a size in words; what is no text is left to pydantic. ValueError where the words are none."""
+    """The number of bytes that a text such as "8MB" stands for; other types are left to pydantic.
+
+    Raises ValueError where the text is no size.
+    """
     if not isinstance(value, str):
         return value
     found = _SIZE.fullmatch(value.strip())
@@ -124,14 +131,15 @@ def show_size(n: int) -> str:
 # -- YAML ------------------------------------------------------------------------------------------------------
 
 MAX_COPIES = 100_000  # values that aliases may repeat in one document
-MAX_DEPTH = 50
+MAX_DEPTH = 50  # levels of nesting: the scanner takes time with the square of the depth
 _TAG = "tag:yaml.org,2002:"
 
 
 class Document:
     """A YAML document as plain data, with the line of every key and list item.
 
-    `changed` notes what the command line set, which is then blamed in place of a line.
+    Where the command line changed a value, `changed` notes its flag, which error messages then name in place of the
+    line.
     """
 
     def __init__(self, data: Any, name: str, lines: Mapping[Location, int]) -> None:
@@ -141,7 +149,7 @@ class Document:
         self.flags: dict[Location, str] = {}
 
     def at(self, location: Location) -> str:
-        """What gave the value at `location`, or the nearest key around it: `file:line`, or the flag that set it.
+        """Where the value at `location`, or the nearest key around it, was given: `file:line`, or the flag that set it.
 
         Where flags set parts of that value, they come first: `--set filter.limits.a=1, with recipe.yaml:5`. Empty for
         a document without a name.
@@ -157,13 +165,13 @@ class Document:
         return ", with ".join([*inside, place]) if place else ", ".join(inside)
 
     def changed(self, location: Location, flag: str) -> None:
-        """Note that the value at `location` is what `flag`, for example `--set near_dedup.bands=0`, made of it."""
+        """Note that the value at `location` was set by `flag`, for example `--set near_dedup.bands=0`."""
         self.lines = {at: line for at, line in self.lines.items() if at[: len(location)] != location}
         self.flags[location] = flag
 
 
 def load_yaml(path: str | Path) -> Document:
-    """Read a YAML file as data, never as code. Every mistake in it is a ConfigError with its line."""
+    """Read a YAML file as data, never as code. Every mistake in it is a ConfigError with its line, if it has one."""
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -176,7 +184,7 @@ def load_yaml(path: str | Path) -> Document:
 
 
 def parse_yaml(text: str, name: str) -> Document:
-    """As load_yaml, for text that is already in memory; `name` stands in error messages."""
+    """As load_yaml, for text that is already in memory; `name` stands for the file in error messages."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
     from ruamel.yaml.scanner import Scanner
@@ -223,6 +231,7 @@ class _Builder:
         self.pairs: dict[int, dict[str, tuple[int, Any]] | None] = {}
 
     def build(self, node: Any, location: Location) -> Any:
+        """The plain data of a node; notes the line of every key and item below it."""
         self._allow(node)
         if node.id == "scalar":
             if id(node) not in self.built:
@@ -245,7 +254,7 @@ class _Builder:
         return data
 
     def _allow(self, node: Any) -> None:
-        """Refuse what is no plain data, or endless."""
+        """Refuse what is no plain data, too deep, too often repeated, or inside of itself."""
         plain = {"scalar": ("str", "int", "float", "bool", "null", "timestamp", "merge"),
                  "sequence": ("seq",), "mapping": ("map",)}  # fmt: skip
         if str(node.tag).removeprefix(_TAG) not in plain[node.id]:
@@ -260,6 +269,7 @@ class _Builder:
             self._refuse(node, f"aliases repeat more than {MAX_COPIES:,} values; write fewer")
 
     def _scalar(self, node: Any) -> Any:
+        """The value of a scalar; dates stay text, since no setting is a date."""
         if str(node.tag).removeprefix(_TAG) in ("str", "timestamp", "merge"):
             return node.value
         try:
@@ -269,7 +279,7 @@ class _Builder:
             self._refuse(node, f"{_show(node.value)} is no {tag}")
 
     def _pairs(self, node: Any) -> dict[str, tuple[int, Any]]:
-        """key -> (line, node) of a mapping; keys that `<<` merges come first, and are replaced by its own."""
+        """key -> (line, node) of a mapping; what `<<` merges into it comes first, and its own keys replace that."""
         known = self.pairs.get(id(node), self)
         if isinstance(known, dict):
             return known
@@ -295,6 +305,7 @@ class _Builder:
         return {**merged, **own}
 
     def _refuse(self, node: Any, what: str) -> NoReturn:
+        """Raise ConfigError with the line of the node."""
         raise ConfigError(f"{self.name}:{node.start_mark.line + 1}: {what}")
 
 
@@ -336,8 +347,10 @@ def _explain(
     base: Location,
     name: str,
 ) -> list[str]:
+    """A message for each of pydantic's findings: where it was given, its key, and what is wrong."""
     messages = []
     for error in errors:
+        # pydantic puts names of validators and types, as "function-before[…]", between keys; they are no keys.
         loc = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.endswith("]")))
         key = ".".join(str(part) for part in (*([name] if name else []), *loc))
         messages.append(f"{_where(document, (*base, *loc))}{key}: {_wording(model, loc, error)}")
@@ -345,12 +358,13 @@ def _explain(
 
 
 def _where(document: Document | None, location: Location) -> str:
+    """The beginning of a message: the place and a colon, or nothing where the place is unknown."""
     place = document.at(location) if document else ""
     return f"{place}: " if place else ""
 
 
 def _wording(model: type[BaseModel], loc: Location, error: ErrorDetails) -> str:
-    """One of pydantic's findings in our words; the kinds that can occur are few."""
+    """One of pydantic's findings in the words of this program; the kinds that can occur are few."""
     kind, context, value = error["type"], error.get("ctx", {}), _show(error.get("input"))
     if kind == "extra_forbidden":
         return f"no such setting{suggest(str(loc[-1]), _fields_at(model, loc[:-1]))}"
@@ -395,7 +409,7 @@ def suggest(word: str, known: Sequence[str]) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value in a message, as YAML has it and cut to 60 characters."""
+    """A value in a message, written as in YAML and cut to 60 characters."""
     text = (
         {True: "true", False: "false"}[value] if isinstance(value, bool) else "null" if value is None else repr(value)
     )
@@ -450,6 +464,7 @@ def _inside(data: dict[str, Any], keys: Sequence[str], flag: str) -> dict[str, A
 
 
 def _is_mapping(annotation: Any) -> bool:
+    """Whether a field's type is a dict, or a union with one."""
     return get_origin(annotation) is dict or any(_is_mapping(one) for one in get_args(annotation))
 
 

@@ -1,4 +1,4 @@
-"""Everything that the two commands print passes through here, and is harmless when it leaves.
+"""Everything that the two commands print passes through here, where it is made harmless.
 
 URLs, texts, file names and error messages come from the web. A control character among them could move the cursor,
 retitle the window or, as a bidirectional override, show a word as another. `harmless` writes each as a visible
@@ -29,10 +29,10 @@ _UNPRINTABLE = re.compile(r"[^\n -~]")
 
 
 def harmless(text: str, *, lines: bool = False) -> str:
-    """`text` with every character that is no printable one as a visible escape; with `lines`, line feeds stay.
+    """`text` with every unprintable character as a visible escape; with `lines`, line feeds stay.
 
     Escaped are control and format characters (C0, C1, bidirectional, zero-width), line and paragraph separators,
-    surrogates, private and unassigned ones. A byte of a file name that is not UTF-8 shows as itself: `\\xff`.
+    surrogates, private and unassigned ones. A byte of a file name that is not UTF-8 is shown by its value: `\\xff`.
     Printable text of any script is unchanged.
     """
     if text.isprintable():
@@ -41,6 +41,7 @@ def harmless(text: str, *, lines: bool = False) -> str:
 
 
 def _visible(character: str) -> str:
+    """The character, or its escape. Spaces that Python calls unprintable, such as the no-break space, do no harm."""
     if character.isprintable() or unicodedata.category(character) == "Zs":
         return character
     if 0xDC80 <= ord(character) <= 0xDCFF:  # how Python holds a byte that it cannot decode
@@ -77,7 +78,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1
 
 
 def size(n: float) -> str:
-    """Bytes in three digits: 5.24 MB."""
+    """Bytes in three digits, by powers of 1,000: 5.24 MB."""
     for unit in ("B", "KB", "MB", "GB"):
         if abs(n) < 999.5:
             return f"{n:.0f} {unit}" if unit == "B" else f"{n:.3g} {unit}"
@@ -101,13 +102,13 @@ def out(text: str = "") -> None:
 
 
 def err(message: str) -> None:
-    """Write a message to standard error, folded; one that cannot be written is lost."""
+    """Write a message to standard error, folded. Nothing can be said about one that cannot be written: it is lost."""
     with contextlib.suppress(Unwritten):
         _write(sys.stderr, wrap(message) + "\n")
 
 
 def passing(text: str) -> None:
-    """Show how far something is, on the line that the last call wrote; on a terminal only."""
+    """Show progress on a line of its own, which replaces that of the last call; on a terminal only."""
     if sys.stderr.isatty():
         with contextlib.suppress(Unwritten):
             _write(sys.stderr, f"\r{harmless(text)}\x1b[K")
@@ -123,12 +124,13 @@ def styled(lines: Iterable[Sequence[tuple[str, Mapping[str, Any]]]]) -> None:
 
 
 def _write(stream: IO[str], text: str) -> None:
+    """Write and flush; characters that the stream's encoding lacks are escaped. Unwritten where it fails."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
     except OSError as error:
-        # Or Python would try again, and fail, when it exits.
+        # Python flushes its streams when it exits, and would fail once more: from here on they lead nowhere.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise Unwritten(error.errno or 0, error.strerror or str(error)) from None
@@ -139,10 +141,11 @@ class Unwritten(Exception):
 
 
 def guarded(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code; a failure that a person can act on is one message on stderr.
+    """Run a command line and return its exit code (see errors.py).
 
-    A command's function returns None or its exit code. What is no CurateError, usage or system error is a fault of
-    this program and passes through, with its stack trace.
+    A command's function returns None or its exit code. Errors that a person can act on (CurateError, usage, the
+    operating system, memory, Ctrl-C) become one message on stderr. Anything else is a fault of this program and passes
+    through, with its stack trace.
     """
     try:
         return _run(command, name, arguments)
@@ -171,7 +174,7 @@ def guarded(command: click.Command, name: str, arguments: Sequence[str] | None =
 
 
 def _run(command: click.Command, name: str, arguments: Sequence[str] | None) -> int:
-    """As click.Command.main, which would take any broken pipe for that of standard output, and be silent."""
+    """As click.Command.main, which would take any broken pipe for that of standard output and say nothing."""
     completion = f"_{name.upper()}_COMPLETE"
     if completion in os.environ:
         from click.shell_completion import shell_complete
@@ -197,6 +200,7 @@ class Place(click.ParamType[str | Path]):
         self.made, self.local = made, local
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        """A Path, or the URL as text; ConfigError, naming the option, where it cannot serve."""
         text: str = os.fspath(value)
         name = param.opts[0] if param and param.opts[0].startswith("-") else "the folder"
         if "://" in text and self.local:
@@ -229,6 +233,7 @@ def _check_scheme(url: str, name: str) -> None:
 def _check_makeable(path: Path, name: str) -> None:
     """ConfigError where a folder is no folder, cannot be made, or cannot be written to."""
     place = path.absolute()
+    # What must be writable is the nearest folder that exists.
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
     if not place.is_dir():

@@ -1,6 +1,7 @@
-"""The Rust core as pyarrow sees it: a column in, columns out, nothing copied but chunks into one.
+"""The Rust core as pyarrow sees it: a column in, columns out. Only chunks are copied, into one array.
 
-Each function is described in _rust.pyi. Errors are ValueError naming the value, the row and the limit.
+_rust.pyi describes each function in full; here stands what comes back. Rows of text are UTF-8, places in them bytes.
+Errors are ValueError with the value, the row and the limit.
 """
 
 from typing import TypeAlias
@@ -13,23 +14,24 @@ Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
 
 def _whole(column: Texts) -> pa.Array:
-    """One array: the C interface carries no chunks."""
+    """The column as one array: Arrow's C interface carries no chunks."""
     if isinstance(column, pa.ChunkedArray):
         return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     return column
 
 
 def _chunks(column: Texts) -> list[pa.Array]:
+    """The arrays that a column consists of, as they lie."""
     return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
 
 
 def _give_back() -> None:
-    """Arrow keeps memory that was freed; before a kernel that takes much it goes back to the system."""
+    """Give memory that Arrow holds in reserve back to the system, before a kernel that takes much."""
     pa.default_memory_pool().release_unused()
 
 
 def cpu_path() -> str:
-    """One of "avx512", "avx2" or "portable"; CURATE_CPU forces a lower one."""
+    """The instruction set in use: "avx512", "avx2" or "portable"; the variable CURATE_CPU forces a lower one."""
     return _rust.cpu_path()
 
 
@@ -54,7 +56,10 @@ def minhash_sign(
     parameters: tuple[pa.Array, pa.Array] | None = None,
     shingles: bool = True,
 ) -> tuple[pa.Array, pa.Array]:
-    """(keys: fixed_size_list<uint64>[bands], null for too short rows; shingles: large_list<uint64>)."""
+    """(keys: fixed_size_list<uint64>[bands], null for a row of fewer than `ngram` words; shingles: large_list<uint64>).
+
+    `rows` are the MinHash values in a band, and not rows of a table.
+    """
     keys, sets = _rust.minhash_sign(
         _whole(text),
         ngram=ngram,
@@ -69,17 +74,20 @@ def minhash_sign(
 
 
 def minhash_slots(hashes: Texts, *, slots: int, seed: int, scheme: str = "classic") -> pa.Array:
-    """The slots of a signature: fixed_size_list<uint32>[slots]."""
+    """The MinHash values of each row of shingle hashes: fixed_size_list<uint32>[slots]."""
     return pa.array(_rust.minhash_slots(_whole(hashes), slots, seed, scheme))
 
 
 def mersenne_slots(hashes: Texts, a: pa.Array, b: pa.Array, *, mask: int) -> pa.Array:
-    """The slots of datasketch (mask 2^32 - 1) or datatrove (2^64 - 1): fixed_size_list<uint64>[len(a)]."""
+    """MinHash values as in datasketch (mask 2^32 - 1) or datatrove (2^64 - 1): fixed_size_list<uint64>[len(a)]."""
     return pa.array(_rust.mersenne_slots(_whole(hashes), a, b, mask))
 
 
 def lsh_buckets(key: Texts, doc_id: Texts) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(first, key, member) of every bucket of two or more ids, sorted by key and member."""
+    """(first, key, member): for every key of two or more ids, each id but the smallest, which is `first`.
+
+    Sorted by key and member. Ids are fixed_size_binary(16), keys uint64.
+    """
     first, keys, member = _rust.lsh_buckets(_whole(key), _whole(doc_id))
     return pa.array(first), pa.array(keys), pa.array(member)
 
@@ -91,7 +99,11 @@ def bucket_pairs(
     min_jaccard: float,
     all: bool,
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(a, b, jaccard: float64), a < b, of the members of buckets (first, key, member) that are alike, by `first`."""
+    """(a, b, jaccard: float64), a < b, of bucket members that are alike; pairs of one `first` stand together.
+
+    `members` has the columns of lsh_buckets, `documents` are (doc_id, shingles) in parts; with None nothing is
+    compared, and each member pairs with its bucket's first. `all` reports pairs that connect nothing new, too.
+    """
     a, b, jaccard = _rust.bucket_pairs(
         _parts(members, "first", "key", "member"), documents, min_jaccard=min_jaccard, all=all
     )
@@ -99,24 +111,30 @@ def bucket_pairs(
 
 
 def jaccard(shingles: Texts, a: Texts, b: Texts) -> pa.Array:
-    """Exact Jaccard of rows a[i] and b[i] of `shingles`: float64."""
+    """Exact Jaccard similarity of rows a[i] and b[i] (uint32) of `shingles`: float64, 0..1."""
     return pa.array(_rust.jaccard(_whole(shingles), _whole(a), _whole(b)))
 
 
 def clusters(pairs: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(doc_id sorted, uint32 row of its component's smallest id, its greatest jaccard) of (doc_a, doc_b, jaccard)."""
+    """Connected components of (doc_a, doc_b, jaccard): (doc_id sorted, root: uint32, nearest: float64).
+
+    root is the row of the smallest id of the component, nearest the greatest jaccard of a pair with this id.
+    """
     doc_id, root, nearest = _rust.clusters(_parts(pairs, "doc_a", "doc_b", "jaccard"))
     return pa.array(doc_id), pa.array(root), pa.array(nearest)
 
 
 def text_units(text: pa.Array, *, unit: str) -> tuple[pa.Array, pa.Array]:
-    """(rows, bounds): the units that every text consists of, as places among all units and bytes of all texts."""
+    """(rows, bounds): int64; row i has the units rows[i] to rows[i + 1], unit j the bytes bounds[j] to bounds[j + 1].
+
+    `unit` is line, paragraph or sentence. Bytes are counted over all rows, one after the other.
+    """
     rows, bounds = _rust.text_units(text, unit=unit)
     return pa.array(rows), pa.array(bounds)
 
 
 def _parts(table: pa.Table, *names: str) -> list[tuple[pa.Array, ...]]:
-    """The batches of a table as they lie, which is in mapped files as a rule: nothing is put together."""
+    """The columns of each batch of a table. Batches stay where they lie, as a rule in mapped files: none is copied."""
     return [tuple(batch.column(name) for name in names) for batch in table.select(list(names)).to_batches()]
 
 
@@ -126,13 +144,16 @@ def ngram_hashes(text: Texts, *, n: int) -> pa.Array:
 
 
 class NgramFinder:
-    """N-grams to look for (`grams`: uint64, sorted, distinct), opened once a worker."""
+    """N-grams to look for (`grams`: uint64 hashes, sorted, distinct), opened once a worker."""
 
     def __init__(self, grams: Texts, *, n: int) -> None:
         self._finder = _rust.NgramFinder(_whole(grams), n=n)
 
     def hits(self, text: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-        """(row, gram, start, end) of every position whose n-gram is one of them."""
+        """(row, gram, start, end), all uint32, of every place of `text` with one of the n-grams.
+
+        gram is its place in `grams`; start and end are bytes of the row's text.
+        """
         row, gram, start, end = self._finder.hits(_whole(text))
         return pa.array(row), pa.array(gram), pa.array(start), pa.array(end)
 
@@ -140,19 +161,27 @@ class NgramFinder:
 def extract_html(
     pages: Texts, charsets: Texts, *, format: str = "text", comments: str = "keep", model: bytes | None = None
 ) -> pa.StructArray:
-    """text, title, language, score, share, encoding, n_replaced and error of every page; a charset "" is none."""
+    """The main content of every page: a struct of
+    text, title, language, score, share, encoding, n_replaced and error.
+
+    A charset "" is none. `format` is text or markdown, `comments` keep or drop, `model` the bytes of a model file other
+    than the package's own.
+    """
     return pa.array(_rust.extract_html(_whole(pages), _whole(charsets), format=format, comments=comments, model=model))
 
 
 def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:
-    """text, encoding and n_replaced of every page."""
+    """Every page as text: a struct of text, encoding (its name) and n_replaced (characters lost)."""
     return pa.array(_rust.decode_html(_whole(pages), _whole(charsets)))
 
 
 def explain_html(
     page: bytes, charset: str | None = None, *, comments: str = "keep", model: bytes | None = None
 ) -> list[tuple[str, str, float, float, bool, list[tuple[str, float, float]]]]:
-    """(text, path, first, probability, kept, [(feature, value, moved)]) of every block of a page."""
+    """(text, path, first, probability, kept, [(feature, value, moved)]) of every block of one page.
+
+    first and probability are those of the first and the second stage of the model, 0..1; moved is in log-odds.
+    """
     return _rust.explain_html(page, charset, comments=comments, model=model)
 
 
@@ -168,7 +197,9 @@ def html_blocks(pages: Texts, charsets: Texts) -> tuple[pa.Array, pa.Array, pa.A
 
 
 def html_rows(pages: Texts, charsets: Texts, *, linear: bytes | None = None, said: pa.Array | None = None) -> pa.Array:
-    """The features of all blocks, row after row: float32; the second stage's where `said` is given."""
+    """The features of all blocks, row after row: float32. They are those of the first stage of the model, or, where
+    `said` gives that stage's probability of every block, of the second.
+    """
     return pa.array(_rust.html_rows(_whole(pages), _whole(charsets), linear, said))
 
 
@@ -185,7 +216,10 @@ def measures() -> list[tuple[str, str, str]]:
 def redact(
     text: Texts, *, email: str | None, ip: str | None
 ) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array]:
-    """(text, row, start, end, kind): the text with placeholders, and the spans replaced in the text as it stood."""
+    """(text, row, start, end, kind): the text with placeholders, and the spans that were replaced.
+
+    Spans are bytes of the text before. A kind whose placeholder is None is left alone.
+    """
     new, row, start, end, kind = _rust.redact(_whole(text), email=email, ip=ip)
     return pa.array(new), pa.array(row), pa.array(start), pa.array(end), pa.array(kind)
 
@@ -200,9 +234,10 @@ def count_pretokens(text: Texts, *, pattern: str) -> tuple[pa.Array, pa.Array]:
 
 
 def add_counts(pretokens: Texts, counts: Texts) -> tuple[pa.Array, pa.Array]:
-    """(distinct pretokens sorted, counts summed) of parts put one after the other."""
+    """(distinct pretokens sorted, counts summed) over all chunks."""
     _give_back()
     parts = _chunks(pretokens), _chunks(counts)
+    # The kernel takes chunks of equal lengths as they are; others are put together first.
     if [*map(len, parts[0])] != [*map(len, parts[1])]:
         parts = [_whole(pretokens)], [_whole(counts)]
     whole, summed = _rust.add_counts(*parts)
@@ -220,7 +255,7 @@ def train_bpe(
     characters: str | None = None,
     limit_alphabet: int | None = None,
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(vocab: large_binary, left: uint32, right: uint32)."""
+    """(vocab: large_binary, the bytes of token i at row i; left, right: uint32, the merges in order as token ids)."""
     _give_back()
     vocab, left, right = _rust.train_bpe(
         _whole(pretokens),
@@ -236,7 +271,10 @@ def train_bpe(
 
 
 def pack(lengths: Texts, *, row_length: int) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-    """(row, doc, start, length) of every piece: best fit decreasing, nothing lost."""
+    """(row, doc, start, length), all uint32, of every piece of a document in rows of `row_length` tokens.
+
+    Packing is best fit decreasing; no token is lost. `lengths` are in tokens (uint32).
+    """
     row, doc, start, length = _rust.pack(_whole(lengths), row_length=row_length)
     return pa.array(row), pa.array(doc), pa.array(start), pa.array(length)
 

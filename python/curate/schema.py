@@ -1,7 +1,7 @@
-"""The Arrow schemas of everything that crosses a file; nothing is inferred from a first row.
+"""The Arrow schemas of everything that crosses a file; none is inferred from the first rows.
 
 Crawl records become RAW rows, extraction turns them into DOCUMENT rows, and every later step reads and writes
-DOCUMENT; whatever it drops, cuts or marks is a REJECT row. Units and ranges stand in the field metadata.
+DOCUMENT; whatever it drops, cuts or marks is a REJECT row. Meanings, units and ranges are in the field metadata.
 Columns that a step does not know pass through untouched.
 """
 
@@ -13,17 +13,18 @@ import pyarrow as pa
 
 from curate.errors import SchemaError
 
-VERSION = 2
+VERSION = 2  # of the formats; written into token shards
 
 Kind = Literal["raw", "document"]
 """What a row is: a page before extraction, or a document. It is carried beside the rows, never told by a column."""
 
 DOC_ID = pa.binary(16)
-CATEGORY = pa.dictionary(pa.int32(), pa.string())
+CATEGORY = pa.dictionary(pa.int32(), pa.string())  # text of few distinct values
 TIME = pa.timestamp("us", tz="UTC")
 
 
 def _field(name: str, kind: pa.DataType, meaning: str, unit: str = "", nullable: bool = True) -> pa.Field:
+    """A field with its meaning, and its unit where it has one, as metadata."""
     metadata = {"meaning": meaning, **({"unit": unit} if unit else {})}
     return pa.field(name, kind, nullable=nullable, metadata=metadata)
 
@@ -100,6 +101,7 @@ REJECT = pa.schema(
     ]
 )  # fmt: skip
 
+# Token shards: 16-bit ids where the vocabulary has at most 65,536 tokens, else TOKENS_32.
 TOKENS_16 = pa.schema(
     [
         _DOC_ID,
@@ -161,7 +163,10 @@ def verdicts(
 
 
 def doc_id(origin_file: str, offset: int, record_id: str = "") -> bytes:
-    """The identity of a document: the same place in the same input gives the same id in every run."""
+    """The 16-byte id of a document: the same place in the same input has the same id in every run.
+
+    `origin_file` and `offset` are the columns of these names; `record_id` tells records at one place apart.
+    """
     return hashlib.sha256(f"{origin_file}\0{offset}\0{record_id}".encode()).digest()[:16]
 
 
@@ -189,6 +194,7 @@ def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
+    """The column as the type of the field; SchemaError where values do not fit."""
     try:
         if pa.types.is_dictionary(column.type) and pa.types.is_dictionary(field.type):
             column = column.cast(column.type.value_type)

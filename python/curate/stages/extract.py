@@ -133,7 +133,7 @@ def close(state: State) -> None:
 def apply(batch: pa.RecordBatch, state: State) -> Applied:
     """RAW rows to DOCUMENT rows with verdicts; columns that RAW does not know are carried on.
 
-    Each row is refused unread, decoded (text/plain), or extracted (HTML). The three kinds are treated one after the
+    Each row is refused unread, decoded (text/plain), or extracted (HTML). The three groups are treated one after the
     other, and the results put back into the order of the rows.
     """
     kinds = batch.column("content_type").to_pylist()

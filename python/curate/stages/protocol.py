@@ -1,4 +1,4 @@
-"""What a stage is: a name, a version, settings, and phases of three kinds. Plain functions, no hierarchy.
+"""What a stage is: a name, a version, settings, and phases of three shapes. Plain functions, no hierarchy.
 
     each  a task per input slice. `open(config, side)` once a worker, then `apply(batch, state)` for every batch:
           the same rows in the same order, columns added. What became of the rows (dropped, set aside) is returned
