@@ -35,7 +35,7 @@ class LocalFiles:
     def glob(self, pattern: str) -> list[str]:
         return glob.glob(pattern, recursive=True, include_hidden=True)
 
-    def open(self, path: str, mode: str) -> BinaryIO:
+    def open(self, path: str, mode: str, **_: object) -> BinaryIO:
         return open(path, "rb")
 
     def cat_file(self, path: str) -> bytes:
@@ -122,7 +122,7 @@ def _opened(address: str, given: str) -> tuple[Any, str]:
 
 def _list(found: Found, given: str, path: str) -> None:
     fs = found.fs
-    if any(mark in path for mark in "*?["):
+    if any(mark in path for mark in "*?[") and not (found.local and os.path.lexists(path)):
         found.names = sorted(str(p) for p in tried(lambda: fs.glob(path)) if not _is_folder(fs, p))
         found.root = path[: next(i for i, c in enumerate(path) if c in "*?[")].rpartition("/")[0]
         _products_or_none(found)
