@@ -1,9 +1,11 @@
-"""Removing what no longer belongs to a run. Only what a receipt names, or what bears a name that only this tool
-gives, is ever removed; any other file stays, and is named in a warning.
+"""Removing what no longer belongs to a run.
 
-A receipt is removed before its task runs again, so what it named is first noted in passes/stale.json: a run that is
-killed between the two still knows at its end which files were its own. And a task may be killed when it has made
-files and no receipt yet; which names it gives, passes/<pass>/begun.json says before it begins.
+Only what a receipt names, or what bears a name that only this tool gives, is ever removed. Any other file stays, and is
+named in a warning.
+
+Two notes make that hold for a run that is killed. A receipt is removed before its task runs again, so the files that it
+names are first noted in passes/stale.json. And a task may be killed when it has made files and has no receipt yet:
+passes/<pass>/begun.json says which names it gives, before it begins.
 """
 
 import json
@@ -22,7 +24,7 @@ _WORK = ("work.json", ".places", ".files", ".waiting")  # ends of names in a pas
 
 
 def note_stale(folder: RunFolder, receipts: Iterable[Receipt]) -> None:
-    """Note the files of these receipts, which are about to be removed."""
+    """Note the files of these receipts, which are about to be removed. What was noted before stays noted."""
     paths = {path for receipt in receipts for path, _ in receipt.content()}
     known = set(stale(folder))
     if not paths <= known:
@@ -30,6 +32,7 @@ def note_stale(folder: RunFolder, receipts: Iterable[Receipt]) -> None:
 
 
 def stale(folder: RunFolder) -> list[str]:
+    """The names that were noted; none where there is no note, or a damaged one."""
     try:
         return [str(path) for path in json.loads(folder.products.read(STALE))]
     except (OSError, ValueError):
@@ -37,7 +40,10 @@ def stale(folder: RunFolder) -> list[str]:
 
 
 def note_begun(folder: RunFolder, p: Pass, tasks: Iterable[str]) -> None:
-    """Note that these tasks begin: the names that they may give, and theirs."""
+    """Note that these tasks begin: their ids, and the names that tasks of this pass may give.
+
+    Names are patterns: {task} and {source} are filled in by the task, * is any text without a slash.
+    """
     paths = [f"passes/{p.name}/{{task}}.*", f"rejects/{p.name}-{{task}}.parquet"]
     if p.last_documents:
         paths += ["documents/{task}.parquet", "heldout/documents/{task}.parquet"]
@@ -51,6 +57,7 @@ def note_begun(folder: RunFolder, p: Pass, tasks: Iterable[str]) -> None:
 
 
 def _begun(folder: RunFolder, rel: str) -> tuple[list[str], list[str]]:
+    """The (patterns, tasks) that a note holds; none where there is none, or a damaged one."""
     try:
         found = json.loads(folder.products.read(rel))
         return list(map(str, found["paths"])), list(map(str, found["tasks"]))
@@ -71,6 +78,7 @@ def _names_begun(folder: RunFolder) -> tuple[set[str], Callable[[str], bool]]:
                 rules.append((re.compile(pattern.replace(r"\{source\}", "[^/]+")), frozenset(tasks)))
 
     def begun(rel: str) -> bool:
+        """Whether a task that began gives this name."""
         matches = ((rule.fullmatch(rel), tasks) for rule, tasks in rules)
         return any(match and tasks.issuperset(match.groupdict().values()) for match, tasks in matches)
 
@@ -86,7 +94,9 @@ def product_folders(plan: Plan) -> list[str]:
 def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[str, Receipt]]) -> list[str]:
     """Remove what no longer belongs; returns the names of files that are not this tool's.
 
-    `lasting` are the paths that stay, `receipts` those of every pass of the plan.
+    `lasting` are the paths that stay, `receipts` those of every pass of the plan. What goes are files that receipts
+    name (those of this plan, of passes that it no longer has, and those noted as stale), notes and indexes of passes,
+    and temporary files. The notes go too: at the end of a run nothing depends on them.
     """
     current = {p.name: receipts[p.index] for p in plan.passes}
     accounted = set(stale(folder))
@@ -132,6 +142,7 @@ def _empty_cache(folder: RunFolder) -> None:
 
 
 def _stores(folder: RunFolder) -> Iterator[Store]:
+    """The run's stores, each once."""
     yield folder.products
     if not folder.one_store:
         yield folder.scratch
