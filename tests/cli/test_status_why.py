@@ -175,7 +175,13 @@ def test_the_funnel_sums_tasks_and_keeps_its_keys(folder: RunFolder) -> None:
 
     receipts = {task: receipt for task in TASKS if (receipt := folder.receipt(PASS, task))}
     receipts["t1"].reader = {"other_records": {"request": 2}, "skipped_bytes": 7, "bytes": 100, "warnings": ["w"]}
-    funnel = Funnel.of([Pass()], [receipts], ["t3 failed"], {"gopher.min_words": "words"}, {"gopher.min_words": 50.0})
+    funnel = Funnel.of(
+        [Pass()],
+        [receipts],
+        ["t3 failed"],
+        {("filter", "gopher.min_words"): "words"},
+        {("filter", "gopher.min_words"): 50.0},
+    )
     data = funnel.to_json()
     assert list(data) == ["steps", "reader", "passes", "failures"] and data["failures"] == ["t3 failed"]
     (step,) = data["steps"]

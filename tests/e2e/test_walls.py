@@ -352,3 +352,70 @@ def test_a_failing_stage_of_the_users_fails_its_task_by_name(tmp_path: Path) -> 
     corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": "one"}])
     outcome = driver.run(recipe(tmp_path / "a.jsonl", "walls:FAILS"), tmp_path / "out")
     assert outcome.exit_code == 1 and "a stage of the user's that fails" in str(outcome.failures[0])
+
+
+# -- folders and names -------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_an_input_of_its_documents_alone(tmp_path: Path) -> None:
+    corpus.write_jsonl(tmp_path / "in/a[1].jsonl", [{"text": f"document {i}"} for i in range(5)])
+    corpus.write_jsonl(tmp_path / "in/a1.jsonl", [{"text": "another file"}])
+    one = [InputSettings(path=str(tmp_path / "in/a[1].jsonl"))]  # a file's name before it is a pattern
+    driver.run(single_stage("exact_dedup", {}, one, keep="all"), tmp_path / "run")
+    again = driver.run(single_stage("normalize", {}, [InputSettings(path=str(tmp_path / "run"))]), tmp_path / "again")
+    assert again.exit_code == 0
+    rows = documents(tmp_path / "again")
+    assert [row["text"] for row in rows] == [f"document {i}" for i in range(5)]
+    assert {row["doc_id"] for row in rows} == {row["doc_id"] for row in documents(tmp_path / "run")}
+    (tmp_path / "run/funnel.json").unlink()
+    with pytest.raises(ConfigError, match="run"):
+        driver.run(single_stage("normalize", {}, [InputSettings(path=str(tmp_path / "run"))]), tmp_path / "third")
+
+
+def test_two_uses_of_a_stage_have_files_of_their_own(tmp_path: Path) -> None:
+    text = corpus.article(random.Random(1), 40)
+    corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": text}, {"text": text.replace("the", "a", 2)}])
+    steps = [{"near_dedup": {"pairs": True, "min_jaccard": least}} for least in (0.99, 0.5)]
+    for ran in (True, False):
+        outcome = driver.run(recipe(tmp_path / "a.jsonl", *steps, keep="all"), tmp_path / "out")
+        assert outcome.exit_code == 0 and not outcome.warnings and bool(sum(outcome.ran.values())) == ran
+    assert (tmp_path / "out/pairs/all.2.parquet").exists()
+
+
+def test_a_file_that_was_there_is_never_removed(tmp_path: Path) -> None:
+    corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": "one"}])
+    driver.run(recipe(tmp_path / "a.jsonl", "near_dedup"), tmp_path / "out")
+    mine = tmp_path / "out/pairs/all.parquet"
+    mine.parent.mkdir()
+    mine.write_text("my own")
+    for bands in (10, 11):
+        step = {"near_dedup": {"bands": bands}}
+        outcome = driver.run(recipe(tmp_path / "a.jsonl", step), tmp_path / "out", update=True)
+        assert mine.read_text() == "my own" and any("pairs/all.parquet" in text for text in outcome.warnings)
+
+
+def test_words_are_not_put_beside_documents_before_they_are_redacted(tmp_path: Path) -> None:
+    corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": "one"}])
+    for steps in (["train_tokenizer", "tokenize", "redact"], ["normalize", "train_tokenizer", "redact"]):
+        with pytest.raises(ConfigError, match="train_tokenizer stands before redact"):
+            driver.run(recipe(tmp_path / "a.jsonl", *steps), tmp_path / "out")
+
+
+def test_what_the_users_package_imports_is_not_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "borrows.py").write_text("from subprocess import run\ndef own(page, charset):\n    return 'x'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from curate import plugins
+
+    assert plugins.load("borrows:own", ("borrows",))(b"", None) == "x"
+    with pytest.raises(ConfigError, match="comes from subprocess"):
+        plugins.load("borrows:run", ("borrows",))
+
+
+def test_sources_of_any_name_become_files(tmp_path: Path) -> None:
+    names = ["", "x" * 300, "a/b", ".."]
+    pq.write_table(pa.table({"text": ["some text " * 20] * 4, "source": names}), tmp_path / "a.parquet")
+    made = recipe(tmp_path / "a.parquet", {"train_tokenizer": {"vocab_size": 300}}, "tokenize")
+    for _ in range(2):
+        outcome = driver.run(made, tmp_path / "out")
+        assert outcome.exit_code == 0 and not any("files that are not" in text for text in outcome.warnings)
+    assert len(list((tmp_path / "out/tokens").glob("*/*.arrow"))) == 4

@@ -51,6 +51,13 @@ INPUT_OPTIONS = (
         show_default=True,
         help="Which passes' documents stay beside the last.",
     ),
+    click.option(
+        "--guard",
+        type=click.Choice(["on", "off"]),
+        default="on",
+        show_default=True,
+        help="off: go on where the stage drops far more than is usual for it.",
+    ),
 )  # fmt: skip
 
 
@@ -66,7 +73,7 @@ def stage_command(name: str) -> click.Command:
     fields = stage.config.model_fields
 
     def invoke(
-        inputs: Sequence[str], only: Sequence[str], keep_passes: str, limit: int | None, allow_code: Sequence[str],
+        inputs: Sequence[str], only: Sequence[str], keep_passes: str, guard: str, limit: int | None, allow_code: Sequence[str],
         **options: Any,
     ) -> int:  # fmt: skip
         from curate.config import validate
@@ -77,7 +84,7 @@ def stage_command(name: str) -> click.Command:
         entries = input_settings(inputs, options)
         rows = validate(Only, names(only, "--only"), name="--only")
         made = single_stage(
-            name, config, entries, limit, only=rows, keep=keep_passes, allow_code=tuple(allow_code)
+            name, config, entries, limit, only=rows, keep=keep_passes, guard=guard, allow_code=tuple(allow_code)
         )  # fmt: skip
         return execute(made, **options)
 

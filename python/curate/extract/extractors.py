@@ -7,6 +7,7 @@ for trafilatura's default mode, at 1.3 times its speed, and it repairs forums (.
 
 import re
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 import pyarrow as pa
 
@@ -65,6 +66,15 @@ EXTRACTORS: dict[str, Callable[..., str]] = {
 }
 
 
+LIBRARIES = {
+    "cascade": ("trafilatura", "resiliparse.extract.html2text"),
+    "trafilatura": ("trafilatura",),
+    "trafilatura-precision": ("trafilatura",),
+    "resiliparse": ("resiliparse.extract.html2text",),
+}
+"""What an extractor imports when it is first used: seconds, which must not count as a page's."""
+
+
 def extract(
     page: bytes, *, extractor: str, allowed: Sequence[str] = (), charset: str | None = None, probe: bool = False
 ) -> str:
@@ -75,6 +85,8 @@ def extract(
     """
     function: Callable[..., str] = EXTRACTORS.get(extractor) or plugins.load(extractor, allowed)
     if probe:
+        for library in LIBRARIES.get(extractor, ()):
+            import_module(library)
         return ""
     text = function(page, charset)
     if not isinstance(text, str):

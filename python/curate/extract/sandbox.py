@@ -23,6 +23,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, BinaryIO
 
+PREPARATION = 60.0  # seconds by the clock that a child may take to import what it needs
+UNTIMED = "untimed"  # in a header: the call has no CPU timer
 PAGES_PER_CHILD = 5000  # then a new child, in case parsers leak memory
 _HEAD = struct.Struct("<IB")  # of a frame: length, status
 OK, FAILED = 0, 1  # status: the payload is a result, or says what was raised
@@ -45,10 +47,14 @@ class Killed(Crashed):
 class Sandbox:
     """Calls `module:function(page: bytes, **header) -> str` in a child process; close it in the end.
 
-    `timeout` is in seconds of CPU time a page, `memory_bytes` limits the address space of the child.
+    `timeout` is in seconds of CPU time a page, `memory_bytes` limits the address space of the child. `prepare` is the
+    header of a first call of every child, without a page: what it imports must not count as the first page's time.
     """
 
-    def __init__(self, target: str, *, timeout: float, memory_bytes: int) -> None:
+    def __init__(
+        self, target: str, *, timeout: float, memory_bytes: int, prepare: dict[str, Any] | None = None
+    ) -> None:
+        self.prepare = prepare
         self.child: subprocess.Popen[bytes] | None = None
         self.target, self.timeout, self.memory_bytes = target, timeout, memory_bytes
         self.pages = 0
@@ -70,12 +76,18 @@ class Sandbox:
         if self.child is None or self.pages >= PAGES_PER_CHILD:
             self.close()
             self._start()
-        assert self.child is not None and self.child.stdin is not None
+            if self.prepare is not None:
+                self._exchange(b"", {**self.prepare, UNTIMED: True}, PREPARATION)
         self.pages += 1
+        return self._exchange(page, header, 4 * self.timeout)
+
+    def _exchange(self, page: bytes, header: dict[str, Any], patience: float) -> str:
+        """Send a page and wait at most `patience` seconds by the clock for its answer."""
+        assert self.child is not None and self.child.stdin is not None
         try:
             _send(self.child.stdin, OK, json.dumps(header).encode())
             _send(self.child.stdin, OK, page)
-            status, data = self._receive(time.monotonic() + 4 * self.timeout)
+            status, data = self._receive(time.monotonic() + patience)
         except (BrokenPipeError, EOFError):
             raise self._death() from None
         except TimeoutError:
@@ -172,9 +184,11 @@ def serve(target: str, timeout: str, memory_bytes: str) -> None:
         page = _frame(requests)
         if header is None or page is None:
             return
-        signal.setitimer(signal.ITIMER_PROF, float(timeout))  # its default action ends the process
+        more = json.loads(header)
+        if not more.pop(UNTIMED, False):
+            signal.setitimer(signal.ITIMER_PROF, float(timeout))  # its default action ends the process
         try:
-            status, data = OK, function(page, **json.loads(header)).encode("utf-8", "replace")
+            status, data = OK, function(page, **more).encode("utf-8", "replace")
         except MemoryError:
             status, data = FAILED, f"out of memory ({int(memory_bytes) >> 20:,} MiB allowed)".encode()
         except Exception as error:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from curate import schema
 from curate.schema import Kind
 
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 8 << 20  # of the texts or pages of a batch; a single row may have more
 BATCH_ROWS = 4096
 
 
@@ -26,12 +26,16 @@ class Rows(NamedTuple):
     verdicts: pa.RecordBatch | None = None
 
     def slice(self, start: int, length: int | None = None) -> "Rows":
+        """The rows from `start` on, `length` of them, with their verdicts; nothing is copied."""
         verdicts = None if self.verdicts is None else self.verdicts.slice(start, length)
         return Rows(self.kind, self.batch.slice(start, length), verdicts)
 
 
 class Verdict(NamedTuple):
-    """Why a row is of no use (action None: it is dropped), or what was mended in it (action "mark")."""
+    """Why a row is of no use (action None: it is dropped), or what was mended in it (action "mark").
+
+    The fields are the columns of schema.VERDICT; value and limit are in the unit of the rule, bytes for read.too_large.
+    """
 
     rule: str
     value: float | None = None
@@ -47,12 +51,14 @@ REPLACED = Verdict("read.invalid_utf8", detail="invalid bytes became U+FFFD", ac
 class ReadCounts:
     """What a reader saw beside documents; goes into the task's receipt."""
 
-    documents: int = 0
-    bytes: int = 0
+    documents: int = 0  # rows given, those with a verdict too
+    bytes: int = 0  # of the slices read to their end, as stored
+    # kind of record that is no document -> their number: request, revisit, ...
     other_records: Counter[str] = field(default_factory=Counter)
     skipped_bytes: int = 0  # of the file as it is stored, compressed or not
     columns_found: Counter[str] = field(default_factory=Counter)
     """Of every JSON key that the setting `columns` names: the lines that had it. A key with 0 was in no line."""
+    # one a place that is damaged, at most 20, and others of the reader
     warnings: list[str] = field(default_factory=list)
 
     def damage(self, where: str, what: str, skipped: int = 0) -> None:
@@ -69,6 +75,7 @@ class Batcher:
     """
 
     def __init__(self, source: str, rel: str, kind: Kind, carried: pa.Schema) -> None:
+        """`source` and `rel` (the file's name, relative to its root) become columns of every row."""
         self.source, self.rel, self.kind = source, rel, kind
         self.schema = pa.schema([*schema.SCHEMA_OF[kind], *carried])
         self.rows: list[dict[str, Any]] = []
@@ -91,6 +98,7 @@ class Batcher:
             yield Rows(self.kind, batch, verdicts)
 
     def _batch(self) -> pa.RecordBatch:
+        """The collected rows as a batch. Columns that no row has are null; a text is never null."""
         present = set(chain.from_iterable(self.rows))
         columns = []
         for f in self.schema:
@@ -108,6 +116,7 @@ class Batcher:
 
 
 def _verdict_batch(found: list[Verdict | None]) -> pa.RecordBatch | None:
+    """The verdicts of a batch's rows as schema.VERDICT; None where no row has one."""
     if not any(found):
         return None
     columns = [[verdict and verdict[i] for verdict in found] for i in range(5)]

@@ -5,8 +5,10 @@
                type; of JSON lines where the setting `columns` names the key, as text
     extra      anything else, in one JSON object a row
 
-An input's own id (`doc_id`, else `id`, else `source_id`) becomes source_id. Only trusted inputs, the folders of
-finished runs for example, keep their doc_id, source, origin_file and origin_offset.
+An input's own id (`doc_id`, else `source_id`, else `id`) becomes source_id. Only trusted inputs, the folders of
+finished runs for example, keep their doc_id, source, origin_file and origin_offset. An example: of a file with the
+columns id, content and lang and the setting `columns: {text: content}`, id becomes source_id, content becomes text,
+and lang stays lang.
 """
 
 import base64
@@ -23,11 +25,14 @@ from curate import schema
 from curate.errors import SchemaError
 from curate.schema import Kind
 
+# Common names -> columns of ours. An alias counts only where nothing else in the input stands for that column.
 ALIASES = {"id": "source_id", "timestamp": "crawled_at", "date": "crawled_at"}
+# Identity and provenance: the reader sets them, except where the input is trusted.
 OURS = frozenset(("doc_id", "source", "origin_file", "origin_offset", "extra"))
+# Columns that extraction writes: a page's own column of that name goes into `extra`.
 EXTRACTED = frozenset(("text", "title", "lang_declared", "extract_score", "extract_share"))
-"""Columns that extraction writes: a page's own column of that name goes into `extra`."""
 
+# Names of the columns of the schema, by kind of row.
 KNOWN: dict[Kind, frozenset[str]] = {kind: frozenset(s.names) for kind, s in schema.SCHEMA_OF.items()}
 
 
@@ -40,9 +45,11 @@ def targets(names: Sequence[str], columns: Mapping[str, str], *, trusted: bool, 
     renamed = {given: ours for ours, given in columns.items()}
     found: list[str | None] = [renamed.get(name, name) for name in names]
     taken = {renamed[name] for name in names if name in renamed}
+    before: set[str | None] = set()
     for i, name in enumerate(names):
-        if name not in renamed and (name in taken or name in found[:i]):
+        if name not in renamed and (name in taken or name in before):
             found[i] = None  # the name stands for another column already
+        before.add(found[i])
     for alias, target in ALIASES.items():
         if alias in names and alias not in renamed and target not in found:
             found[names.index(alias)] = target
@@ -104,10 +111,12 @@ def plain(kind: pa.DataType) -> pa.DataType | None:
 
 
 def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is text, in any of Arrow's three layouts."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def is_bytes(kind: pa.DataType) -> bool:
+    """Whether a type is bytes, of fixed size or not."""
     return bool(
         pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
@@ -119,9 +128,9 @@ def is_bytes(kind: pa.DataType) -> bool:
 class Table(NamedTuple):
     """The columns of one Parquet file: what each stands for, and the type it would be carried in."""
 
-    kind: Kind
-    targets: Sequence[str | None]
-    types: Sequence[pa.DataType | None]
+    kind: Kind  # of its rows
+    targets: Sequence[str | None]  # of each column: the column of ours, or None for `extra`
+    types: Sequence[pa.DataType | None]  # of each column, as `plain` gives it; None for what cannot be carried
 
 
 def table_of(columns_of: pa.Schema, columns: Mapping[str, str], *, trusted: bool, where: str) -> Table:
@@ -186,6 +195,7 @@ def to_text(carried: pa.Schema) -> str:
 
 
 def from_text(text: str) -> pa.Schema:
+    """The schema that `to_text` wrote."""
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text))) if text else pa.schema([])
 
 
@@ -210,15 +220,18 @@ def converter(name: str, kind: pa.DataType) -> Callable[[Any], Any]:
 
 
 def _text(value: Any) -> str | None:
+    """A text with valid UTF-8."""
     return valid_text(value)[0] if isinstance(value, str) else None
 
 
 def _bytes(value: Any) -> bytes | None:
+    """Bytes as they are, a text as UTF-8."""
     value = value.encode("utf-8", "replace") if isinstance(value, str) else value
     return value if isinstance(value, bytes) else None
 
 
 def _whole(kind: pa.DataType, value: Any) -> int | None:
+    """A whole number that the integer type `kind` can hold; 3.0 is 3, and True is no number."""
     bits = kind.bit_width
     low, high = (0, 2**bits) if pa.types.is_unsigned_integer(kind) else (-(2 ** (bits - 1)), 2 ** (bits - 1))
     number = int(value) if isinstance(value, float) and value.is_integer() else value
@@ -226,6 +239,7 @@ def _whole(kind: pa.DataType, value: Any) -> int | None:
 
 
 def _number(value: Any) -> float | None:
+    """A finite number that float32 can hold, from a number or from text such as "0.5"."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -300,13 +314,16 @@ def json_text(value: Any) -> str:
 
 
 def _json_value(value: Any) -> Any:
+    """What JSON has no form for: bytes as hex digits, anything else as its text."""
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
+# Most values need nothing replaced, so this encoder is tried first; NaN and infinity make it raise ValueError.
 _STRICT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_json_value)
 
 
 def _finite(value: Any) -> Any:
+    """A value with NaN and infinities, at any depth, as text: JSON has no number for them."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):

@@ -1,8 +1,9 @@
 """Opening files, decompressed where their name says so, in memory that does not follow what they expand to.
 
-A 10 KB .zst may hold gigabytes. So no call decodes more than about 1 MiB at once: gzip is asked for so much, and of
-zstd, whose library gives whole what it is fed, one block (at most 128 KiB decoded) is fed at a time. What a zstd frame
-refers back to, its window, is held whole: 8 MB as a rule, at most 2 GiB where a file was written with --long=31.
+A 10 KB .zst may hold gigabytes. So no call decodes more than about 1 MiB at once. gzip is asked for so much. The zstd
+library decodes whatever it is fed as a whole, so it is fed one block at a time, which decodes to at most 128 KiB. The
+window of a zstd frame, the decoded bytes that later blocks refer to, is held whole: 8 MB as a rule, at most 2 GiB where
+a file was written with --long=31.
 """
 
 import io
@@ -18,7 +19,7 @@ from curate.io.remote import file_system, open_object
 
 MAX_WINDOW = 1 << 31  # zstd --long=31, the longest window there is
 SUFFIXES = (".gz", ".zst")
-_PIECE = 1 << 20
+_PIECE = 1 << 20  # bytes that are decoded, or skipped, at once
 
 
 class Damaged(DataError):
@@ -26,11 +27,12 @@ class Damaged(DataError):
 
 
 def is_local(path: str) -> bool:
+    """Whether a path is one of this machine, not a URL."""
     return "://" not in path
 
 
 def open_file(path: str) -> BinaryIO:
-    """The stored bytes of a local or remote file."""
+    """The stored bytes of a local or remote file. Raises OSError where it cannot be opened."""
     if is_local(path):
         return open(path, "rb")
     fs, name = file_system(path)
@@ -53,24 +55,34 @@ class _Reader(io.BufferedReader):
         super().__init__(raw, _PIECE)
 
     def skipped(self, given: int, size: int) -> int:
-        """About how many of the stored file's `size` bytes gave nothing, where `given` decoded bytes were of use."""
+        """About how many of the stored file's `size` bytes gave nothing, where `given` decoded bytes were of use.
+
+        Compression is taken to be even: where 1 MB of stored bytes decoded to 4 MB, 3 MB of use come from 750 KB. At
+        least 1, since it is asked only where something is damaged.
+        """
         used = self.raw.consumed * given // max(1, self.raw.total)
         return max(1, size - used)
 
 
 def skipped_bytes(handle: BinaryIO, given: int, size: int) -> int:
+    """About how many of a file's `size` stored bytes gave nothing, where `given` bytes that `handle` gave were of
+    use."""
     return handle.skipped(given, size) if isinstance(handle, _Reader) else size - given
 
 
 class _Decoder(io.RawIOBase):
-    """Decodes a file piece by piece; a piece is at most about 1 MiB."""
+    """Decodes a file piece by piece; a piece is at most about 1 MiB.
+
+    Subclasses yield the decoded pieces in `_pieces`, count in `consumed`, and raise Damaged, after which nothing more
+    can be read.
+    """
 
     def __init__(self, handle: BinaryIO) -> None:
         self.handle = handle
         self.consumed = 0  # stored bytes that `total` decoded bytes came from
-        self.total = 0
+        self.total = 0  # decoded bytes so far
         self._parts = self._pieces()
-        self._piece = memoryview(b"")
+        self._piece = memoryview(b"")  # what is left of the piece decoded last
 
     def readable(self) -> bool:
         return True
@@ -92,6 +104,7 @@ class _Decoder(io.RawIOBase):
         super().close()
 
     def _pieces(self) -> Iterator[bytes]:
+        """The decoded bytes of `handle`, in order."""
         raise NotImplementedError
 
 
@@ -118,6 +131,7 @@ class _Gzip(_Decoder):
             data = self._after_padding(data)
 
     def _after_padding(self, data: bytes) -> bytes:
+        """The stored bytes from the next member on, empty at the end of the file; Damaged where it is none."""
         while True:
             rest = data.lstrip(b"\0")
             self.consumed += len(data) - len(rest)
@@ -148,6 +162,12 @@ class _Zstd(_Decoder):
             yield from self._frame(head)
 
     def _frame(self, head: bytes) -> Iterator[bytes]:
+        """The decoded bytes of the frame whose magic number is `head`, block by block.
+
+        The layout is that of RFC 8878: a descriptor byte, whose bits say which header fields follow, then blocks. A
+        block has a header of 3 bytes, little-endian: last block (1 bit), kind (2 bits), size (21 bits). A block of kind
+        1 repeats one byte `size` times, so it has one stored byte.
+        """
         head += self._exactly(1)
         fields = head[4]
         window, dictionary, content = not fields & 32, (0, 1, 2, 4)[fields & 3], (0, 2, 4, 8)[fields >> 6]
@@ -165,6 +185,7 @@ class _Zstd(_Decoder):
             yield self._decode(decoder, self._exactly(4))
 
     def _decode(self, decoder: Any, data: bytes) -> bytes:
+        """Feed stored bytes to the library; Damaged where it refuses them."""
         try:
             piece: bytes = decoder.decompress(data)
         except zstandard.ZstdError as error:
@@ -173,6 +194,7 @@ class _Zstd(_Decoder):
         return piece
 
     def _exactly(self, n: int) -> bytes:
+        """The next `n` stored bytes; Damaged where the file ends before."""
         data = self.handle.read(n)
         if len(data) < n:
             raise Damaged("the file ends inside a zstd frame")

@@ -13,11 +13,12 @@ _THREADS = 8  # footers of an object store wait for the network
 
 
 class Footer(NamedTuple):
-    """`groups` are (first row group, one past the last, bytes) of runs of row groups of about the size asked for."""
+    """What the footer of one Parquet file says."""
 
-    columns: pa.Schema
+    columns: pa.Schema  # names and types, as Arrow reads them
+    # (first row group, one past the last, bytes) of runs of about the size asked for
     groups: tuple[tuple[int, int, int], ...]
-    rows: int
+    rows: int  # of the file
     text_bytes: int  # of the columns of text or HTML, uncompressed
 
 
@@ -46,6 +47,7 @@ def read_footers(files: Iterable[File], run_bytes: int) -> list[Footer | None]:
 
 
 def _footer(file: pq.ParquetFile, texts: set[str], run_bytes: int) -> Footer:
+    """The footer of an opened file; `texts` are the names of columns whose bytes count as text."""
     data = file.metadata
     places = [i for i in range(data.num_columns) if data.schema.column(i).path in texts]
     groups = [data.row_group(i) for i in range(data.num_row_groups)]

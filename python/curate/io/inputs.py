@@ -4,10 +4,11 @@ Inputs are files, globs, folders, URLs (through fsspec) or the folder of another
 the plan needs and reads every Parquet footer once: row groups to cut at, and the columns that the run carries on.
 Whatever is left out is told in a warning.
 
-The cut is a pure function of the sorted files and their sizes: a large file becomes equal slices (8 MiB of a WARC,
-32 MiB of anything else), small files of one input are put together, and such a group ends after a file whose name
-hashes to 0 mod 64, so that a new file moves few groups. A file that cannot be opened is a task of its own. A task's id
-is a hash of its slices: the same on every machine.
+The cut is a pure function of the sorted files and their sizes. A large file becomes equal slices: of 8 MiB for a WARC,
+of 32 MiB for anything else. Small files of one input are put together into groups of at most that size. A group also
+ends after a file whose name hashes to 0 mod 64: where a file is added, the groups before it and those after the next
+such name stay as they were. A file that cannot be opened is a task of its own. A task's id is a hash of its slices: the
+same on every machine.
 """
 
 import hashlib
@@ -28,16 +29,18 @@ __all__ = [
     "Format", "InputFile", "InputSettings", "Inputs", "Slice", "TaskInput", "cut", "list_files", "reads_raw", "stamp_of"
 ]  # fmt: skip
 
-WARC_SLICE = 8 << 20
-SLICE = 32 << 20
+WARC_SLICE = 8 << 20  # bytes as stored; a byte of a WARC is more work than one of text, since it is extracted
+SLICE = 32 << 20  # bytes as stored, of any other form
 MAX_LINE = 64 << 20
 _TOLD = 10  # repeated files that are named
 
 Format = Literal["warc", "wet", "jsonl", "parquet", "text"]
 _COMPRESSED = (".gz", ".zst")
+# Suffix of a name, without that of compression -> form. Other files of a folder are left alone.
 _KINDS: dict[str, Format] = {
     ".warc": "warc", ".wet": "wet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"
 }  # fmt: skip
+# Suffixes of text and source files.
 _TEXT = frozenset(
     (".txt", ".text", ".md", ".rst", ".tex", ".py", ".rs", ".c", ".h", ".cc", ".cpp", ".hpp", ".java", ".js", ".ts")
     + (".go", ".rb", ".sh", ".sql", ".r", ".jl", ".scala", ".kt", ".swift", ".php", ".pl", ".lua", ".hs", ".ml")
@@ -79,17 +82,17 @@ class InputFile:
     its footer; they are 0 for other files. A file that is not `readable` is listed so that its task fails by name.
     """
 
-    path: str
-    rel: str
+    path: str  # on this machine, or a URL
+    rel: str  # the name that documents are identified by, relative to the input's root
     format: Format
-    source: str
-    columns: dict[str, str]
-    size: int
-    stamp: str
-    kind: Kind = "document"
-    carried: str = ""
-    trusted: bool = False
-    max_line: int = MAX_LINE
+    source: str  # mixing domain, from the recipe
+    columns: dict[str, str]  # the user's names: ours -> the input's
+    size: int  # bytes as stored
+    stamp: str  # size and time, or size and etag; listing.UNREADABLE where it cannot be opened
+    kind: Kind = "document"  # of its rows
+    carried: str = ""  # columns that are carried on (columns.to_text)
+    trusted: bool = False  # its doc_id, source and origin are kept
+    max_line: int = MAX_LINE  # bytes, of a line of JSON or a text file
     readable: bool = True
     groups: tuple[tuple[int, int, int], ...] = ()
     rows: int = 0
@@ -100,8 +103,10 @@ class InputFile:
 class Slice:
     """Part of an input file: bytes [start, end), or row groups of a Parquet file; end is None for the whole.
 
-    `carried` are the columns that all rows of the run have beside those of their kind (columns.to_text); `trusted`
-    files keep their doc_id.
+    A slice holds what starts in it: the line or gzip member that begins before `end` is read to its end, and the one
+    that began before `start` is left to the slice before. `carried` are the columns that all rows of the run have
+    beside those of their kind (columns.to_text); `trusted` files keep their doc_id. Other fields are those of
+    InputFile.
     """
 
     path: str
@@ -111,7 +116,7 @@ class Slice:
     columns: dict[str, str] = field(default_factory=dict)
     start: int = 0
     end: int | None = None
-    size: int = 0
+    size: int = 0  # bytes as stored, of this part
     stamp: str = ""
     kind: Kind = "document"
     carried: str = ""
@@ -119,6 +124,7 @@ class Slice:
     max_line: int = MAX_LINE
 
     def to_json(self) -> dict[str, Any]:
+        """Plain data, for fingerprints and plans."""
         return asdict(self)
 
 
@@ -132,6 +138,7 @@ class TaskInput:
 
     @property
     def size(self) -> int:
+        """Bytes of all slices, as stored."""
         return sum(s.size for s in self.slices)
 
 
@@ -141,9 +148,9 @@ class Inputs:
 
     files: tuple[InputFile, ...]
     warnings: tuple[str, ...] = ()
-    trusted: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()  # folders of runs, and paths with trust_ids
+    # Several inputs keep their doc_ids, or the user vouches for them: the run must look for repeats.
     ids_may_repeat: bool = False
-    """Several inputs keep their doc_ids, or the user vouches for them: the run must look for repeats."""
 
     def __iter__(self) -> Iterator[InputFile]:
         return iter(self.files)
@@ -180,12 +187,15 @@ def list_files(
 
 
 class _Chosen(NamedTuple):
+    """A file that an input's settings choose."""
+
     entry: InputSettings
     file: InputFile
     identity: Any  # the same for two names of one file
 
 
 def _check_columns(entry: InputSettings) -> None:
+    """ConfigError where `columns` gives one name of the input to two of ours."""
     given = list(entry.columns.values())
     twice = next((name for name in given if given.count(name) > 1), None)
     if twice is not None:
@@ -194,7 +204,10 @@ def _check_columns(entry: InputSettings) -> None:
 
 
 def _files_of(entry: InputSettings, found: Found, warnings: list[str]) -> list[_Chosen]:
-    """The files of one input that its settings choose."""
+    """The files of one input that its settings choose; ConfigError where there are none.
+
+    Left out are files of other forms, hidden ones, what `exclude` names, and, with a warning, pipes and devices.
+    """
     names = found.names
     if entry.format != "auto" and len(names) > 1:  # of a folder's files, those that look like it, if any do
         names = [n for n in names if _format(n) == entry.format] or [n for n in names if not _format(n)]
@@ -252,7 +265,11 @@ def _without_repeats(chosen: list[_Chosen], warnings: list[str]) -> list[_Chosen
 
 
 def _with_columns(chosen: list[_Chosen], inputs: Sequence[InputSettings]) -> list[InputFile]:
-    """The files with what the footers of all Parquet files say, and with the columns that the run carries on."""
+    """The files with what the footers of all Parquet files say, and with the columns that the run carries on.
+
+    A file with a footer that cannot be read is not `readable`; one without the needed columns is not either, unless no
+    file of the input has them: then the setting is wrong, and SchemaError is raised before anything runs.
+    """
     files = [one.file for one in chosen]
     places = [i for i, file in enumerate(files) if file.format == "parquet" and file.readable]
     tables: dict[int, columns.Table] = {}
@@ -315,7 +332,12 @@ def _format(name: str) -> Format | None:
 
 
 def cut(files: Iterable[InputFile], limit: int | None = None) -> list[TaskInput]:
-    """The tasks that read these files. `limit` documents in all are shared out evenly over the tasks."""
+    """The tasks that read these files.
+
+    `limit` documents in all are shared out evenly over the tasks: the first tasks get the remainder, and a task that
+    would get none is left out. A group holds files that are read alike: of one source, form, kind, and with equal
+    settings.
+    """
     groups: list[list[Slice]] = []
     open_group: list[Slice] = []
     held = 0
@@ -346,16 +368,23 @@ def cut(files: Iterable[InputFile], limit: int | None = None) -> list[TaskInput]
 
 
 def _share(limit: int | None, n: int) -> list[int | None]:
+    """`limit` in `n` whole parts that differ by at most 1; None for each where there is no limit."""
     if limit is None:
         return [None] * n
     return [limit // n + (i < limit % n) for i in range(n)]
 
 
 def _target(form: Format) -> int:
+    """Bytes as stored that a task of this form should read."""
     return WARC_SLICE if form == "warc" else SLICE
 
 
 def _slices(file: InputFile) -> Iterator[Slice]:
+    """The slices of one file, in order.
+
+    Parquet is cut at row groups, plain JSON lines and gzipped WARC at any byte: their readers find the next line or
+    member themselves. Nothing else can be entered in the middle, so that it is one slice.
+    """
     common: dict[str, Any] = {name: getattr(file, name) for name in _SHARED}
     if file.format == "parquet":
         for start, end, size in file.groups or ((0, None, file.size),):
@@ -373,13 +402,16 @@ def _slices(file: InputFile) -> Iterator[Slice]:
         yield Slice(**common, start=start, end=end, size=end - start)
 
 
+# Fields of InputFile that its slices have too.
 _SHARED = [f.name for f in fields(InputFile) if f.name in {f.name for f in fields(Slice)} and f.name != "size"]
 
 
 def _ends_group(rel: str) -> bool:
+    """Whether a group of small files ends after this one: by its name alone, for 1 in 64."""
     return hashlib.sha256(rel.encode()).digest()[0] % 64 == 0
 
 
 def _task_id(slices: Sequence[Slice], quota: int | None) -> str:
+    """12 hex digits from the slices' names and bounds and the limit: the same on every machine."""
     text = "\n".join(f"{s.rel}\0{s.start}\0{s.end}" for s in slices) + ("" if quota is None else f"\nlimit {quota}")
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,4 +1,8 @@
-"""JSON lines: a document a line. Keys that have no column go into `extra`, whatever they are called."""
+"""JSON lines: a document a line. Keys that have no column go into `extra`, whatever they are called.
+
+A line is a row, and a line that is of no use is one too: it is dropped as read.not_json, read.no_text or
+read.too_large, with its first 400 bytes as text. Empty lines are none.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,9 +14,10 @@ from curate.io.batches import REPLACED, Batcher, ReadCounts, Rows, Verdict
 from curate.io.compressed import Damaged, open_decompressed, skipped_bytes
 from curate.io.inputs import Slice
 
-_SKIP = 1 << 20
-_SHOWN = 400  # bytes of a line that cannot be used, kept as its text
-_LAYOUTS = 1000  # sets of keys that are remembered
+_SKIP = 1 << 20  # bytes at once, while a line is passed over
+_SHOWN = 8000  # bytes of a line that cannot be used, kept as its text; rejects show less, once personal values are out
+_LAYOUT_BYTES = 4000  # of the keys of a line, for its set of keys to be remembered
+_LAYOUTS = 1000  # sets of keys that are remembered; files whose every line has other keys must not fill memory
 _BOM = b"\xef\xbb\xbf"
 
 # (key, column or None for `extra`, what makes a value of the column's type)
@@ -20,6 +25,11 @@ Layout = list[tuple[str, str | None, Callable[[Any], Any]]]
 
 
 def read_jsonl(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
+    """DOCUMENT rows of the lines that start in the slice.
+
+    A row's origin_offset is the byte at which its line starts, in the decompressed file, and its doc_id follows from
+    it.
+    """
     reader = _Lines(piece, counts)
     batcher = Batcher(piece.source, piece.rel, "document", reader.carried)
     for offset, line, length in _lines(piece, counts):
@@ -61,7 +71,7 @@ def _lines(piece: Slice, counts: ReadCounts) -> Iterator[tuple[int, bytes, int]]
 
 
 def _rest_of_line(handle: BinaryIO) -> tuple[int, int]:
-    """Read to the end of the line; the bytes before its end, and those of its end."""
+    """Read to the end of the line, _SKIP bytes at once; (bytes before its end, bytes of its end)."""
     length = 0
     while part := handle.readline(_SKIP):
         length += len(part)
@@ -72,17 +82,20 @@ def _rest_of_line(handle: BinaryIO) -> tuple[int, int]:
 
 
 def _useless(line: bytes) -> dict[str, Any]:
+    """The row of a line that is of no use: how it begins, for the reject."""
     return {"text": line[:_SHOWN].decode("utf-8", "replace")}
 
 
 def _not_json(detail: str) -> Verdict:
-    return Verdict("read.not_json", detail=detail[:200])
+    """The verdict on such a line."""
+    return Verdict("read.not_json", detail=detail[:_SHOWN])
 
 
 class _Lines:
     """Makes rows of lines; which key is which column is worked out once for every set of keys."""
 
     def __init__(self, piece: Slice, counts: ReadCounts) -> None:
+        """Keys that `columns` names are counted from 0 on, so that one that no line has is known at the end."""
         self.piece, self.counts = piece, counts
         self.carried = columns.from_text(piece.carried)
         self.named = set(piece.columns.values())
@@ -108,7 +121,7 @@ class _Lines:
         if "text" not in row:
             has = ", ".join(sorted(value)) or "nothing"
             name = self.piece.columns.get("text", "text")
-            detail = columns.valid_text(f'no text under the key "{name}"; the line has: {has}'[:200])[0]
+            detail = columns.valid_text(f'no text under the key "{name}"; the line has: {has}'[:_SHOWN])[0]
             return _useless(line), Verdict("read.no_text", detail=detail)
         return row, REPLACED if mended or replaced else None
 
@@ -138,16 +151,18 @@ class _Lines:
         return row, mended
 
     def _layout(self, value: dict[str, Any]) -> Layout:
+        """Where each key of the line goes, in the order of the keys; remembered by the tuple of keys."""
         keys = tuple(value)
         found = self.layouts.get(keys)
         if found is None:
             targets = columns.targets(keys, self.piece.columns, trusted=self.piece.trusted, keep_source=False)
             found = [(key, *self._place(target)) for key, target in zip(keys, targets, strict=True)]
-            if len(self.layouts) < _LAYOUTS:
+            if len(self.layouts) < _LAYOUTS and sum(map(len, keys)) < _LAYOUT_BYTES:
                 self.layouts[keys] = found
         return found
 
     def _place(self, target: str | None) -> tuple[str | None, Callable[[Any], Any]]:
+        """(column, converter) of a target. A carried column takes any value as text; None is `extra`."""
         if target in columns.KNOWN["document"]:
             return target, columns.converter(target, schema.DOCUMENT.field(target).type)
         named = target in self.piece.columns and self.carried.get_field_index(target) >= 0

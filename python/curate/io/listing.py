@@ -17,9 +17,11 @@ from typing import Any, BinaryIO
 from curate.errors import ConfigError
 from curate.io.remote import HOPELESS, failure, file_system, open_object, tried
 
-UNREADABLE = "unreadable"
+UNREADABLE = "unreadable"  # stamp of a file that cannot be opened
+# Names in a run's folder; the run layer, which gives them, stands above this one.
 RUN, LOCK, FUNNEL, DOCUMENTS = "run.yaml", "run.lock", "funnel.json", "documents"
 _PRODUCTS = (DOCUMENTS, "heldout", "passes")  # folders of a run whose files are read as documents
+# What is no file, and must not be opened: reading a pipe without a writer never ends.
 _SPECIAL = (
     (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
@@ -33,12 +35,15 @@ class LocalFiles:
     isdir, exists = staticmethod(os.path.isdir), staticmethod(os.path.exists)
 
     def glob(self, pattern: str) -> list[str]:
+        """Names of this machine that match, hidden ones too: these are left out later, by their names."""
         return glob.glob(pattern, recursive=True, include_hidden=True)
 
     def open(self, path: str, mode: str, **_: object) -> BinaryIO:
+        """The file, to be read."""
         return open(path, "rb")
 
     def cat_file(self, path: str) -> bytes:
+        """All bytes of the file."""
         with open(path, "rb") as file:
             return file.read()
 
@@ -47,17 +52,19 @@ class LocalFiles:
 class Found:
     """The files of one input; `runs` are the finished runs that they are products of, if they are."""
 
-    fs: Any
-    local: bool
-    root: str
-    names: list[str]
+    fs: Any  # LocalFiles, or a file system of fsspec
+    local: bool  # whether it is this machine's
+    root: str  # what names of documents are relative to
+    names: list[str]  # as `fs` has them, sorted
     runs: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def relative(self, name: str) -> str:
+        """The name that documents of the file are identified by."""
         return name[len(self.root) :].lstrip("/") if name.startswith(self.root) else name
 
     def address(self, name: str) -> str:
+        """The file as a path or URL, which a worker can open."""
         return name if self.local else str(self.fs.unstrip_protocol(name))
 
     def stat(self, name: str) -> tuple[int, str]:
@@ -99,13 +106,14 @@ def find(given: str, root: str | None, ours: Sequence[str]) -> Found:
     if root is not None:
         found.root = _opened(root, given)[1].rstrip("/")
     _without_ours(found, given, path, ours)
-    kept = [name for name in found.names if not _not_utf8(found.relative(name))]
-    found.warnings += [f"{_shown(n)}: the name is not UTF-8; not read" for n in found.names if n not in set(kept)]
-    found.names = kept
+    bad = [name for name in found.names if _not_utf8(found.relative(name))]
+    found.warnings += [f"{_shown(name)}: the name is not UTF-8; not read" for name in bad]
+    found.names = [name for name in found.names if not _not_utf8(found.relative(name))]
     return found
 
 
 def _opened(address: str, given: str) -> tuple[Any, str]:
+    """(file system, path in it) of a path or URL, ~ and $VARIABLES expanded; ConfigError where it cannot be used."""
     expanded = os.path.expandvars(os.path.expanduser(address))
     if "$" in expanded and "://" not in expanded:
         raise ConfigError(f"input {given}: an environment variable in it is not set")
@@ -121,6 +129,10 @@ def _opened(address: str, given: str) -> tuple[Any, str]:
 
 
 def _list(found: Found, given: str, path: str) -> None:
+    """Fill in names, root and runs of what a path stands for: a glob, a folder, or one file.
+
+    Of a run's folder only its Parquet documents are listed. In any other folder, folders of runs are passed over.
+    """
     fs = found.fs
     if any(mark in path for mark in "*?[") and not (found.local and os.path.lexists(path)):
         found.names = sorted(str(p) for p in tried(lambda: fs.glob(path)) if not _is_folder(fs, p))
@@ -149,10 +161,13 @@ def _list(found: Found, given: str, path: str) -> None:
 
 
 def _is_folder(fs: Any, path: str) -> bool:
+    """Whether a path is a folder; of an object store, whether objects have it as their prefix."""
     return bool(tried(lambda: fs.isdir(path)))
 
 
 def _walk(found: Found, top: str) -> Iterator[str]:
+    """The files of a folder of this machine at any depth; what is passed over becomes a warning."""
+
     def cannot(error: OSError) -> None:
         found.warnings.append(f"{_shown(str(error.filename))}: cannot be listed: {error.strerror}; not read")
 
@@ -168,6 +183,7 @@ def _walk(found: Found, top: str) -> Iterator[str]:
 
 
 def special(name: str) -> str | None:
+    """What a name is that is neither a file, a folder, nor a link to one; else None."""
     try:
         mode = os.stat(name).st_mode
     except OSError:
@@ -237,11 +253,15 @@ def _check_finished(found: Found, run: str) -> None:
 
 
 def _passed_over(run: str) -> str:
+    """The warning on a run's folder inside an input."""
     return f"{_shown(run)}: the folder of a run inside the input; not read (to read its documents, give it by name)"
 
 
 def _without_runs(found: Found, candidates: set[str] | None) -> None:
-    """Leave out files that lie in the folder of a run below the input; `candidates` are folders with a run.yaml."""
+    """Leave out files that lie in the folder of a run below the input.
+
+    `candidates` are folders with a run.yaml, where they are known from a listing; None: each folder is looked at, once.
+    """
     known: dict[str, bool] = {}
 
     def inside(folder: str) -> bool:
@@ -270,7 +290,8 @@ def _without_ours(found: Found, given: str, path: str, ours: Sequence[str]) -> N
         real = os.path.realpath if found.local else (lambda name: str(name).lstrip("/"))
         below = [name for name in found.names if f"{real(name)}".startswith(f"{folder}/")]
         if below:
-            found.names = [name for name in found.names if name not in set(below)]
+            ours_too = set(below)
+            found.names = [name for name in found.names if name not in ours_too]
             found.warnings.append(f"{place}: the run writes there; {len(below):,} files in it are not read as input")
 
 
@@ -287,6 +308,7 @@ def stamp_of(path: str) -> str:
 
 
 def _local_stat(name: str) -> tuple[int, str]:
+    """(bytes, stamp) of a file of this machine."""
     try:
         status = os.stat(name)
     except OSError:
@@ -297,6 +319,7 @@ def _local_stat(name: str) -> tuple[int, str]:
 
 
 def _remote_stat(fs: Any, name: str) -> tuple[int, str]:
+    """(bytes, stamp) of an object; OSError where the store does not answer, which says nothing about the object."""
     try:
         info = tried(lambda: fs.info(name))
     except HOPELESS:
@@ -316,6 +339,7 @@ def matches(rel: str, pattern: str) -> bool:
 
 
 def _not_utf8(name: str) -> bool:
+    """Whether a name holds bytes that are not UTF-8, which Python has as lone surrogates."""
     try:
         name.encode()
         return False

@@ -62,6 +62,10 @@ class LocalFolder:
         return str(self.root)
 
     def create_exclusive(self, rel: str, data: bytes) -> bool:
+        """Write the lock under another name, synced, and link it to its own.
+
+        A link is made in one step and only where the name is free, so that nobody ever reads half a lock.
+        """
         path = self.root / rel
         temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{rel}")
         if not self.root.is_dir():
@@ -235,13 +239,15 @@ class FolderLock:
         )
 
     def _holds(self, rel: str, data: bytes) -> bool:
+        """Whether the file has just this content: it may have been removed or made anew since it was read."""
         try:
             return self.store.read(rel) == data
         except FileNotFoundError:
             return False
 
     def _release(self, rel: str, owner: Owner) -> None:
-        with contextlib.suppress(OSError):  # a lock that stays is found dead
+        """Remove the lock if it is ours. Where that fails, the lock stays, and is found dead later."""
+        with contextlib.suppress(OSError):
             if self._holds(rel, owner.encode()):
                 self.store.delete(rel)
 

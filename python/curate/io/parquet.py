@@ -1,4 +1,8 @@
-"""Parquet files: columns we know as the schema's types, others carried on as they are or inside `extra`."""
+"""Parquet files: columns we know as the schema's types, others carried on as they are or inside `extra`.
+
+A row is one of the file, and its origin_offset is its number there. A value that a column of ours cannot hold (the text
+"soon" where a time is wanted) goes into `extra` under its own name, and the column is null there.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +20,12 @@ from curate.io.inputs import Slice
 
 
 def read_parquet(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
-    """DOCUMENT rows, or RAW rows where there is an `html` column and no text."""
+    """DOCUMENT rows, or RAW rows where there is an `html` column and no text.
+
+    The slice is row groups [start, end). Where a group is damaged, the rows of it that cannot be read are counted as
+    skipped and the next group is read. DataError where the file is no Parquet, SchemaError where it has no text.
+    """
+    # A file without row groups is one empty slice.
     if piece.end == 0:
         return
     with open_file(piece.path) as handle:
@@ -27,6 +36,7 @@ def read_parquet(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
         table = columns.table_of(file.schema_arrow, piece.columns, trusted=piece.trusted, where=piece.path)
         sorter = _Sorter(piece, file.schema_arrow.names, table)
         end = file.metadata.num_row_groups if piece.end is None else piece.end
+        # The number of the first row: ids follow from it, so it counts from the beginning of the file.
         row = sum(file.metadata.row_group(i).num_rows for i in range(piece.start))
         for index in range(piece.start, end):
             group = file.metadata.row_group(index)
@@ -58,13 +68,18 @@ class _Sorter:
     """Puts the columns of one file's batches in their places."""
 
     def __init__(self, piece: Slice, names: list[str], table: columns.Table) -> None:
+        """`names` are the file's columns, `table` says what each of them stands for."""
         self.piece, self.names, self.table = piece, names, table
         self.carried = columns.from_text(piece.carried)
         self.known = schema.SCHEMA_OF[table.kind]
         self.schema = pa.schema([*self.known, *self.carried])
 
     def rows(self, batch: pa.RecordBatch, row: int) -> Rows:
-        """The rows of a batch whose first is row `row` of the file."""
+        """The rows of a batch whose first is row `row` of the file.
+
+        Each column becomes a column of the kind, one that all files of the run carry, or part of `extra`. Whatever the
+        file holds, the result has the schema that all batches of its kind have in the run.
+        """
         n = batch.num_rows
         found: dict[str, pa.Array] = {}
         extras = _Extras(n)
@@ -104,7 +119,10 @@ class _Sorter:
         return ours
 
     def _known(self, field: pa.Field, column: pa.Array, name: str, extras: "_Extras", replaced: set[int]) -> pa.Array:
-        """A column as the schema's type; values that cannot be of it go into `extra`."""
+        """A column as the schema's type; values that cannot be of it go into `extra`.
+
+        The whole column is cast at once where every value stays the same. Otherwise each value is converted by itself.
+        """
         column = _storage(column)
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if field.name == "source_id" and columns.is_bytes(column.type):
@@ -121,6 +139,7 @@ class _Sorter:
         return cast.dictionary_encode().cast(field.type) if kind != field.type else cast
 
     def _verdicts(self, n: int, missing: pa.Array | None, replaced: set[int]) -> pa.RecordBatch | None:
+        """Rows without a text are dropped, rows with a mended one are marked; None where there are neither."""
         lost = set(pc.indices_nonzero(missing).to_pylist()) if missing is not None else set()
         if not lost and not replaced:
             return None
@@ -134,16 +153,19 @@ class _Extras:
     """What the rows of a batch say that has no column: name -> value, in the order of the columns."""
 
     def __init__(self, n: int) -> None:
+        """`n` is the number of rows of the batch."""
         self.n = n
         self.base: pa.Array | None = None  # an `extra` column of our own making
         self.rows: dict[int, dict[str, Any]] = {}
 
     def add(self, name: str, rows: Any, values: list[Any]) -> None:
+        """Add a column's values for some rows of the batch; nulls say nothing and are left out."""
         for row, value in zip(rows, values, strict=True):
             if value is not None:
                 columns.put(self.rows.setdefault(row, {}), name, value)
 
     def column(self) -> pa.Array:
+        """The column `extra`: one JSON object a row, null where there is nothing to say."""
         if not self.rows:
             return pa.nulls(self.n, pa.large_string()) if self.base is None else self.base
         base = [None] * self.n if self.base is None else self.base.to_pylist()
@@ -152,11 +174,15 @@ class _Extras:
 
 
 def _storage(column: pa.Array) -> pa.Array:
+    """The column in Arrow's own type, where it has an extension type (a UUID, for example)."""
     return column.storage if isinstance(column.type, pa.BaseExtensionType) else column
 
 
 def _carried(column: pa.Array, kind: pa.DataType, name: str, extras: _Extras, replaced: set[int]) -> pa.Array:
-    """A column as the type in which all files of the run carry it, or all of it in `extra`."""
+    """A column as the type in which all files of the run carry it, or all of it in `extra`.
+
+    A column that is carried as text takes any value, as text. A column of nulls agrees with any type.
+    """
     column = _storage(column)
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), kind)
@@ -195,7 +221,11 @@ def _as_text(column: pa.Array, kind: pa.DataType, replaced: set[int]) -> pa.Arra
 
 
 def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
-    """The column as another type of the same family; None where some value would not be the same."""
+    """The column as another type of the same family; None where some value would not be the same.
+
+    Families are whole numbers, times, and text with bytes of any size; nested types and floats are tried too. Times may
+    lose digits below a microsecond, and floats those that the narrower type has not.
+    """
     if column.type == kind:
         return column
     families: tuple[Callable[[pa.DataType], bool], ...] = (
@@ -235,6 +265,7 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _json_type(kind: pa.DataType) -> pa.DataType:
+    """The type in which `_values` reads a column: times and decimals as text, inside structs and lists too."""
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
         return pa.string()
     if pa.types.is_struct(kind):

@@ -60,6 +60,7 @@ def read(task: TaskInput, counts: ReadCounts) -> Iterator[Rows]:
         _check_unchanged(piece)
         if left is not None and left <= 0:
             break
+        # Only what was read to its end counts: a limit may end within a slice.
         counts.bytes += piece.size
     unknown = sorted(key for key, lines in counts.columns_found.items() if not lines)
     if unknown and counts.documents:
@@ -68,6 +69,10 @@ def read(task: TaskInput, counts: ReadCounts) -> Iterator[Rows]:
 
 
 def _slice(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
+    """The rows of one slice; what goes wrong with its file is a DataError that names it.
+
+    Whatever the error, the file is looked at first: where it changed since the run was planned, that is what is told.
+    """
     try:
         yield from _reader(piece.format)(piece, counts)
     except OSError as error:

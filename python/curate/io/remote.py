@@ -1,8 +1,9 @@
 """Objects read through fsspec: in ranges, each tried again when it fails, and never short without an error.
 
-A connection may break in the middle of an object, a server may be too busy to answer, and libraries differ in what
-they then raise, or give fewer bytes and say nothing. Here a read gives what the object holds or raises OSError (EIO),
-which every reader takes for a failure of the network and none for the end of the file.
+A connection may break in the middle of an object, a server may be too busy to answer, and libraries differ in what they
+then raise, or give fewer bytes and say nothing. Here a read gives what the object holds or raises OSError (EIO). Every
+reader takes that for a failure of the network, and none for the end of the file. An object of which the store does not
+tell the size is the exception: its end is where the store says it is.
 """
 
 import errno
@@ -14,11 +15,12 @@ from typing import Any, BinaryIO, TypeVar
 ATTEMPTS = 4  # at one request; libraries of stores have their own attempts below it
 PAUSE = 0.2  # seconds before the second attempt, four times as long before every later one
 BLOCK_BYTES = 4 << 20  # what is asked for at once where a file is read in pieces
+# Answers that are the same however often the store is asked.
 HOPELESS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 T = TypeVar("T")
 
-_kept: dict[int, Any] = {}
+_kept: dict[int, Any] = {}  # id -> every file system that was made, so that none is collected
 
 
 def file_system(address: str, **options: Any) -> tuple[Any, str]:
@@ -35,7 +37,10 @@ def file_system(address: str, **options: Any) -> tuple[Any, str]:
 
 
 def tried(action: Callable[[], T]) -> T:
-    """What `action` gives, after up to ATTEMPTS; what no attempt can change is raised at once."""
+    """What `action` gives, after up to ATTEMPTS with 0.2, 0.8 and 3.2 seconds between them.
+
+    HOPELESS errors are raised at once, others after the last attempt. The action must be one that may be done twice.
+    """
     pause = PAUSE
     for left in range(ATTEMPTS - 1, -1, -1):
         try:
@@ -51,7 +56,10 @@ def tried(action: Callable[[], T]) -> T:
 
 
 def open_object(fs: Any, path: str, name: str) -> BinaryIO:
-    """The bytes of an object as a file that can be read and sought; `name` stands in messages."""
+    """The bytes of an object as a file that can be read and sought; `name` stands in messages.
+
+    Raises HOPELESS errors as they are and anything else as OSError (EIO), here and when it is read.
+    """
 
     def opened() -> Any:
         return fs.open(path, "rb", block_size=BLOCK_BYTES)
@@ -70,6 +78,8 @@ def failure(name: str, error: Exception) -> OSError:
 
 
 class _Object(io.RawIOBase):
+    """An object as a raw file. `at` is the position here; the file of the library is moved there before each read."""
+
     def __init__(self, file: Any, name: str) -> None:
         self.file, self.called = file, name
         self.size: int | None = getattr(file, "size", None)
@@ -89,6 +99,8 @@ class _Object(io.RawIOBase):
         return self.at
 
     def readinto(self, buffer: Any) -> int:
+        """Up to len(buffer) bytes from `at` on, in one range; 0 at the end only. OSError (EIO) after the last
+        attempt."""
         wanted = len(buffer)
         if self.size is not None:
             wanted = max(0, min(wanted, self.size - self.at))

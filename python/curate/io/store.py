@@ -1,11 +1,13 @@
-"""Where bytes lie: the one seam between a run and the disk or object store that holds it.
+"""Where bytes lie: the one interface between a run and the disk or object store that holds it.
 
 A run has two stores. *Products* (`--out`) hold what a person wants and the receipts; they may be an object store.
 *Scratch* (`--scratch`) holds what later tasks read by mapping it into memory, so it is a local or shared folder.
 
-A file appears whole or not at all. On a disk it is written under a temporary name, synced and renamed. An object
-store has no rename: an object appears when its upload completes, under its final name, and an upload that fails is
-discarded. Bytes are hashed while they are written, so that nothing is read again for its checksum.
+A file appears whole or not at all. On a disk it is written under a temporary name, synced and renamed. An object store
+has no rename: an object appears when its upload completes, under its final name, and an upload that fails is discarded.
+Bytes are hashed while they are written, so that nothing is read again for its checksum.
+
+Names (`rel`) are relative to the store, with / between folders. What a store must keep is tested by `self_test`.
 """
 
 import builtins
@@ -26,9 +28,9 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 from curate.errors import ConfigError, FatalError
 from curate.io.remote import file_system, open_object, tried
 
-TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"  # how names of files in the making begin
 TEMPORARY_NAME = re.compile(r"\.tmp-[0-9a-f]{8}-")
-BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 20  # of a file in the making, and of a copy
 PART_BYTES = 8 << 20  # of an upload; S3 takes 10,000 parts, so objects end at 80 GB
 
 T = TypeVar("T")
@@ -39,33 +41,44 @@ class Written:
     """A committed file, as receipts name it. `path` is relative to its store; `stamp` changes when the file does."""
 
     path: str
-    rows: int
+    rows: int  # 0 where it is no table
     bytes: int
-    sha256: str
-    stamp: str = ""
+    sha256: str  # hex digits
+    stamp: str = ""  # as Stat has it, after the commit; empty where the store told none
 
 
 class Stat(NamedTuple):
+    """What a store says of a file without reading it."""
+
     bytes: int
     stamp: str  # modification time in nanoseconds, or the etag of an object
 
 
 class Target(Protocol):
-    """A file in the making."""
+    """A file in the making. It ends with `commit` or `abort`.
 
-    closed: bool
+    Arrow's writers take it for a Python file: they use write, flush, close and closed.
+    """
+
+    closed: bool  # whether it was committed or given up
 
     def write(self, data: Any) -> int: ...
     def flush(self) -> None: ...
     def close(self) -> None: ...
     def commit(self, rows: int) -> Written:
-        """Make it appear under its name."""
+        """Make it appear under its name, whole and on the disk, in place of an older one. FatalError where the disk is
+        full or an upload fails."""
 
     def abort(self) -> None:
         """Leave nothing of it."""
 
 
 class Store(Protocol):
+    """A place for files with names; any thread or process may use it.
+
+    `open`, `read` and `move` raise FileNotFoundError where the file is not there.
+    """
+
     name: str  # the path or URL of its root, for messages
 
     def create(self, rel: str) -> Target:
@@ -74,8 +87,8 @@ class Store(Protocol):
     def create_exclusive(self, rel: str, data: bytes) -> bool:
         """Make a small file unless one of that name is there; whether it was made."""
 
-    def open(self, rel: str) -> BinaryIO: ...
-    def read(self, rel: str) -> bytes: ...
+    def open(self, rel: str) -> BinaryIO: ...  # to be read and sought
+    def read(self, rel: str) -> bytes: ...  # the whole file
     def stat(self, rel: str) -> Stat | None:
         """None where there is no such file."""
 
@@ -85,13 +98,13 @@ class Store(Protocol):
     def delete(self, rel: str) -> None:
         """Remove a file, and the folders that it leaves empty; nothing happens where it is gone."""
 
-    def move(self, rel: str, to: str) -> None: ...
+    def move(self, rel: str, to: str) -> None: ...  # an object is copied, then deleted: after a crash both may be there
     def local(self, rel: str) -> Path:
-        """A path on this machine with the file's bytes."""
+        """A path on this machine with the file's bytes: of an object, a copy in the cache."""
 
 
 class LocalStore:
-    """A folder."""
+    """A folder. It need not exist: it is made with the first file."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -178,6 +191,8 @@ class LocalTarget:
         """What Arrow's writers call when they are done; `commit` is what makes the file appear."""
 
     def commit(self, rows: int) -> Written:
+        """Sync, rename, sync the folder: after a power cut there is the whole file, or none, and never a receipt
+        without it."""
         try:
             with failures_worded(self.root):
                 self.file.flush()
@@ -238,9 +253,11 @@ class RemoteStore:
     """
 
     def __init__(self, fs: Any, root: str, name: str, cache: Path | None = None) -> None:
+        """`root` is the prefix as `fs` names it, `name` the URL for messages, `cache` a local folder for `local`."""
         self.fs, self.root, self.name, self.cache = fs, root.rstrip("/"), name, cache
 
     def path(self, rel: str) -> str:
+        """The name of a file as the file system of fsspec has it."""
         return f"{self.root}/{rel}"
 
     def ask(self, rel: str, action: Callable[[], T]) -> T:
@@ -272,6 +289,8 @@ class RemoteStore:
         return made or self._holds(rel, data)
 
     def _created(self, rel: str, data: bytes) -> bool:
+        """Ask for the file to be made if it is absent; False where the store says that it is there."""
+
         def create() -> None:
             try:
                 self.fs.pipe_file(self.path(rel), data, mode="create")
@@ -289,6 +308,7 @@ class RemoteStore:
         return True
 
     def _holds(self, rel: str, data: bytes) -> bool:
+        """Whether the file is there and has just this content."""
         try:
             return self.read(rel) == data
         except FileNotFoundError:
@@ -319,6 +339,7 @@ class RemoteStore:
         return Stat(int(info["size"]), str(mark).strip('"'))
 
     def _info(self, rel: str) -> dict[str, Any] | None:
+        """What the library tells of an object or folder; None where there is none."""
         try:
             found: dict[str, Any] = self.fs.info(self.path(rel))
             return found
@@ -344,6 +365,11 @@ class RemoteStore:
         self.delete(rel)
 
     def local(self, rel: str) -> Path:
+        """A copy in the cache, made when it is first asked for.
+
+        Its folder is named after the object's stamp and size, so an object that changed is copied again. The copy is
+        renamed when it is whole: several workers of a machine may make the same one at once.
+        """
         if self.cache is None:
             raise ConfigError(f"{self.name}: its files cannot be mapped; give a local folder with --scratch")
         found = self.stat(rel)
@@ -400,6 +426,8 @@ class RemoteTarget:
         return view.nbytes
 
     def _send(self) -> None:
+        """Send what is held as a part of the upload, which the first part begins."""
+
         def begin() -> Any:
             return self.store.fs.open(self.store.path(self.rel), "wb", block_size=PART_BYTES, autocommit=False)
 
@@ -410,6 +438,7 @@ class RemoteTarget:
         self._once(lambda: self.upload.write(bytes(held)))
 
     def _once(self, action: Callable[[], Any]) -> None:
+        """Do what must not be done twice; FatalError where it fails."""
         try:
             action()
         except Exception as error:
@@ -424,6 +453,8 @@ class RemoteTarget:
         """What Arrow's writers call when they are done; `commit` is what makes the object appear."""
 
     def commit(self, rows: int) -> Written:
+        """Send the rest and have the object appear, then ask for its size: UnkeptError where it is not what was
+        written."""
         store, path = self.store, self.store.path(self.rel)
         try:
             if self.upload is None:
@@ -483,11 +514,12 @@ def open_store(place: str | Path, cache: Path | None = None) -> Store:
 
 
 def is_remote(place: str | Path) -> bool:
+    """Whether a path is a URL of an object store; file:// is this machine."""
     return "://" in str(place) and not str(place).startswith("file://")
 
 
 def write_bytes(store: Store, rel: str, data: bytes) -> Written:
-    """Commit a small file."""
+    """Commit a small file of no rows."""
     target = store.create(rel)
     try:
         target.write(data)
@@ -513,6 +545,7 @@ def self_test(store: Store) -> None:
     rel = f"passes/{TEMPORARY}{secrets.token_hex(4)}-self-test"
 
     def demand(kept: bool, promise: str) -> None:
+        """ConfigError unless a promise is kept."""
         if not kept:
             raise ConfigError(f"{store.name}: this store cannot hold a run: {promise}; choose another place")
 

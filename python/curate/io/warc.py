@@ -1,9 +1,11 @@
 """WARC files, whole or damaged: every response becomes a row, everything else is counted.
 
-Two layers. The container layer walks gzip members itself (zlib, one bounded buffer), so that it sees a
-missing end, garbage between members and damage, and goes on at the next member; a slice owns the members that
-start in it. The record layer is fastwarc, given one member at a time. Content codings (gzip, deflate, br, zstd)
-are decoded here with a cap, since fastwarc's own decoding loses the rest of a file at a bad record.
+There are two layers. The container layer walks the gzip members itself (zlib, one bounded buffer). So it sees a missing
+end, garbage between members and damage, and goes on at the next member; a slice owns the members that start in it. The
+record layer is fastwarc, given one member at a time: a WARC has a member for each record, as a rule.
+
+Content codings (gzip, deflate, br, zstd) are decoded here, to at most 64 MiB, since fastwarc's own decoding loses the
+rest of a file at a bad record. The format is that of ISO 28500 (WARC 1.0 and 1.1).
 """
 
 import io
@@ -24,12 +26,16 @@ from curate.io.inputs import Slice
 from curate.schema import Kind
 
 MAX_RECORD = 64 << 20  # bytes of a record's block, and of a decoded body
-_CHUNK = 1 << 20
-_MAGIC = b"\x1f\x8b\x08"
+_CHUNK = 1 << 20  # bytes that are read at once, and given at once of a member
+_MAGIC = b"\x1f\x8b\x08"  # of a gzip member: its two bytes, and deflate, the only method there is
 
 
 class GzipMembers:
-    """The gzip members of a file that start in [start, end), each as a stream of its decompressed bytes."""
+    """The gzip members of a file that start in [start, end), each as a stream of its decompressed bytes.
+
+    `buffer` holds the stored bytes from `position` on: at most a chunk, and the few bytes before it that are still
+    needed. When the next member is asked for, what was not read of the one before is read and dropped.
+    """
 
     def __init__(self, handle: BinaryIO, piece: Slice, counts: ReadCounts) -> None:
         self.handle, self.piece, self.counts = handle, piece, counts
@@ -47,10 +53,16 @@ class GzipMembers:
         return True
 
     def drop(self, n: int) -> None:
+        """Move on by n bytes of the buffer."""
         self.buffer = self.buffer[n:]
         self.position += n
 
     def __iter__(self) -> Iterator["Member"]:
+        """Each member; what stands between members and is none is counted as skipped.
+
+        A slice that does not begin the file begins at the next member quietly: the bytes before it are of the slice
+        before.
+        """
         if self.position and not self._resync(quiet=True):
             return
         while self.fill(1):
@@ -88,6 +100,8 @@ class GzipMembers:
         return found
 
     def _looks_like_record(self) -> bool:
+        """Whether the content of a member that begins here begins as a WARC record does. The magic bytes alone say
+        little: they occur by chance once in 16 MiB of compressed data."""
         self.fill(4096)
         try:
             head = zlib.decompressobj(31).decompress(self.buffer[:4096], 256)
@@ -97,7 +111,11 @@ class GzipMembers:
 
 
 class Member(io.RawIOBase):
-    """One gzip member's decompressed bytes; `broken` says why it ended early, if it did."""
+    """One gzip member's decompressed bytes; `broken` says why it ended early, if it did.
+
+    `offset` is its place in the file, `given` the number of decompressed bytes that were read. It is a stream for
+    fastwarc, which reads forwards.
+    """
 
     def __init__(self, members: GzipMembers) -> None:
         self.members = members
@@ -123,6 +141,7 @@ class Member(io.RawIOBase):
         return target
 
     def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, by default 1 MiB; empty at the member's end, and where it is broken."""
         size = _CHUNK if size is None or size < 0 else size
         while not (self.decoder.eof or self.broken):
             if not self.members.fill(1):
@@ -134,6 +153,7 @@ class Member(io.RawIOBase):
             except zlib.error as error:
                 self.broken = f"damaged member: {error}"
                 break
+            # What zlib did not use stays in the buffer: after the end it is of the next member.
             left = self.decoder.unused_data if self.decoder.eof else self.decoder.unconsumed_tail
             self.members.drop(len(data) - len(left))
             if out:
@@ -148,11 +168,15 @@ class Member(io.RawIOBase):
         if self.broken:
             self.members.counts.damage(self.members.piece.rel, f"record at byte {self.offset:,}: {self.broken}")
             if self.members.position == self.offset:
-                self.members.drop(1)
+                self.members.drop(1)  # nothing of it could be decoded: else the same member would be found again
 
 
 def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
-    """RAW rows of a WARC's responses and resources, or DOCUMENT rows of a WET's conversions."""
+    """RAW rows of a WARC's responses and resources, or DOCUMENT rows of a WET's conversions.
+
+    A row's origin_offset is the byte of its record in the file, in a .gz that of its member. Where a member holds
+    several records, their number in it tells their ids apart. Whether a file is gzipped is told by its first bytes.
+    """
     kind: Kind = "document" if piece.format == "wet" else "raw"
     batcher = Batcher(piece.source, piece.rel, kind, columns.from_text(piece.carried))
     with open_file(piece.path) as handle:
@@ -170,10 +194,12 @@ def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
     yield from batcher.rest()
 
 
+# (offset in the file, number of the record in its member, the record, why its member is broken: "" where it is not)
 Found = tuple[int, int, WarcRecord, Callable[[], str]]
 
 
 def _gzip_records(handle: BinaryIO, piece: Slice, counts: ReadCounts) -> Iterator[Found]:
+    """The records of the members that start in the slice."""
     for member in GzipMembers(handle, piece, counts):
         ordinal = 0
         try:
@@ -210,6 +236,7 @@ def _plain_records(handle: BinaryIO, piece: Slice, counts: ReadCounts) -> Iterat
 
 
 def _next_version_line(handle: BinaryIO, start: int) -> int | None:
+    """The first byte at or after `start` at which a line `WARC/1.0` or `WARC/1.1` begins after a line end, or None."""
     handle.seek(start)
     position, tail = start, b""
     while chunk := handle.read(_CHUNK):
@@ -217,6 +244,7 @@ def _next_version_line(handle: BinaryIO, start: int) -> int | None:
         match = re.search(rb"\nWARC/1\.[01]\r\n", data)
         if match:
             return position - len(tail) + match.start() + 1
+        # The line may lie across two chunks; it has 11 bytes with the line end before it.
         tail = data[-16:]
         position += len(chunk)
     return None
@@ -229,7 +257,11 @@ _EMPTY = 1024  # bytes that a row without a body counts as
 
 
 def _row(record: WarcRecord, broken: Callable[[], str], piece: Slice, counts: ReadCounts) -> Made | None:
-    """The row of a record that is a document, else None, having counted it."""
+    """The row of a record that is a document, else None, having counted it.
+
+    A row of no use has a verdict and no payload or text: it is too large, cut short, not HTTP, of another status than
+    200, or of a coding that cannot be undone.
+    """
     wanted = (
         (WarcRecordType.conversion,) if piece.format == "wet" else (WarcRecordType.response, WarcRecordType.resource)
     )
@@ -245,6 +277,7 @@ def _row(record: WarcRecord, broken: Callable[[], str], piece: Slice, counts: Re
     if declared > MAX_RECORD:
         return row, _EMPTY, Verdict("read.too_large", float(declared), float(MAX_RECORD))
     record.freeze()
+    # `freeze` reads the whole record, so that a member's damage is known here.
     if record.content_length < declared or broken():
         detail = broken() or "the record is cut short"
         return row, _EMPTY, Verdict("read.truncated", float(record.content_length), float(declared), detail)
@@ -329,12 +362,17 @@ def decode_content(body: bytes, encoding: str) -> bytes:
 
 
 def _capped(data: bytes) -> bytes:
+    """The bytes; OverflowError where there are more than MAX_RECORD."""
     if len(data) > MAX_RECORD:
         raise OverflowError
     return data
 
 
 def _inflate(body: bytes, wbits: int) -> bytes:
+    """zlib, gzip or raw deflate (wbits 15, 31, -15) undone.
+
+    ValueError where the bytes are none of it, OverflowError over MAX_RECORD decoded bytes.
+    """
     out = []
     left = MAX_RECORD + 1
     while body and left > 0:  # a gzip body may be several members
@@ -351,6 +389,7 @@ def _inflate(body: bytes, wbits: int) -> bytes:
 
 
 def _unbrotli(body: bytes) -> bytes:
+    """Brotli undone; ValueError where the bytes are none, OverflowError over MAX_RECORD decoded bytes."""
     decoder = brotli.Decompressor()
     out, size = [], 0
     try:

@@ -1,7 +1,9 @@
-"""Writing tables whose bytes follow from their rows alone.
+"""Writing tables whose bytes follow from their rows and fixed sizes, not from the machine.
 
-Rows are re-cut to row groups of 4,096 rows (or 8 MiB, whichever comes first) before writing, and shuffled rows are
-spilled at a fixed number of bytes, so that neither the batches that arrive nor the memory there is change a byte.
+Rows are re-cut to row groups of 4,096 rows before writing, however they arrive. A group that reaches 8 MiB before that
+ends at the boundary of a batch. Shuffled rows are spilled at 16 MiB. None of these sizes, nor those of the batches that
+readers give, depends on the memory that there is or on the number of workers, so a task gives the same bytes in every
+run.
 """
 
 import contextlib
@@ -16,11 +18,11 @@ import pyarrow.parquet as pq
 from curate.errors import DamageError
 from curate.io.store import Store, Target, Written
 
-GROUP_ROWS = 4096
-GROUP_BYTES = 8 << 20
+GROUP_ROWS = 4096  # of a row group of Parquet, or of a batch of Arrow
+GROUP_BYTES = 8 << 20  # of a group, beyond which no batch is added to it
 SPILL_BYTES = 16 << 20  # of a shuffle file; it is held some four times while it is written
-PLACES = b"curate.places"
-MAX_OPEN_SOURCES = 16
+PLACES = b"curate.places"  # key of the metadata that holds `starts` of a shuffle file
+MAX_OPEN_SOURCES = 16  # files of a product that are written at once, each with a group in memory
 
 
 def row_bytes(batch: pa.RecordBatch) -> int:
@@ -29,7 +31,10 @@ def row_bytes(batch: pa.RecordBatch) -> int:
 
 
 class Regrouper:
-    """Collects batches and gives them back as tables of GROUP_ROWS rows, or fewer where they are large."""
+    """Collects batches and gives them back as tables of GROUP_ROWS rows, or fewer where they are large.
+
+    At most GROUP_ROWS rows are held. A single batch is never cut for its bytes: readers give batches of about 8 MiB.
+    """
 
     def __init__(self) -> None:
         self.pending: list[pa.RecordBatch] = []
@@ -37,6 +42,7 @@ class Regrouper:
         self.size = 0
 
     def add(self, batch: pa.RecordBatch) -> Iterator[pa.Table]:
+        """Collect a batch; gives the groups that are full with it."""
         for start in range(0, batch.num_rows, GROUP_ROWS):
             part = batch.slice(start, GROUP_ROWS)
             if self.rows + part.num_rows > GROUP_ROWS:
@@ -57,15 +63,16 @@ class Regrouper:
             self.size += row_bytes(part)
 
     def take(self) -> pa.Table:
+        """The rows that are held as one table, of one chunk a column; none are held then."""
         table = pa.Table.from_batches(self.pending).unify_dictionaries().combine_chunks()
         self.pending, self.rows, self.size = [], 0, 0
         return table
 
 
 class TableFile:
-    """A Parquet (zstd 3) or Arrow IPC (uncompressed, mappable) file in the making; `close` commits it.
+    """A Parquet (zstd 3) or Arrow IPC (uncompressed, mappable) file in the making, by the end of its name.
 
-    No file appears where no row was written.
+    `close` commits it; where no row was written, no file appears. `metadata` goes into the file's schema.
     """
 
     def __init__(self, store: Store, rel: str, metadata: dict[str, str] | None = None) -> None:
@@ -80,6 +87,7 @@ class TableFile:
             self._write(table)
 
     def _write(self, table: pa.Table) -> None:
+        """Write a group. The first one's schema is that of the file; later ones are cast to it."""
         if self._writer is None:
             self._open(table.schema)
         self._writer.write_table(table.cast(self._schema))
@@ -102,6 +110,7 @@ class TableFile:
         self._sink, self._schema = sink, schema
 
     def close(self) -> Written | None:
+        """Write the last group and commit; None where there was no row. Leaves nothing where that fails."""
         try:
             if self.groups.rows:
                 self._write(self.groups.take())
@@ -120,6 +129,7 @@ class TableFile:
 
 
 def _abandon(writer: Any, target: Target | None) -> None:
+    """Give up a file in the making: the writer is closed, for it to let go of the target, which is then removed."""
     if target is not None and not target.closed:
         with contextlib.suppress(Exception):
             writer.close()
@@ -127,16 +137,22 @@ def _abandon(writer: Any, target: Target | None) -> None:
 
 
 def _plain(field: pa.Field) -> pa.Field:
+    """A field with a dictionary column's values as its type."""
     return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
 
 
 class ShuffleFile:
     """One Arrow IPC file a task, its rows grouped by partition.
 
-    Rows are held until SPILL_BYTES are there, then written partition after partition: the file grows with the task,
-    and memory does not. Where the batches of a partition stand is told by the file itself, in the metadata of its
-    last batch, which has no rows: int32 starts[spills, partitions + 1]; batches starts[s, p] to starts[s, p + 1]
-    are those of partition p in spill s.
+    Rows are held until SPILL_BYTES are there, then written partition after partition: the file grows with the task, and
+    memory does not. A spill has one batch or more for each partition that has rows.
+
+    Where the batches of a partition stand is told by the file itself, in the metadata of its last batch, which has no
+    rows: int32 starts[spills, partitions + 1]. Batches starts[s, p] to starts[s, p + 1] are those of partition p in
+    spill s.
+
+    `by` is the column with the hash that decides; None: there is one partition. `combine` merges the rows of a spill
+    (counts of equal keys, for example) before they are written, so the receipt's rows are those after it.
     """
 
     def __init__(
@@ -159,6 +175,7 @@ class ShuffleFile:
             self._spill()
 
     def _spill(self) -> None:
+        """Write the rows that are held, grouped by partition, and note where each partition begins."""
         table = pa.Table.from_batches(self.pending)
         self.pending, self.size = [], 0
         if self.combine:
@@ -180,6 +197,7 @@ class ShuffleFile:
         self.rows += table.num_rows
 
     def close(self) -> Written | None:
+        """Write the rest and the places, and commit; None where there was no row."""
         try:
             if self.pending:
                 self._spill()
@@ -218,6 +236,8 @@ class SourceFiles:
     """
 
     def __init__(self, store: Store, scratch: Store, waiting: str, rel: Any) -> None:
+        """`rel` gives the name of a source's file below `store`, `waiting` is the name of the waiting file in
+        `scratch`."""
         self.store, self.scratch, self.waiting, self.rel = store, scratch, waiting, rel
         self.files: dict[str, TableFile] = {}
         self.late: dict[str, list[int]] = {}  # source -> batches in the waiting file
@@ -226,6 +246,7 @@ class SourceFiles:
         self._batches = 0
 
     def write(self, source: str, batch: pa.RecordBatch) -> None:
+        """Write rows of one source."""
         if source in self.files or len(self.files) < MAX_OPEN_SOURCES:
             if source not in self.files:
                 self.files[source] = TableFile(self.store, self.rel(source), {"source": source})
@@ -234,8 +255,9 @@ class SourceFiles:
         if self._writer is None:
             self._target = self.scratch.create(self.waiting)
             self._sink = pa.BufferedOutputStream(pa.PythonFile(self._target, mode="w"), 1 << 20)
-            self._writer = pa.ipc.new_file(self._sink, batch.schema)
-        self._writer.write_batch(batch)
+            self._schema = pa.schema([_plain(f) for f in batch.schema], metadata=batch.schema.metadata)
+            self._writer = pa.ipc.new_file(self._sink, self._schema)
+        self._writer.write_batch(batch.cast(self._schema))
         self.late.setdefault(source, []).append(self._batches)
         self._batches += 1
 
@@ -263,6 +285,7 @@ class SourceFiles:
         yield from sorted(found.items())
 
     def abort(self) -> None:
+        """Leave nothing of what was written so far."""
         for file in self.files.values():
             file.abort()
         _abandon(self._writer, self._target)
@@ -297,6 +320,7 @@ def _hashes(chunk: pa.Array) -> Any:
     """Numbers are hashes already. Bytes may be ids that someone else numbered 0, 1, 2: they are hashed here."""
     if not pa.types.is_fixed_size_binary(chunk.type):
         return chunk.to_numpy(zero_copy_only=False).astype(np.uint64)
+    # An id has 16 bytes: two 64-bit words, each multiplied by an odd constant, then mixed, folded and multiplied again.
     halves = np.frombuffer(chunk.buffers()[1], "<u8", 2 * len(chunk), chunk.offset * 16).reshape(-1, 2)
     key = halves[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ halves[:, 1] * np.uint64(0xD1B54A32D192ED03)
     return (key ^ key >> np.uint64(32)) * np.uint64(0xABC98388FB8FAC03)

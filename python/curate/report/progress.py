@@ -28,7 +28,7 @@ class Progress:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "run.log"
         self.bar: Any = None
-        self.task_id: Any = None
+        self.bars: list[Any] = []  # of the passes that are open: one may make files of an earlier one again
         self.documents = self.bytes = 0
         self.started = datetime.now(UTC)
 
@@ -72,7 +72,7 @@ class Progress:
         self.documents = self.bytes = 0
         if self.bar:
             short = harmless(name if len(name) <= NAME_SHOWN else name[: NAME_SHOWN - 3] + "...")
-            self.task_id = self.bar.add_task(short, total=tasks, rate="")
+            self.bars.append(self.bar.add_task(short, total=tasks, rate=""))
             self.started = datetime.now(UTC)
 
     def task(self, receipt: Receipt) -> None:
@@ -83,9 +83,9 @@ class Progress:
         if self.bar:
             seconds = max(1e-3, (datetime.now(UTC) - self.started).total_seconds())
             rate = f"{self.documents:,} docs {self.bytes / seconds / 1e6:.1f} MB/s" if self.documents else ""
-            self.bar.update(self.task_id, advance=1, rate=rate)
+            self.bar.update(self.bars[-1], advance=1, rate=rate)
 
     def end(self) -> None:
         """The pass has ended: its bar goes."""
         if self.bar:
-            self.bar.remove_task(self.task_id)
+            self.bar.remove_task(self.bars.pop())

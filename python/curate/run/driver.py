@@ -1,9 +1,15 @@
 """Makes a planned run happen: pass after pass, only the tasks that are missing or whose inputs changed.
 
-For every pass: fingerprint its tasks; a task is done when its receipt carries that fingerprint and the files that
-must be there are there, as they were written. What a task reads enters its fingerprint by checksums, so a task that
-is made again and gives the same bytes makes nothing else stale. Where a task must run and what it reads was not
-kept, or is damaged, the tasks that make that run again first, back to the last pass that was kept.
+For every pass the driver computes the fingerprints of its tasks. A task is done when its receipt carries that
+fingerprint and the files that must last are there as they were written: of 1,000 tasks with 3 invalid receipts, 3 run.
+What a task reads enters its fingerprint by checksums, so a task that is made again and gives the same bytes makes
+nothing else stale.
+
+Where a task must run and what it reads was not kept, or is damaged, the tasks that make that run again first, back to
+the last pass that was kept.
+
+A run that is killed at any moment is continued by the same command: files appear whole (io/store.py), a receipt is
+written after the files that it names, and names are noted before such files are made or removed (tidy.py).
 """
 
 import contextlib
@@ -40,33 +46,40 @@ from curate.run.recipe import Recipe
 from curate.run.tidy import note_begun, note_stale, tidy
 from curate.stages.protocol import Forecast, SideFile
 
-THREADS = 16  # that look at files of an object store at once
-ATTEMPTS = 3  # at tasks that find what they read damaged
+THREADS = 16  # requests to an object store at once, when files or receipts are looked at
+ATTEMPTS = 3  # at a task that finds what it reads damaged; the last one's DamageError is a failure of the run
 
 
 class Watcher(Protocol):
-    """What a run tells while it goes; report/progress.py shows it."""
+    """What a run tells while it goes; report/progress.py shows it.
 
-    def expect(self, forecasts: Sequence[Forecast]) -> None: ...
-    def begin(self, name: str, tasks: int, done: int) -> None: ...
-    def task(self, receipt: Receipt) -> None: ...
-    def end(self) -> None: ...
+    `begin` of an earlier pass may come between `begin` and `end` of a pass, where files are made again for it.
+    """
+
+    def expect(self, forecasts: Sequence[Forecast]) -> None: ...  # once, before the first pass
+    def begin(self, name: str, tasks: int, done: int) -> None: ...  # tasks to run, tasks done before
+    def task(self, receipt: Receipt) -> None: ...  # a task ended well
+    def end(self) -> None: ...  # of the pass that began last
 
 
 @dataclass
 class Outcome:
-    """What a run did: tasks that ran and that were current, by pass; failures; warnings; counts."""
+    """What a run did; tasks that failed are part of it, not exceptions."""
 
-    ran: dict[str, int] = field(default_factory=dict)
-    current: dict[str, int] = field(default_factory=dict)
-    failures: list[CurateError] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    ran: dict[str, int] = field(default_factory=dict)  # pass -> tasks that ran
+    current: dict[str, int] = field(default_factory=dict)  # pass -> tasks that were done before
+    failures: list[CurateError] = field(default_factory=list)  # of tasks, and the GuardError that stopped the run
+    warnings: list[str] = field(default_factory=list)  # for the user, in the order in which they came up
     funnel: Funnel = field(default_factory=lambda: Funnel([], {}, [], []))
-    came_out: bool = False  # whether any task of the first pass ended well
+    came_out: bool = False  # whether the first pass has the receipt of any task
 
     @property
     def exit_code(self) -> int:
-        """0, or that of the failures: 2 where trying again changes nothing, 1 where it may."""
+        """0, or that of the failures: 2 where trying again changes nothing, 1 where it may.
+
+        Trying again changes nothing where every failure has exit code 2 and one is a wrong setting, or no input could
+        be read at all.
+        """
         if not self.failures:
             return 0
         hopeless = any(isinstance(f, ConfigError) for f in self.failures) or not self.came_out
@@ -95,13 +108,13 @@ def run(
     """Run or continue a recipe in `out`. Workers, executor and memory decide how fast, never what comes out.
 
     `memory` is in bytes, for all processes together; None is three quarters of the machine's. `verify` reads every
-    committed file again, not only those whose size or time changed. Raises ConfigError, ResumeError (a folder of
-    another recipe, without `update`), LockError (another process works there), GuardError (a step kept a share
-    of rows that it should not), FatalError where nothing can go on (a full disk). Tasks that fail leave the others
-    running and are listed in the outcome.
+    committed file again, not only those whose size or time changed. Tasks that fail leave the others running and are
+    listed in the outcome. Raises ConfigError, ResumeError (a folder of another recipe, without `update`), LockError
+    (another process works there), GuardError (a step kept a share of rows that it should not), FatalError where nothing
+    can go on (a full disk).
     """
     if not is_remote(out):
-        out = Path(out).expanduser()
+        out = Path(str(out).removeprefix("file://")).expanduser()
         if out.exists() and not out.is_dir():
             raise ConfigError(f"--out {out}: this is a file; name a folder")
     folder = RunFolder.at(out, scratch)
@@ -118,6 +131,7 @@ def run(
                 for path in paths:
                     user_files.get(path, step.name)
         resume.check_resume(folder, old, recipe, inputs.files, update=update)
+        # Written before the first pass: from then on the folder is known as that of this recipe.
         record = {"recipe": recipe.resolved(), "libraries": fingerprints.libraries_of(plan),
                   "files": user_files.record(), "inputs": {file.rel: file.stamp for file in inputs.files}}  # fmt: skip
         if old is None or {key: old.get(key) for key in record} != record:
@@ -134,7 +148,8 @@ def run(
 
 @contextlib.contextmanager
 def locked(folder: RunFolder, command: str, *, take_over: bool = False) -> Iterator[list[str]]:
-    """Own a run's folder, and its scratch folder, where another run may have its files too; gives warnings."""
+    """Own a run's folder, and its scratch folder, where another run may have its files too; gives warnings. LockError
+    where another process owns one of them."""
     with contextlib.ExitStack() as held:
         warnings = []
         for store in [folder.products] if folder.one_store else [folder.products, folder.scratch]:
@@ -144,9 +159,13 @@ def locked(folder: RunFolder, command: str, *, take_over: bool = False) -> Itera
 
 
 class Driver:
-    """One invocation. `receipts[i]` holds the valid receipts of pass i, by task."""
+    """One invocation. `receipts[i]` holds the valid receipts of pass i, by task.
 
-    scratch: str | None = None
+    A receipt joins `receipts` when it is found valid or its task ended. Passes run in order, so that when pass i begins
+    every receipt that its tasks depend on is there, or its task failed.
+    """
+
+    scratch: str | None = None  # as workers are told; None where scratch lies in a local `out`
 
     def __init__(
         self,
@@ -165,15 +184,23 @@ class Driver:
         self.sound: set[str] = set()  # files that this invocation wrote, or has hashed
         self.outcome = Outcome()
         self.input_of = {task.id: task for task in plan.inputs}
+        # Ids of each tasks are hashes; `order` is their order in the sorted inputs.
         self.order = {task.id: place for place, task in enumerate(plan.inputs)}
+        # (pass, op, channel) of what any pass reads whole: small files, which stay so that later passes can run again.
         self.read_whole = {(s.pass_index, s.op, s.channel.name) for p in plan.passes for s in p.sides.values()}
+        # Over all steps: a step before redact may not write into rejects what redact will replace.
         self.hidden: dict[str, str | None] = {
             k: v for step in plan.recipe.steps for k, v in step.stage.hides(step.config).items() if v
         }
-        self.common: dict[int, str] = {}
+        self.common: dict[int, str] = {}  # pass -> hash of what all its tasks depend on
         self.out = folder.name
 
     def run(self, out: str) -> Outcome:
+        """All passes, then the end; `out` is the folder's address as workers are told.
+
+        After failures that lie in the input (DataError, SchemaError) the next pass runs for the tasks that came out.
+        Any other failure ends the run after its pass, and so does a pass of which no task came out.
+        """
         self.out = out
         reached = True
         self.folder.products.delete("funnel.json")  # until the end, the run is unfinished
@@ -196,22 +223,33 @@ class Driver:
         return self.outcome
 
     def _end(self, *, reached: bool) -> None:
+        """Tidy the folder where all passes were reached, sum the receipts, write funnel.json.
+
+        funnel.json is written last: a folder that has it was not interrupted (run/status.py, io/listing.py).
+        """
         if reached:
             self._tidy()
         for made in self.receipts:
             for receipt in made.values():
                 self.outcome.warnings += [*receipt.reader.get("warnings", []), *receipt.notes]
         self.outcome.came_out = bool(self.receipts[0])
-        steps = [(step.stage, step.config) for step in self.plan.recipe.steps]
-        units = {rule: unit for stage, config in steps for rule, unit in stage.rules(config).items()}
-        limits = {rule: limit for stage, config in steps for rule, limit in stage.limits(config).items()}
+        ops = [(op.name, op.step.stage, op.step.config) for p in self.plan.passes for op in p.ops]
+        units = {(op, rule): unit for op, stage, config in ops for rule, unit in stage.rules(config).items()}
+        limits = {(op, rule): limit for op, stage, config in ops for rule, limit in stage.limits(config).items()}
         self.outcome.funnel = Funnel.of(self.plan.passes, self.receipts, self.outcome.failures, units, limits)
         write_bytes(self.folder.products, "funnel.json", json.dumps(self.outcome.funnel.to_json(), indent=1).encode())
 
     # -- one pass --------------------------------------------------------------------------------------------
 
     def _run_pass(self, p: Pass) -> None:
-        ops = [fingerprints.of_op(op, self._user_files(op)) for op in p.ops]
+        """Find out which tasks of a pass are done, and run the others.
+
+        The order of writing is what a killed run is continued by. plan.json says which tasks there are and begun.json
+        which names they give, before any of them starts. stale.json takes over the names in a receipt before the
+        receipt goes. The receipt of an old fingerprint goes before its task replaces the files that it names.
+        """
+        allowed = self.plan.recipe.allow_code
+        ops = [fingerprints.of_op(op, self._user_files(op), allowed) for op in p.ops]
         self.common[p.index] = fingerprints.of_pass(p, self.plan, ops, self.receipts, self.hidden)
         tasks = self._tasks(p)
         wanted = {task: self._fingerprint(p, task) for task in tasks}
@@ -224,7 +262,7 @@ class Driver:
         todo = [task for task in tasks if task not in kept]
         self._write_plan(p, wanted)
         if todo:
-            note_begun(self.folder, p, todo)
+            note_begun(self.folder, p, todo, [r for r in found.values() if r])
         replaced = [r for task in todo if (r := found[task])]
         if replaced:
             note_stale(self.folder, replaced)
@@ -242,6 +280,7 @@ class Driver:
         return [function(item) for item in items]
 
     def _write_plan(self, p: Pass, wanted: dict[str, str]) -> None:
+        """Write the plan.json of a pass where it changed: what `curate status` measures the receipts against."""
         inputs = [[task.id, fingerprints.slices(task)] for task in self.plan.inputs] if p.from_inputs else p.upstream
         data = {"inputs": inputs, "tasks": list(wanted), "partitions": self.plan.partitions, "fingerprints": wanted}
         text = json.dumps(data, indent=1).encode()
@@ -264,7 +303,10 @@ class Driver:
     # -- files that are there --------------------------------------------------------------------------------
 
     def _settled(self, p: Pass, receipts: Sequence[Receipt]) -> Iterator[Receipt]:
-        """The receipts whose lasting files are there as they were written."""
+        """The receipts whose lasting files are there as they were written.
+
+        Files that only later passes read may be gone: they are looked at when a task is to read them (`_revive`).
+        """
         receipts = [self._moved(p, receipt) for receipt in receipts]
         files = [(store, file) for receipt in receipts for store, file in self._lasting(p, receipt)]
         bad = self._damaged(files, trust_stamps=not self.verify_all)
@@ -273,7 +315,11 @@ class Driver:
                 yield receipt
 
     def _moved(self, p: Pass, receipt: Receipt) -> Receipt:
-        """The receipt, its documents moved where they belong now: another pass may have become the last."""
+        """The receipt, its documents moved where they belong now: another pass may have become the last.
+
+        The file moves first and the receipt is rewritten after it. A run that is killed between the two finds no file
+        under the receipt's name, and its task runs again if the file is needed.
+        """
         wanted = self._documents_out(p, receipt.task)
         moved = {}
         for lane, file in receipt.documents.items():
@@ -296,8 +342,11 @@ class Driver:
         return receipt
 
     def _lasting(self, p: Pass, receipt: Receipt) -> Iterator[tuple[Store, Written]]:
-        """The files of a receipt that stay when the run has ended: products, what part and all tasks made for later
-        passes, and documents that are kept."""
+        """The files of a receipt that stay when the run has ended.
+
+        These are products and rejects, documents that are kept, and what part and all tasks made for passes that read
+        it whole. With `keep: all` it is every file.
+        """
         for file in receipt.documents.values():
             if p.kept:
                 yield self.folder.products, file
@@ -344,8 +393,11 @@ class Driver:
     # -- running ---------------------------------------------------------------------------------------------
 
     def _execute(self, p: Pass, tasks: Sequence[str], *, done: int = 0, again: bool = False) -> None:
-        """Run these tasks; what they read is made again first where it is gone. `again`: they ran before, and only
-        their files are needed."""
+        """Run these tasks; what they read is made again first where it is gone.
+
+        `again`: they ran before, and only their files are needed. Tasks that found what they read damaged run again,
+        ATTEMPTS times in all: the damaged file is no longer held for sound, so `_revive` hashes it and makes it again.
+        """
         if not tasks:
             return
         if self.watcher:
@@ -362,7 +414,8 @@ class Driver:
             self.watcher.end()
 
     def _attempt(self, p: Pass, tasks: Sequence[str], *, again: bool, last: bool) -> list[tuple[str, DamageError]]:
-        """Run the tasks; returns those that found a file that they read damaged."""
+        """Run the tasks; returns those that found a file that they read damaged. On the `last` attempt these count as
+        failures. A FatalError is raised at once."""
         self._revive(p, tasks)
         work, version = self._work(p)
         damaged: list[tuple[str, DamageError]] = []
@@ -384,8 +437,12 @@ class Driver:
         return damaged
 
     def _revive(self, p: Pass, tasks: Sequence[str]) -> None:
-        """Make again what these tasks read and what is not there, or not as it was written. Files that an earlier
-        invocation wrote are hashed before they are read."""
+        """Make again what these tasks read and what is not there, or not as it was written.
+
+        Files that an earlier invocation wrote are hashed before they are read: a stamp that is right is not enough for
+        what the results depend on. `aligned` passes are read task by task, so only the same tasks are looked at; of
+        others, all.
+        """
         for index in p.upstream:
             up = self.plan.passes[index]
             aligned = p.shape == "each" and (
@@ -432,6 +489,8 @@ class Driver:
         return str(self.folder.scratch.local(rel).absolute()), secrets.token_hex(8)
 
     def _op_work(self, p: Pass, op: Op) -> OpWork:
+        """An op as workers are told. A part pass reads its channels through an index of all their shuffle files; an all
+        pass reads the same channels whole, as side files."""
         sides = self._user_files(op)
         reads = {}
         for (name, channel), source in p.sides.items():
@@ -461,7 +520,7 @@ class Driver:
         }
 
     def _channel_files(self, source: Source) -> list[SideFile]:
-        """The files of a channel, in task order."""
+        """The files of a channel, in task order: the order of the inputs, or the number of a part task."""
         made = self.receipts[source.pass_index]
         tasks = (
             sorted(made, key=lambda task: self.order.get(task, 0)) if made.keys() <= self.order.keys() else sorted(made)
@@ -469,6 +528,7 @@ class Driver:
         return [_side_file(task, output) for task in tasks for output in made[task].of(source.op, source.channel.name)]
 
     def _calls(self, p: Pass, tasks: Iterable[str], work: str, version: str) -> Iterator[Call]:
+        """The calls of these tasks, each made when the executor asks for it, so that few exist at once."""
         for number, task in ((self._number(p, task), task) for task in tasks):
             own = {
                 f"{op}/{channel}": [
@@ -497,6 +557,7 @@ class Driver:
         return int(task[1:]) if p.shape == "part" else 0
 
     def _documents_out(self, p: Pass, task: str) -> dict[str, str]:
+        """lane -> name of the documents that a task of this pass writes; empty where it writes none."""
         if p.last_documents:
             return {"main": f"documents/{task}.parquet", "heldout": f"heldout/documents/{task}.parquet"}
         if p.writes:
@@ -507,7 +568,7 @@ class Driver:
     # -- the end ---------------------------------------------------------------------------------------------
 
     def _tidy(self) -> None:
-        """Remove what no longer belongs; after a failure, what later tasks need stays."""
+        """Remove what no longer belongs, and warn of foreign files; after a failure, what later tasks need stays."""
         stay = set()
         for p in self.plan.passes:
             for receipt in self.receipts[p.index].values():
@@ -522,6 +583,7 @@ class Driver:
 
 
 def _side_file(task: str, output: Output) -> SideFile:
+    """A file of a receipt as a side file. Its path is filled in by the worker, which knows its own stores."""
     file = output.file
     place = "products" if output.product else "scratch"
     return SideFile(

@@ -1,10 +1,14 @@
 """An each task: its input is read once, and every batch goes through all ops of the pass in memory.
 
-After each op the rows with a verdict are split off and written as rejects, and the rows set aside go on in the
-heldout lane. Nothing is committed unless the counts balance: of every op, rows in = rows out + dropped + set aside;
-of the task, rows read = rows in the files of documents + rows dropped, counted by the files that were written.
+A batch has at most 4,096 rows and about 8 MiB. After each op the rows with a verdict are split off and written as
+rejects, and the rows that are set aside go on in the heldout lane.
+
+A task gets a receipt only if its counts balance. For every op, rows in = rows out + dropped + set aside. For the task,
+rows read = rows in the files of documents + rows dropped, where each file counts the rows that were written to it.
 """
 
+import contextlib
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,14 +25,15 @@ from curate.errors import DamageError, TaskError
 from curate.io.read import ReadCounts, Rows, read, split_by_bytes
 from curate.io.store import Store
 from curate.io.write import ShuffleFile, SourceFiles, TableFile
-from curate.run.call import Call, OpWork, Work
+from curate.run.call import Call, OpWork, Work, product_path
 from curate.run.manifest import Output, Receipt, StepCounts
 from curate.run.reads import MappedFiles, OwnRows
 from curate.run.verdicts import Rejects, stays
 from curate.schema import Kind
 from curate.stages.protocol import Applied, Channel, Phase, Stage
 
-ROWS_AT_ONCE = 4096
+LONGEST_SOURCE = 100  # characters of a source in the name of a file
+ROWS_AT_ONCE = 4096  # of documents of an earlier pass, as many as a row group has
 
 
 @dataclass
@@ -39,8 +44,8 @@ class OpenedOp:
     stage: Stage
     phase: Phase
     config: Settings
-    state: Any
-    files: MappedFiles
+    state: Any  # what the phase's `open` gave, or the settings; None for part and all
+    files: MappedFiles  # its side files, mapped
 
 
 @dataclass
@@ -48,29 +53,38 @@ class _Progress:
     """What one op did in this task."""
 
     op: OpenedOp
-    own: OwnRows | None
+    own: OwnRows | None  # the rows that earlier phases emitted for this task; None where the phase reads none
     counts: dict[str, StepCounts] = field(default_factory=dict)  # by lane
 
     def count(self, lane: str) -> StepCounts:
+        """The counts of a lane. In receipts and rejects the heldout lane is named `filter (heldout)`."""
         name = self.op.work.name if lane == "main" else f"{self.op.work.name} ({lane})"
         return self.counts.setdefault(lane, StepCounts(name))
 
 
 class EachTask:
+    """One task of an each pass. `run` may be called once.
+
+    `documents` are the files in the making by lane, `outputs` those of channels by (op, channel, lane). Each is created
+    with its first row, so that a lane or channel without rows has no file.
+    """
+
     def __init__(self, call: Call, work: Work, ops: list[OpenedOp], stores: Mapping[str, Store]) -> None:
         self.call, self.work, self.stores = call, work, stores
         self.steps = [_Progress(op, self._own(op)) for op in ops]
+        # The reader counts as a step of its own, named `read`, before all ops.
         self.reading = StepCounts("read")
         self.read_counts = ReadCounts()
         self.rows_read = self.rows_dropped = 0
-        self.kind: Kind = "document"  # of the rows that are written
-        self.written: pa.Schema | None = None  # theirs
+        self.kind: Kind = "document"  # of the rows that are written, once an op made them what they are
+        self.written: pa.Schema | None = None  # of the first batch written; later ones are aligned to it
         self.documents: dict[str, TableFile] = {}
         self.outputs: dict[tuple[str, str, str], ShuffleFile | TableFile | SourceFiles] = {}
         rel = f"rejects/{work.pass_name}-{call.task}.parquet"
         self.rejects = Rejects(stores["products"], rel, keep_text=work.keep_text, hidden=work.hidden)
 
     def _own(self, op: OpenedOp) -> OwnRows | None:
+        """The rows that the phases of this step emitted for the same task in an earlier pass."""
         if not op.phase.own:
             return None
         tables = {}
@@ -81,6 +95,10 @@ class EachTask:
         return OwnRows(tables, self.call.title)
 
     def run(self) -> Receipt:
+        """Read, judge, write and commit; returns the receipt, which the caller writes.
+
+        Where anything fails, every file in the making is given up, so that only committed files bear their final names.
+        """
         try:
             for rows, lane in self._batches():
                 self.rows_read += rows.batch.num_rows
@@ -97,6 +115,11 @@ class EachTask:
     # -- rows in ---------------------------------------------------------------------------------------------
 
     def _batches(self) -> Iterator[tuple[Rows, str]]:
+        """(rows, lane) of the task's input: slices of input files, or documents of an earlier pass.
+
+        Files of documents are read whole and their checksum is verified first, so that a damaged one raises DamageError
+        before any row of it is used. The main lane comes before the heldout lane.
+        """
         if self.call.input is not None:
             for rows in read(self.call.input, self.read_counts):
                 yield rows, "main"
@@ -111,12 +134,16 @@ class EachTask:
                     yield Rows(kind, schema.conform(batch, schema.SCHEMA_OF[kind]), None), lane
 
     def _judge_reading(self, rows: Rows) -> pa.RecordBatch:
-        """The rows that the reader lets through; only the first pass over an input counts and records the others."""
+        """The rows that the reader lets through.
+
+        The rest are counted as dropped in every pass that reads the inputs, since the task must balance. Only the first
+        such pass writes them to rejects/ and adds the reader's counts to its receipt, so that none is told twice.
+        """
         batch = rows.batch
         if rows.verdicts is not None:
             keep = stays(rows.verdicts)
             if self.work.records_reading:
-                self.rejects.judged(batch, rows.verdicts, self.reading, None, private=False)
+                self.rejects.judged(batch, rows.verdicts, self.reading, "read", None, private=False)
             batch = batch.filter(keep)
         self.rows_dropped += rows.batch.num_rows - batch.num_rows
         self.reading.rows_in += rows.batch.num_rows
@@ -128,7 +155,11 @@ class EachTask:
     # -- ops -------------------------------------------------------------------------------------------------
 
     def _push(self, batch: pa.RecordBatch, kind: Kind, lane: str, start: int) -> None:
-        """Pass a batch through the ops from `start` on, then write what is left of it."""
+        """Pass a batch through the ops from number `start` on, then write what is left of it.
+
+        Rows that op number i sets aside are pushed through the ops from i + 1 on as a batch of the heldout lane. An op
+        whose phase does not list a lane leaves its batches alone.
+        """
         for index in range(start, len(self.steps)):
             if batch.num_rows == 0:
                 return
@@ -151,7 +182,11 @@ class EachTask:
     def _step(
         self, step: _Progress, batch: pa.RecordBatch, kind: Kind, lane: str
     ) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
-        """(rows that stay in the lane, rows set aside) of one op on one batch: select, apply, recombine, record."""
+        """(rows that stay in the lane, rows set aside) of one op on one batch: select, apply, recombine, record.
+
+        `chosen` are the rows that the op may see: all, those that `only` selects, or none where the op reads another
+        kind. The others count as untouched, and come back in their old places.
+        """
         count = step.count(lane)
         start = time.perf_counter()
         count.rows_in += batch.num_rows
@@ -164,11 +199,16 @@ class EachTask:
             verdicts, made = applied.verdicts, applied.batch
             keep = None if verdicts is None else stays(verdicts)
             if applied.marks is not None and applied.marks.num_rows:
-                self.rejects.marked(chosen, applied.marks, count, step.op.work.preset, private=step.op.stage.private)
+                self.rejects.marked(
+                    chosen, applied.marks, count, step.op.work.step, step.op.work.preset, private=step.op.stage.private
+                )
             if verdicts is not None:
-                self.rejects.judged(made, verdicts, count, step.op.work.preset, private=step.op.stage.private)
+                self.rejects.judged(
+                    made, verdicts, count, step.op.work.step, step.op.work.preset, private=step.op.stage.private
+                )
             for name, rows in applied.emits.items():
                 self._emit(step.op, name, rows, lane)
+            # A row that is dropped is never set aside too: _outcome gives the verdict precedence.
             batch, aside = _outcome(batch, made, mask, keep, applied.aside)
             count.untouched += 0 if mask is None else len(mask) - chosen.num_rows
             dropped = 0 if keep is None else len(keep) - (pc.sum(keep).as_py() or 0)
@@ -176,13 +216,19 @@ class EachTask:
             count.set_aside += 0 if aside is None else aside.num_rows
         else:
             count.untouched += batch.num_rows
+            if mask is not None and step.own is None and _reads(step.op, kind):
+                batch = self._with_columns_of(step, batch)
         count.rows_out += batch.num_rows
         count.bytes_out += content_bytes(batch, step.op.stage.makes or kind if _reads(step.op, kind) else kind)
         count.seconds += time.perf_counter() - start
         return batch, aside
 
     def _applied(self, step: _Progress, chosen: pa.RecordBatch) -> Applied:
-        """What the op's `apply` made of the rows, checked: as many rows as it was given, and flags for each."""
+        """What the op's `apply` made of the rows, checked.
+
+        TaskError unless it gave as many rows as it was given, with a verdict and a flag for each where it gives any,
+        and unless only phases that write documents drop rows or set them aside.
+        """
         op = step.op
         assert op.phase.apply is not None
         schema.require(chosen.schema, op.work.needs, op.work.step)
@@ -203,9 +249,22 @@ class EachTask:
             raise TaskError(f"{op.work.name} only emits, and yet it drops rows or sets them aside")
         return applied
 
+    def _with_columns_of(self, step: _Progress, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """`batch`, on none of whose rows the op works, with the columns that the op adds, as nulls: which columns a
+        task writes must not depend on which rows come first."""
+        assert step.op.phase.apply is not None
+        with contextlib.suppress(Exception):  # a stage that cannot work on no rows adds its columns when it has some
+            made = step.op.phase.apply(batch.slice(0, 0), step.op.state)
+            empty = made.batch if isinstance(made, Applied) else made
+            for added in empty.schema:
+                if batch.schema.get_field_index(added.name) < 0:
+                    batch = batch.append_column(added, pa.nulls(batch.num_rows, added.type))
+        return batch
+
     # -- files -----------------------------------------------------------------------------------------------
 
     def _emit(self, op: OpenedOp, name: str, rows: pa.RecordBatch, lane: str) -> None:
+        """Write rows of a channel. Shuffle files hold both lanes; products have a file for each lane."""
         channel = next((c for c in op.phase.emits if c.name == name), None)
         if channel is None:
             raise TaskError(f"{op.work.name} emits into a channel that it does not declare: {name}")
@@ -220,21 +279,29 @@ class EachTask:
             writer.write(rows)
 
     def _writer(self, op: OpenedOp, channel: Channel, lane: str) -> ShuffleFile | TableFile | SourceFiles:
+        """The file of a channel in the making: shuffled rows in scratch, a product where the channel has a path.
+
+        With {source} in its path a channel has a file for each source. A source is any text, so it is quoted as in a
+        URL, its dots too: no source can name a folder above.
+        """
         products, scratch = self.stores["products"], self.stores["scratch"]
         waiting = f"passes/{self.work.pass_name}/{self.call.task}.{op.work.name}.{channel.name}"
         if channel.path is None:
             return ShuffleFile(scratch, f"{waiting}.arrow", self.work.partitions, channel.by, channel.combine)
-        folder, path = "" if lane == "main" else f"{lane}/", channel.path
+        folder, path = "" if lane == "main" else f"{lane}/", product_path(channel.path, op.work.step)
 
         def named(source: str) -> str:
             safe = quote(source, safe="").replace(".", "%2E")
-            return folder + path.format(task=self.call.task, step=op.work.step, source=safe)
+            if not safe or len(safe) > LONGEST_SOURCE:  # no name of a file: a digest tells it apart
+                safe = f"{safe[:LONGEST_SOURCE]}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+            return folder + path.format(task=self.call.task, source=safe)
 
         if "{source}" in path:
             return SourceFiles(products, scratch, f"{waiting}.{lane}.waiting", named)
         return TableFile(products, named(""))
 
     def _receipt(self) -> Receipt:
+        """Check the counts, close all files, which commits them, and check the files against the counts."""
         counts = [count for step in self.steps for count in step.counts.values()]
         if self.work.records_reading:
             counts.insert(0, self.reading)
@@ -263,7 +330,11 @@ class EachTask:
         return receipt
 
     def _balance(self, receipt: Receipt) -> None:
-        """TaskError unless the files hold every row: what was read is in documents or was dropped and recorded."""
+        """TaskError unless the files hold every row.
+
+        Rows read = rows in the files of documents + rows dropped, and every drop, cut and mark that was counted is a
+        row of the rejects. A pass that writes no documents is held to the second rule only.
+        """
         if self.call.documents_out:
             written = sum(file.rows for file in receipt.documents.values())
             if written + self.rows_dropped != self.rows_read:
@@ -278,8 +349,6 @@ class EachTask:
 
 def verify(data: bytes, path: str, sha256: str) -> None:
     """DamageError where bytes are not those that the receipt names."""
-    import hashlib
-
     if hashlib.sha256(data).hexdigest() != sha256:
         raise DamageError(path, "its bytes are not those that were written")
 
@@ -291,11 +360,15 @@ def content_bytes(batch: pa.RecordBatch, kind: Kind) -> int:
 
 
 def _reads(op: OpenedOp, kind: Kind) -> bool:
+    """Whether an op works on rows of this kind; an op that does not lets them through untouched."""
     return op.work.rows in ("any", kind)
 
 
 def _selected(batch: pa.RecordBatch, only: Mapping[str, list[str] | None]) -> pa.Array | None:
-    """The rows that `only` lets the op work on; None for all of them."""
+    """The rows that `only` lets the op work on, as a mask; None for all of them.
+
+    A row must match every column that `only` names. A batch without such a column has no row that matches.
+    """
     mask = None
     for name, wanted in only.items():
         if wanted is not None:
@@ -309,7 +382,11 @@ def _selected(batch: pa.RecordBatch, only: Mapping[str, list[str] | None]) -> pa
 def _outcome(
     batch: pa.RecordBatch, made: pa.RecordBatch, mask: pa.Array | None, keep: pa.Array | None, aside: pa.Array | None
 ) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
-    """(rows that stay, rows set aside): untouched rows and those that the op made, in their old order."""
+    """(rows that stay, rows set aside): untouched rows and those that the op made, in their old order.
+
+    `made`, `keep` and `aside` have one entry a row that the op saw, `mask` one a row of `batch`. Where `only` left rows
+    untouched, the two parts are joined by their places in `batch`; columns that the op added are null in the others.
+    """
     leaves = aside if aside is None or keep is None else pc.and_(aside, keep)
     away = None if leaves is None else made.filter(leaves)
     if keep is None and leaves is None:
@@ -336,7 +413,11 @@ def _by_source(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
 
 
 def _aligned(batch: pa.RecordBatch, wanted: pa.Schema, title: str) -> pa.RecordBatch:
-    """`batch` with the columns of the task's first: a step with `only` adds its columns where it worked."""
+    """`batch` with the columns of the first batch that the task wrote.
+
+    A step with `only` adds its columns where it worked, so a later batch may lack them: they are null there. A column
+    that the first batch did not have is a TaskError, since the file's schema is fixed by then.
+    """
     if batch.schema.names == wanted.names:
         return batch
     unknown = [name for name in batch.schema.names if wanted.get_field_index(name) < 0]
@@ -346,5 +427,6 @@ def _aligned(batch: pa.RecordBatch, wanted: pa.Schema, title: str) -> pa.RecordB
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    """A table as one batch; of dictionary columns the dictionaries are merged first."""
     batches = table.unify_dictionaries().combine_chunks().to_batches()
     return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)

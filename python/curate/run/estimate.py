@@ -28,26 +28,31 @@ ON_DISK = "disk"  # columns of a forecast whose names begin with it are bytes on
 
 @dataclass(frozen=True)
 class PassEstimate:
+    """One pass of a plan."""
+
     name: str
-    shape: str
+    shape: str  # "each", "part" or "all"
     tasks: int
-    documents_kept: bool
+    documents_kept: bool  # its documents stay when the run has ended
 
 
 @dataclass(frozen=True)
 class Estimate:
+    """What `curate plan` shows. Documents, disk and memory are estimates; the rest is exact."""
+
     files: int
-    input_bytes: int
+    input_bytes: int  # as they are stored
     documents: int
     partitions: int
     passes: tuple[PassEstimate, ...]
     disk_bytes: int  # at the most, while it runs
-    workers: int
+    workers: int  # that fit the memory
     memory_bytes: int  # what all processes may hold
     memory_bytes_a_worker: int  # what a worker is expected to hold
-    forecasts: tuple[Forecast, ...]
+    forecasts: tuple[Forecast, ...]  # of the stages that have one
 
     def to_json(self) -> dict[str, Any]:
+        """Plain data, as `curate plan --json` prints it."""
         passes = [{"pass": p.name, **{k: v for k, v in asdict(p).items() if k != "name"}} for p in self.passes]
         told = [forecast._asdict() for forecast in self.forecasts]
         return {**asdict(self), "passes": passes, "forecasts": told}
@@ -83,6 +88,7 @@ def forecasts(plan: Plan, files: Iterable[InputFile], budget: Budget) -> list[Fo
 
 
 def _forecasts(plan: Plan, files: Sequence[InputFile], budget: Budget, text: float, documents: float) -> list[Forecast]:
+    """Each stage's forecast for `documents` with `text` bytes, and for every larger number of SCALES."""
     total = sum(file.size for file in files)
     idle = (1 + budget.workers) * memory.IDLE
     amounts = []

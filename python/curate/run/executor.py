@@ -12,7 +12,11 @@ EXECUTORS = ("local", "ray")
 
 
 class Executor(Protocol):
-    """Runs calls and yields (call, receipt or error) in any order. Calls are taken as workers become free."""
+    """Runs calls and yields (call, receipt or error) as they end, in any order.
+
+    An executor takes a call from `calls` when a worker is free for it, or soon will be, so that a run of a million
+    tasks holds few calls at once. A task that fails is yielded as its error, and the others go on.
+    """
 
     def run(self, calls: Iterable[Call]) -> Iterator[tuple[Call, Receipt | CurateError]]: ...
 

@@ -14,11 +14,11 @@ import hashlib
 import importlib.metadata
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from curate import schema
+from curate import plugins, schema
 from curate.io.inputs import TaskInput
 from curate.io.read import reader_identity
 from curate.run.manifest import Receipt
@@ -49,13 +49,15 @@ def libraries_of(plan: Plan) -> dict[str, str]:
     return {**found, "curate-train": version("curate-train"), "unicode": unicodedata.unidata_version}
 
 
-def of_op(op: Op, user_files: dict[str, list[SideFile]]) -> Any:
+def of_op(op: Op, user_files: dict[str, list[SideFile]], allow_code: Sequence[str] = ()) -> Any:
     """What an op does, and the user's files that it does it with."""
     stage = op.step.stage
     files = {name: [file.sha256 for file in found] for name, found in sorted(user_files.items())}
     libraries = {library: version(library) for library in stage.libraries(op.step.config)}
     config, only = stage.seen_by(op.phase, op.step.config), op.step.only.model_dump(mode="json")
-    return [stage.name, stage.version, op.phase.name, config, only, libraries, files]
+    targets = [*stage.code(op.step.config), *([op.step.target] if op.step.target else [])]
+    code = [plugins.digest(target, allow_code) for target in targets]
+    return [stage.name, stage.version, op.phase.name, config, only, libraries, files, code]
 
 
 def of_sources(sources: Iterable[Source], plan: Plan, receipts: list[dict[str, Receipt]]) -> list[Any]:

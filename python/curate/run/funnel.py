@@ -21,6 +21,8 @@ _KEYS: dict[Action, str] = {"drop": "dropped", "cut": "cut", "mark": "marked"}  
 
 
 class Named(Protocol):
+    """A pass, of which only the name is needed: plans need not be imported here."""
+
     @property
     def name(self) -> str: ...
 
@@ -40,14 +42,14 @@ class RuleCount:
 class FunnelStep:
     """Rows and bytes of text of one step over all tasks; rows_in = rows_out + dropped + set_aside."""
 
-    step: str
+    step: str  # name of the op; of the heldout lane `name (heldout)`
     rows_in: int = 0
     rows_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     untouched: int = 0  # rows that `only` or the lane kept from the step; part of rows_in and rows_out
-    set_aside: int = 0
-    seconds: float = 0.0
+    set_aside: int = 0  # rows that went over to the heldout lane
+    seconds: float = 0.0  # of wall time, summed over all tasks
     rules: list[RuleCount] = field(default_factory=list)
 
     def of(self, action: Action) -> list[RuleCount]:
@@ -67,6 +69,8 @@ class FunnelStep:
 
 @dataclass(frozen=True)
 class PassTotals:
+    """The tasks of one pass summed up."""
+
     name: str
     tasks: int
     seconds: float  # of all its tasks together
@@ -75,10 +79,12 @@ class PassTotals:
 
 @dataclass
 class Funnel:
+    """What a run did to its rows. `Funnel.of` makes one from receipts, `to_json` gives funnel.json."""
+
     steps: list[FunnelStep]  # in pipeline order
     reader: dict[str, Any]  # what was no document: other_records by kind, skipped_bytes, bytes, …
     passes: list[PassTotals]
-    failures: list[str]
+    failures: list[str]  # messages of the tasks that failed in the last invocation, and of a guard
 
     @classmethod
     def of(
@@ -86,10 +92,10 @@ class Funnel:
         passes: Sequence[Named],
         receipts: Sequence[Mapping[str, "Receipt"]],
         failures: Iterable[object] = (),
-        units: Mapping[str, str] | None = None,
-        limits: Mapping[str, float] | None = None,
+        units: Mapping[tuple[str, str], str] | None = None,
+        limits: Mapping[tuple[str, str], float] | None = None,
     ) -> "Funnel":
-        """Sum the receipts of each pass (task -> receipt). `units` and `limits` are by rule name."""
+        """Sum the receipts of each pass (task -> receipt). `units` and `limits` are by step and rule."""
         steps: dict[str, FunnelStep] = {}
         counts: dict[str, dict[tuple[Action, str], int]] = {}
         reader: dict[str, Any] = {"other_records": {}, "skipped_bytes": 0, "bytes": 0}
@@ -111,7 +117,7 @@ class Funnel:
         for name, step in steps.items():
             step.seconds = round(step.seconds, 3)
             step.rules = [
-                RuleCount(rule, rows, action, (limits or {}).get(rule), (units or {}).get(rule, ""))
+                RuleCount(rule, rows, action, (limits or {}).get((name, rule)), (units or {}).get((name, rule), ""))
                 for (action, rule), rows in counts[name].items()
             ]
         return cls(list(steps.values()), reader, totals, [str(failure) for failure in failures])
@@ -131,6 +137,7 @@ class Funnel:
 
 
 def _add_step(step: FunnelStep, rules: dict[tuple[Action, str], int], count: "StepCounts") -> None:
+    """Add the counts of one task to the totals of a step, and its rules to `rules`."""
     for name in ("rows_in", "rows_out", "bytes_in", "bytes_out", "untouched", "set_aside", "seconds"):
         setattr(step, name, getattr(step, name) + getattr(count, name))
     for action, key in _KEYS.items():

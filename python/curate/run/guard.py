@@ -1,9 +1,9 @@
 """Yield guards, and settings that did nothing.
 
-A stage expects to keep a share of its rows within a band. A step that keeps less or more of at least 1,000 rows stops
-the run (GuardError, exit code 3), with some of what it dropped: a rule that is wrong for the data shows there, before
-hours of work are spent on what is left. `guard: off` at a step, or for the recipe, lets it go on; `guard: [low, high]`
-sets another band.
+A stage expects to keep a share of its rows within a band, for example 2 % to 100 % for filter. A step that sees at
+least 1,000 rows and keeps another share stops the run (GuardError, exit code 3) and shows 20 of the rows that it
+dropped. A rule that is wrong for the data shows there, before hours of work are spent on what is left. `guard: off` at
+a step, or for the recipe, lets the run go on; `guard: [low, high]` sets another band.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,13 +16,14 @@ from curate.run.manifest import Receipt, RunFolder, StepCounts
 from curate.run.plan import Op, Pass
 from curate.run.recipe import Recipe
 
-LEAST_ROWS = 1_000
-RULE_ROWS = 100_000  # rows after which a rule that never fired is told of
-SAMPLES = 20
+LEAST_ROWS = 1_000  # that a step must see to be judged; of fewer, a share says little
+RULE_ROWS = 100_000  # rows that a step must see before a rule that never fired is named in a warning
+SAMPLES = 20  # dropped rows that the message of a GuardError shows
 
 
 def total(op: Op, receipts: Iterable[Receipt]) -> StepCounts:
-    """The counts of an op over all tasks, main lane."""
+    """The counts of an op over all tasks, in the main lane only: a guard does not judge what happened to rows that an
+    earlier step set aside."""
     found = StepCounts(op.name)
     for receipt in receipts:
         for count in receipt.steps:
@@ -42,10 +43,14 @@ def total(op: Op, receipts: Iterable[Receipt]) -> StepCounts:
 
 
 def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunFolder) -> None:
-    """Raise GuardError where a step of the pass kept a share of rows outside its band."""
+    """Raise GuardError where a step of the pass kept a share of rows outside its band.
+
+    The share is 1 - dropped / seen, where rows that `only` left untouched are not seen and rows that were set aside
+    count as kept. The pass is committed by then, so that the run continues after it once the guard is off.
+    """
     for op in p.ops:
         band = op.step.band(recipe)
-        if band is None or p.shape != "each":
+        if band is None or p.shape != "each" or not op.phase.documents:
             continue
         counts = total(op, receipts.values())
         seen = counts.rows_in - counts.untouched
@@ -59,15 +64,20 @@ def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunF
             raise GuardError(
                 f"{op.step.name} kept {share:.1%} of {seen:,} rows, where {band[0]:.0%} to {band[1]:.0%} are expected"
                 f" (dropped: {rules or 'none'}).\n{samples}\nIf that is right, set `guard: off` at the step"
-                f" (--set {op.step.name}.guard=off) and run the same command with --update: it continues."
+                f" (--set {op.step.name}.guard=off; --guard off with a stage's own command) and run the same command with"
+                " --update: it continues."
             )
 
 
 def _samples(op: Op, receipts: Mapping[str, Receipt], folder: RunFolder) -> Iterator[str]:
-    """A line each for SAMPLES rejects of the step, spread over the tasks."""
+    """A line each for SAMPLES rejects of the step: doc_id, rule, value, limit, and how the text begins.
+
+    They are spread over the tasks and, within a task, over its rejects.
+    """
     files = [receipt.rejects for receipt in receipts.values() if receipt.rejects]
     left = SAMPLES
     for number, file in enumerate(files):
+        # An equal part of what is left to show, for each file that is left.
         take = -(-left // (len(files) - number))
         table = pq.read_table(pa.BufferReader(folder.products.read(file.path)))
         mine = [r for r in table.to_pylist() if r["stage"] == op.step.name and r["action"] == "drop"]

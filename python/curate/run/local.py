@@ -26,8 +26,8 @@ from curate.run.manifest import Receipt
 from curate.run.worker import close_states, prepare_process, run_call
 
 Outcome = tuple[Call, Receipt | CurateError]
-ATTEMPTS = 2
-PARENT_CHECK = 0.5  # seconds between two looks at whether the driver lives
+ATTEMPTS = 2  # at a call whose worker died
+PARENT_CHECK = 0.5  # seconds between two looks of a worker at whether its driver lives
 _PDEATHSIG = 1  # of Linux's prctl: the signal that this process gets when its parent ends
 FORK = sys.platform == "linux"
 
@@ -36,6 +36,7 @@ class _Worker:
     """A process, and the pipe for its calls and receipts."""
 
     def __init__(self, others: "Sequence[_Worker]") -> None:
+        """Start the process. `others` are the workers that there are, whose pipes a forked process inherits."""
         context: Any = multiprocessing.get_context("fork" if FORK else "spawn")
         self.pipe, theirs = context.Pipe()
         # A forked process holds copies of the driver's ends of all pipes; it closes them.
@@ -46,7 +47,8 @@ class _Worker:
         self.call: Call | None = None
 
     def stop(self, patience: float = 0.0) -> None:
-        """End it: an idle worker leaves by itself."""
+        """End it. An idle worker is asked to leave and has `patience` seconds to close its states; then it is
+        killed."""
         if patience and self.call is None:
             with contextlib.suppress(OSError):
                 self.pipe.send(None)
@@ -57,7 +59,10 @@ class _Worker:
 
 
 class LocalPool:
-    """`run` may be called once a pass; the workers stay. Use as a context manager."""
+    """Executor (run/executor.py) over at most `workers` processes, each started when a call first needs it.
+
+    `run` may be called once a pass; the workers stay. Use as a context manager: the workers end with it.
+    """
 
     def __init__(self, workers: int) -> None:
         self.size = workers
@@ -76,6 +81,7 @@ class LocalPool:
         again: list[Call] = []
         attempts: dict[str, int] = {}
         while True:
+            # Every free worker gets a call, tried ones first; then wait for a result, or the end of a pipe.
             while sum(w.call is not None for w in self.workers) < self.size:
                 call = again.pop() if again else next(source, None)
                 if call is None:
@@ -100,6 +106,11 @@ class LocalPool:
         return self.workers[-1]
 
     def _received(self, worker: _Worker, again: list[Call], attempts: dict[str, int]) -> Iterator[Outcome]:
+        """What a busy worker gave, or the end of its pipe: then it died, and its call is tried again, ATTEMPTS times in
+        all.
+
+        A task that was killed may have committed files. Running it again replaces them with the same bytes.
+        """
         call = worker.call
         assert call is not None
         worker.call = None
@@ -115,7 +126,10 @@ class LocalPool:
 
 
 def _work(pipe: "Connection[Any, Any]", inherited: "Sequence[Connection[Any, Any]]", parent: int) -> None:
-    """A worker's main: calls until None comes or the pipe closes."""
+    """A worker's main: calls until None comes or the pipe closes.
+
+    It ends with its driver: by the kernel's signal on Linux, and by a thread that looks every PARENT_CHECK seconds.
+    """
     for other in inherited:
         other.close()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

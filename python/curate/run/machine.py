@@ -56,6 +56,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _text(path: Path) -> str:
+    """The content of a small file; "" where it cannot be read, which sets no limit."""
     try:
         return path.read_text().strip()
     except (OSError, UnicodeDecodeError):

@@ -1,9 +1,10 @@
-"""What a run's folder says about itself: run.yaml, a plan.json a pass, and a receipt a task, written last.
+"""What a run's folder says about itself: run.yaml, a plan.json for each pass, a receipt for each task.
 
-A receipt names the files a task committed with their checksums, its counts a step, and the fingerprint of
-everything its output depends on. A task whose receipt is there, with the right fingerprint and its files in place,
-need not run again: that is all of resuming. A receipt has a line for every file and every step, and none for
-partitions, so that it stays at some kilobytes.
+A receipt names the files that a task committed with their checksums, its counts for each step, and the fingerprint of
+everything its output depends on. It is written after all of these files. A task whose receipt is there, with the right
+fingerprint and its files in place, need not run again: that is all of resuming.
+
+A receipt has a line for every file and every step, and none for partitions, so that it stays at some kilobytes.
 """
 
 import hashlib
@@ -26,19 +27,20 @@ CACHE = "cache"  # below scratch: copies of objects that must be mapped
 class StepCounts:
     """What one step did in one task; rows_in = rows_out + dropped + set_aside, checked before commit."""
 
-    step: str
+    step: str  # name of the op; of the heldout lane `name (heldout)`
     rows_in: int = 0
     rows_out: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
+    bytes_in: int = 0  # of text, or of pages before extraction
+    bytes_out: int = 0  # likewise
     untouched: int = 0  # rows that `only` or the lane kept from the step; part of rows_in and rows_out
-    set_aside: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    cut: dict[str, int] = field(default_factory=dict)
-    marked: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
+    set_aside: int = 0  # rows that went over to the heldout lane
+    dropped: dict[str, int] = field(default_factory=dict)  # rule -> rows that it dropped
+    cut: dict[str, int] = field(default_factory=dict)  # rule -> spans that it cut out of texts
+    marked: dict[str, int] = field(default_factory=dict)  # rule -> rows or spans that it marked; they stay
+    seconds: float = 0.0  # of wall time in the op, over all batches
 
     def balances(self) -> bool:
+        """Whether every row that came in went out, was dropped or was set aside."""
         return self.rows_in == self.rows_out + sum(self.dropped.values()) + self.set_aside
 
     def noted(self) -> int:
@@ -60,16 +62,19 @@ class Output:
 
 @dataclass
 class Receipt:
+    """What one task did. It is evidence: a task counts as done by its receipt alone."""
+
     task: str
     fingerprint: str
     kind: Kind = "document"  # what its documents are
     documents: dict[str, Written] = field(default_factory=dict)  # lane -> file
-    rejects: Written | None = None
+    rejects: Written | None = None  # None where nothing was rejected
     outputs: list[Output] = field(default_factory=list)
-    steps: list[StepCounts] = field(default_factory=list)
+    steps: list[StepCounts] = field(default_factory=list)  # in the order of the pass; the reader first, where it counts
+    # what the reader counted beside documents; only of the pass that reads the inputs first
     reader: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)  # lines of a phase for the user; they become warnings
+    seconds: float = 0.0  # of wall time, the whole task
     peak_memory_bytes: int = 0  # the largest resident memory of the worker that ran it, up to then
 
     def to_json(self) -> str:
@@ -103,6 +108,7 @@ class Receipt:
 
 
 def _checksum(facts: dict[str, Any]) -> str:
+    """SHA-256 of a receipt's JSON without the checksum, in the order of its fields."""
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -114,6 +120,7 @@ class RunFolder:
     """
 
     def __init__(self, products: Store, scratch: Store) -> None:
+        """Where scratch lies inside a local `--out`, both are one store."""
         self.products, self.scratch = products, scratch
         self.name = products.name
 
@@ -131,16 +138,21 @@ class RunFolder:
         if is_remote(scratch):
             raise ConfigError(f"--scratch {scratch}: scratch files are mapped into memory; name a folder")
         place = Path(scratch).expanduser()
+        if not is_remote(out) and place.resolve() == Path(out).expanduser().resolve():
+            return cls.at(out)
         return cls(open_store(out, cache=place / CACHE), open_store(place))
 
     @property
     def one_store(self) -> bool:
+        """Whether scratch lies inside the run's folder."""
         return self.products is self.scratch
 
     def store(self, product: bool) -> Store:
+        """The store of products, or scratch."""
         return self.products if product else self.scratch
 
     def receipt_path(self, pass_name: str, task: str) -> str:
+        """Where the receipt of a task lies, below products."""
         return f"passes/{pass_name}/{task}.json"
 
     def receipt(self, pass_name: str, task: str, damaged: list[str] | None = None) -> Receipt | None:
@@ -155,9 +167,11 @@ class RunFolder:
         return found
 
     def write_receipt(self, pass_name: str, receipt: Receipt) -> None:
+        """Commit the receipt of a task: from then on it is done."""
         write_bytes(self.products, self.receipt_path(pass_name, receipt.task), receipt.to_json().encode())
 
     def plan_path(self, pass_name: str) -> str:
+        """Where the plan.json of a pass lies, below products."""
         return f"passes/{pass_name}/plan.json"
 
     def plan(self, pass_name: str) -> dict[str, Any] | None:
@@ -176,7 +190,8 @@ class RunFolder:
     def run_yaml(self, *, renew: bool = False) -> dict[str, Any] | None:
         """The record of the run that the folder holds; None where it holds none.
 
-        One that cannot be understood raises ResumeError; where it is to be renewed, it is an empty record.
+        One that cannot be understood raises ResumeError; with `renew` it counts as an empty record, which is written
+        anew.
         """
         try:
             data = self.products.read("run.yaml")
@@ -196,6 +211,7 @@ class RunFolder:
         )
 
     def write_run_yaml(self, record: dict[str, Any]) -> None:
+        """Commit the record, with the version of our schemas."""
         record = {"schema": schema.VERSION, **record}
         write_bytes(self.products, "run.yaml", dump_yaml(record).encode())
 
@@ -215,6 +231,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, 
 
 
 def _step_differences(old: list[Any], new: list[Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Differences between two lists of steps: of their order as a whole, else of each step's settings."""
     names_old = [next(iter(step)) for step in old]
     names_new = [next(iter(step)) for step in new]
     if names_old != names_new:

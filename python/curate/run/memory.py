@@ -24,8 +24,8 @@ SHARE_OF_MACHINE = 0.75
 class Budget:
     """Workers that fit, and bytes that a task may hold: one of many at once, or one that runs alone.
 
-    `memory` is in bytes, None for three quarters of the machine's; `needs` is the most that a worker of any pass
-    needs; `tasks` is their number over all passes.
+    `memory` is in bytes, None for three quarters of the machine's; `needs` is the most that a worker of any pass needs;
+    `tasks` is their number over all passes. ConfigError where the memory does not suffice for one worker.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Budget:
                 f" (driver {self.driver / 1e6:,.0f}, a worker {self.worker / 1e6:,.0f}, its task"
                 f" {self.least_task / 1e6:,.0f}); give that or more"
             )
+        # Least memory for all of them: what is left over is shared out in `task`.
         self.workers = min(workers, (self.memory - self.driver) // (self.worker + self.least_task))
 
     @property

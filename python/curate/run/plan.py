@@ -24,8 +24,8 @@ from curate.run.recipe import Recipe, Step
 from curate.stages import CHECK_IDS
 from curate.stages.protocol import Channel, Phase, Resources, Shape
 
-PARTITION_BYTES = 64 << 20
-MIN_PARTITIONS, MAX_PARTITIONS = 4, 4096
+PARTITION_BYTES = 64 << 20  # of input, as it is stored, for a partition
+MIN_PARTITIONS, MAX_PARTITIONS = 4, 4096  # of a run; beyond 256 GiB of input, partitions grow
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Source:
     """Where a channel comes from: a pass, and the op in it that emits."""
 
     pass_index: int
-    op: str
+    op: str  # `Op.name`
     channel: Channel
 
 
@@ -56,9 +56,12 @@ Names = dict[tuple[str, str], Source]
 
 @dataclass
 class Pass:
-    """The unit of commit. `documents_from` is the pass whose documents an each pass reads; None for the inputs."""
+    """The unit of commit. `documents_from` is the pass whose documents an each pass reads; None for the inputs.
 
-    index: int
+    An each pass may have many ops, a part or all pass has one.
+    """
+
+    index: int  # its place in the plan, and the number that its name begins with
     shape: Shape
     ops: list[Op]
     documents_from: int | None = None
@@ -66,12 +69,16 @@ class Pass:
     writes: bool = False  # its documents are written, as the ops changed them
     last_documents: bool = False  # they are the run's documents/
     kept: bool = False  # they stay when the run has ended
-    reads: Names = field(default_factory=dict)
-    sides: Names = field(default_factory=dict)
-    own: Names = field(default_factory=dict)
+    reads: Names = field(default_factory=dict)  # channels read by partition
+    sides: Names = field(default_factory=dict)  # channels read whole
+    own: Names = field(default_factory=dict)  # channels of which each task reads what the same task wrote
 
     @property
     def name(self) -> str:
+        """`01-normalize+langid+exact_dedup.hash`, which file names are made of.
+
+        A name of many ops is shortened: `01-normalize+7-more+exact_dedup.hash`.
+        """
         names = [op.name.replace(":", ".") for op in self.ops]
         if sum(map(len, names)) > 120:  # it becomes part of file names
             names = [names[0], f"{len(names) - 2}-more", names[-1]]
@@ -79,6 +86,7 @@ class Pass:
 
     @property
     def from_inputs(self) -> bool:
+        """Whether its tasks read the inputs of the run, not documents of an earlier pass."""
         return self.shape == "each" and self.documents_from is None
 
     @property
@@ -101,13 +109,15 @@ class Pass:
 
 @dataclass(frozen=True)
 class Plan:
+    """Everything that will be done, in order. It depends on the recipe and the inputs only."""
+
     recipe: Recipe
     inputs: tuple[TaskInput, ...]
     passes: tuple[Pass, ...]
-    partitions: int
+    partitions: int  # of every partitioned channel; also the number of tasks of a part pass
 
     def task_ids(self, index: int) -> list[str]:
-        """The tasks of a pass, in order."""
+        """The tasks of a pass, in order: ids of inputs, `p0000` and on, or `all`."""
         shape = self.passes[index].shape
         if shape == "each":
             return [task.id for task in self.inputs]
@@ -131,7 +141,12 @@ class Plan:
 
 
 def partitions(input_bytes: float) -> int:
-    """The next power of two of input bytes / 64 MiB, so that a new file rarely changes it; at least 4."""
+    """The number of partitions for so many bytes of input: one for every 64 MiB, rounded up to a power of two, 4 to
+    4,096.
+
+    Since it is a power of two, a new file rarely changes it; a change makes every shuffle run again. For 10 GB it is
+    256.
+    """
     count = MIN_PARTITIONS
     while count < min(-(-input_bytes // PARTITION_BYTES), MAX_PARTITIONS):
         count *= 2
@@ -141,7 +156,9 @@ def partitions(input_bytes: float) -> int:
 def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...], *, ids_may_repeat: bool = False) -> Plan:
     """The passes of a recipe over these inputs; ConfigError where a step lacks what it needs.
 
-    Where doc_ids of the inputs may repeat, the run looks for repeats first.
+    Phases are taken in order. An each phase joins the open pass, except where it reads what an op of that pass emits
+    (it waits until all tasks have ended) or where its stage or the one before has a pass of its own. A part or all
+    phase closes the open pass. Where doc_ids of the inputs may repeat, the run looks for repeats first.
     """
     _check_kinds(recipe, inputs)
     _check_sources(recipe, inputs)
@@ -175,10 +192,15 @@ def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...], *, ids_may_repeat: 
 
 
 def _settle_documents(passes: list[Pass], recipe: Recipe) -> None:
-    """Which passes write documents, and which of these stay."""
+    """Which passes write documents, and which of these stay.
+
+    The last that writes gives the run's documents/. `keep` decides on the others: with "extract" those of stages that
+    have a pass of their own stay, with "all" every one, with "none" no other.
+    """
     each = [p for p in passes if p.shape == "each"]
     if not each:
         return
+    # Later passes may read the inputs again; what the reader rejects is recorded once.
     next(p for p in each if p.documents_from is None).records_reading = True
     if not any(p.writes for p in each):
         each[-1].writes = True  # steps that only look: documents/ holds what came in
@@ -207,6 +229,11 @@ def _found(op: Op, passes: list[Pass]) -> tuple[Names, Names, Names]:
 
 
 def _find(name: str, op: Op, passes: list[Pass]) -> Source:
+    """Where a channel comes from: the nearest earlier op that emits it.
+
+    `phase.channel` is of the same step, `stage.phase.channel` of the last step of that stage. ConfigError where no step
+    before emits it.
+    """
     parts = name.split(".")
     stage = op.step.stage.name if len(parts) == 2 else parts[0]
     phase, channel = parts[-2:]
@@ -270,5 +297,9 @@ def _check_private(recipe: Recipe) -> None:
             f"keep_text writes whole texts into rejects/, where {name} does not reach: leave one of the two out"
         )
     for step in recipe.steps[: private[0]]:
-        if step.stage.name == "holdout":
-            raise ConfigError(f"holdout stands before {name}, so that what is set aside is not redacted: swap them")
+        words = any(c.words and c.path for phase in step.stage.phases for c in phase.emits)
+        if words or step.stage.name == "holdout":
+            raise ConfigError(
+                f"{step.name} stands before {name}, so that what it puts into the run's folder is not redacted: put"
+                f" {name} first"
+            )

@@ -23,7 +23,7 @@ from curate.run.call import Call
 from curate.run.manifest import Receipt
 from curate.stages.protocol import Resources
 
-WINDOW = 2
+WINDOW = 2  # calls for each slot of the cluster: one that runs, one that waits beside it
 RETRIES = 3  # after a worker or node died; local workers get one, whole nodes die more often
 CONNECT = 10.0  # seconds for a connection to the cluster
 LOOK = 5.0  # seconds between two looks at what the cluster has
@@ -35,16 +35,18 @@ class RayCluster:
     """Executor (run/executor.py). Use as a context manager: it leaves the cluster at the end."""
 
     def __init__(self) -> None:
+        """ConfigError where the package ray is not installed. Nothing is connected yet."""
         try:
             import ray
         except ImportError:
             raise ConfigError(MISSING) from None
         self.ray: Any = ray
-        self.joined = False
-        self.looked = 0.0
-        self.nodes: list[dict[str, float]] = []
+        self.joined = False  # whether this object joined the cluster, and so must leave it
+        self.looked = 0.0  # when `nodes` was asked for, in seconds of time.monotonic
+        self.nodes: list[dict[str, float]] = []  # resources of every node that is alive: CPU, GPU, ...
 
     def __enter__(self) -> "RayCluster":
+        """Join the cluster, unless this process is in one already; ConfigError where none answers."""
         if not self.ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS", "auto")
             try:
@@ -62,11 +64,16 @@ class RayCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Leave the cluster if it was joined here; it goes on without us."""
         if self.joined:
             self.ray.shutdown()
 
     def run(self, calls: Iterable[Call]) -> Iterator[tuple[Call, Receipt | CurateError]]:
-        """Yield (call, receipt or error) as tasks end. ConfigError where no node has what a call needs."""
+        """Yield (call, receipt or error) as tasks end.
+
+        ConfigError where no node has what the first call needs; FatalError where for PATIENCE seconds nothing ended and
+        no node has what the waiting calls need.
+        """
         source = iter(calls)
         call = next(source, None)
         if call is not None and not self._slots(call.resources):
@@ -90,7 +97,7 @@ class RayCluster:
                 yield ended, self._result(ended, one)
 
     def _slots(self, needs: Resources) -> int:
-        """Calls that the nodes can run at once; nodes may come and go while the run does."""
+        """Calls that the nodes can run at once; asked for again after LOOK seconds, since nodes come and go."""
         if time.monotonic() - self.looked > LOOK or not self.nodes:
             self.nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
             self.looked = time.monotonic()
@@ -102,9 +109,11 @@ class RayCluster:
 
     @staticmethod
     def _lacking(needs: Resources) -> str:
+        """The beginning of a message: which resources no node has."""
         return f"no node of the Ray cluster has the {needs.cores:g} cores and {needs.gpus:g} GPUs that a task needs"
 
     def _result(self, call: Call, done: Any) -> Receipt | CurateError:
+        """The receipt or error of a task that ended; Ray's own failures as a TaskError that names the task."""
         try:
             found: str | CurateError = self.ray.get(done)
         except (self.ray.exceptions.WorkerCrashedError, self.ray.exceptions.NodeDiedError) as error:
@@ -118,11 +127,14 @@ class RayCluster:
         return receipt
 
 
-_prepared = False
+_prepared = False  # whether this process of the cluster has run a call before
 
 
 def run_on_node(call: Call) -> str | CurateError:
-    """One call on a worker of the cluster: the receipt as JSON, or what went wrong."""
+    """One call on a worker of the cluster: the receipt as JSON, or what went wrong.
+
+    JSON keeps the receipt's classes out of Ray's serialization, and its checksum tells a receipt that was changed.
+    """
     global _prepared
     from curate.run.worker import close_states, prepare_process, run_call
 

@@ -1,8 +1,9 @@
 """What a phase is given to read: side files, its partition of a channel, the rows of its own task. All of it mapped.
 
-The rows of a partition lie in the shuffle files of all tasks. When a pass that reads a channel by partition begins,
-the driver merges what these files say of their partitions into one index: int32 [partitions + 1, spills], a column
-a spill of a file. A task maps it, looks at two of its rows, and opens the files that hold something for it.
+The rows of a partition lie in the shuffle files of all tasks, a few in each. When a pass that reads a channel by
+partition begins, the driver merges what these files say of their partitions into one index: int32 [partitions + 1,
+spills], with a column for every spill of every file. For 10,000 tasks of one spill and 1,024 partitions it has 41 MB. A
+task maps it, looks at two of its rows, and opens only the files that hold something for it.
 """
 
 import contextlib
@@ -23,7 +24,11 @@ from curate.stages.protocol import SideFile
 
 
 def write_index(scratch: Store, rel: str, files: Sequence[str], partitions: int) -> None:
-    """Merge the places of these shuffle files (names in `scratch`) into the index `rel`."""
+    """Merge the places of these shuffle files (names in `scratch`, in task order) into the index `rel`.
+
+    Writes `rel`.places, the int32 array with the partition as its first axis, so that a task reads two neighboring
+    rows; and `rel`.files, JSON: [name, number of spills] of each file. DamageError where a file has no places.
+    """
     columns: list[np.ndarray] = []
     names: list[tuple[str, int]] = []
     for name in files:
@@ -51,10 +56,12 @@ def places_in(scratch: Store, rel: str, partition: int, partitions: int) -> Iter
 
 def open_ipc(path: Path, name: str) -> Any:
     """A mapped Arrow file; DamageError where it is none."""
-    return open_ipc_of(pa.memory_map(str(path)), name)
+    with _damage_named(name):
+        return open_ipc_of(pa.memory_map(str(path)), name)
 
 
 def open_ipc_of(mapped: Any, name: str) -> Any:
+    """An Arrow file that is mapped already; DamageError, which names `name`, where it is none."""
     with _damage_named(name):
         return pa.ipc.open_file(mapped)
 
@@ -69,7 +76,10 @@ def _damage_named(name: str) -> Iterator[None]:
 
 
 class MappedFiles:
-    """Side and Reads (stages/protocol.py)."""
+    """Side and Reads (stages/protocol.py): what they give is documented there.
+
+    Of an op in an each pass only the Side half is used. `memory` is in bytes; `partition` is None for an all task.
+    """
 
     def __init__(
         self,
@@ -85,16 +95,20 @@ class MappedFiles:
         self.partition, self.partitions = (partition, partitions) if partition is not None else (0, 1)
 
     def files(self, name: str) -> list[SideFile]:
+        """The files of a channel or setting, in task order, with their paths on this machine."""
         return [self._here(file) for file in self.op.sides.get(name, ())]
 
     def _here(self, file: SideFile) -> SideFile:
+        """A run's file with its path here, copied to the cache where it is an object; a user's file as it is."""
         return file._replace(path=self.stores[file.place].local(file.name)) if file.place else file
 
     def path(self, name: str) -> Path:
+        """The path of a side file that is a single file."""
         (file,) = self.op.sides[name]
         return self._here(file).path
 
     def table(self, name: str) -> pa.Table:
+        """All rows of a channel. Tables of memory-mapped files hold no private memory."""
         tables = []
         for file in self.files(name):
             with _damage_named(file.name):
@@ -102,6 +116,7 @@ class MappedFiles:
         return concatenated(tables)
 
     def rows(self, name: str) -> pa.Table:
+        """The rows of a channel that belong to this partition; of a channel without an index, all."""
         if name not in self.op.reads:
             return self.table(name)
         tables: list[pa.Table] = []
@@ -115,6 +130,10 @@ class MappedFiles:
     def parts(
         self, own: pa.Table, others: Sequence[pa.Table], by: str, row_bytes: int, held: int = 0
     ) -> Iterator[list[pa.Table]]:
+        """[own, *others] in rounds that fit `memory`; see Reads.parts.
+
+        The rows of `others` are taken to spread evenly over the partitions, and the number of rounds follows from that.
+        """
         expected = own.num_rows + sum(table.num_rows for table in others) / self.partitions
         # Of the memory 75 % less what is held, and at least 1/8, so that the number of rounds is bounded; the rest is
         # for what does not grow with the rows, buffers of files for example.
@@ -126,11 +145,13 @@ class MappedFiles:
     def _round(
         self, own: pa.Table, others: Sequence[pa.Table], by: str, rounds: int, number: int
     ) -> Iterator[pa.Table]:
+        """One round of `own` and each of `others`; with a single round `own` is not copied."""
         yield own if rounds == 1 else _chosen(own, by, lambda column: round_of(column, rounds) == number)
         for table in others:
             yield _chosen(table, by, lambda column: self._belongs(column, rounds, number))
 
     def _belongs(self, column: pa.Array, rounds: int, number: int) -> Any:
+        """Which rows would be in this partition, were the table partitioned by this column, and in this round."""
         here = partition_of(pa.chunked_array([column]), self.partitions) == self.partition
         return here & (round_of(column, rounds) == number)
 
@@ -150,10 +171,12 @@ class OwnRows:
     """Own (stages/protocol.py): the rows of channels that the same task emitted, taken in order."""
 
     def __init__(self, tables: Mapping[str, pa.Table], title: str) -> None:
+        """`tables` are by channel; `title` names the task in messages."""
         self.tables, self.title = tables, title
         self.taken = dict.fromkeys(tables, 0)
 
     def next(self, name: str, rows: int) -> pa.Table:
+        """The next `rows` rows of a channel; TaskError where fewer are left."""
         table, start = self.tables[name], self.taken[name]
         if start + rows > table.num_rows:
             raise TaskError(f"{self.title}: {name} has {table.num_rows:,} rows, and {start + rows:,} were asked for")
@@ -161,7 +184,7 @@ class OwnRows:
         return table.slice(start, rows)
 
     def check(self) -> None:
-        """TaskError unless every row was taken."""
+        """TaskError unless every row was taken: else the phase has met fewer rows than the one that emitted them."""
         for name, table in self.tables.items():
             if self.taken[name] != table.num_rows:
                 raise TaskError(f"{self.title}: of {table.num_rows:,} rows of {name} {self.taken[name]:,} were read")

@@ -44,12 +44,13 @@ class Guard(Settings):
     @field_validator("guard", mode="before")
     @classmethod
     def _switch(cls, value: Any) -> Any:
-        # YAML 1.1 readers take `off` for false.
+        """The setting as text where YAML made it a boolean: YAML 1.1 readers take `off` for false."""
         return ("on" if value else "off") if isinstance(value, bool) else value
 
     @field_validator("guard")
     @classmethod
     def _is_a_band(cls, value: Any) -> Any:
+        """Raises ValueError unless a band is two shares of rows in 0..1, the lower first."""
         if not isinstance(value, str) and not 0 <= value[0] <= value[1] <= 1:
             raise ValueError(f"a band is two shares, the lower first, as [0.05, 1]; found {list(value)}")
         return value
@@ -71,6 +72,7 @@ class RecipeSettings(Settings):
     @field_validator("guard", mode="before")
     @classmethod
     def _switch(cls, value: Any) -> Any:
+        """As for a step's guard: `on` and `off` may arrive as booleans."""
         return ("on" if value else "off") if isinstance(value, bool) else value
 
 
@@ -78,11 +80,11 @@ class RecipeSettings(Settings):
 class Step:
     """A stage as it stands in a recipe; `name` tells a second use apart: filter, filter.2."""
 
-    name: str
+    name: str  # unique in the recipe
     stage: Stage
-    config: Settings
-    only: Only = field(default_factory=Only)
-    guard: Guard = field(default_factory=Guard)
+    config: Settings  # the stage's settings, checked, with all defaults
+    only: Only = field(default_factory=Only)  # rows that it works on
+    guard: Guard = field(default_factory=Guard)  # whether its yield is watched
     target: str = ""  # how a stage of the user's is named, `package.module:NAME`; empty for ours
 
     @property
@@ -91,6 +93,7 @@ class Step:
         return self.target or self.stage.name
 
     def resolved(self) -> dict[str, Any]:
+        """Its settings with all defaults, and `only` and `guard` where they are set."""
         data = self.config.model_dump(mode="json")
         only = self.only.model_dump(mode="json", exclude_none=True)
         guard = self.guard.model_dump(mode="json", exclude_defaults=True)
@@ -105,12 +108,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
+    """A checked recipe. Two recipes are the same to a run where their `resolved()` is."""
+
     inputs: tuple[InputSettings, ...]
     steps: tuple[Step, ...]
-    keep: str = "extract"
+    keep: str = "extract"  # as RecipeSettings has it, like the next two
     keep_text: bool = False
     guard: str = "on"
-    limit: int | None = None
+    limit: int | None = None  # of documents that are read, from --limit; None: all
     allow_code: tuple[str, ...] = ()  # packages of the user's that may be imported; never part of the recipe
 
     def resolved(self) -> dict[str, Any]:
@@ -134,7 +139,11 @@ def load_recipe(
     limit: int | None = None,
     allow_code: Sequence[str] = (),
 ) -> Recipe:
-    """Read, override and check a recipe file; every mistake is a ConfigError with its line."""
+    """Read, override and check a recipe file.
+
+    `inputs` are the values of --input, `assignments` those of --set. Every mistake is a ConfigError that names the line
+    of the file or the option.
+    """
     document = load_yaml(path)
     if not isinstance(document.data, dict):
         raise ConfigError(f"{path}: a recipe holds `version:`, `inputs:` and `steps:`; this file does not")
@@ -149,6 +158,10 @@ def resolve(
     limit: int | None = None,
     allow_code: Sequence[str] = (),
 ) -> Recipe:
+    """The recipe of a document that was read.
+
+    --set and --input are applied before anything is checked, so that a value that is replaced need not be right.
+    """
     data = dict(document.data)
     for assignment in assignments:
         _override(data, document, *parse_assignment(assignment), f"--set {assignment}", allow_code)
@@ -175,7 +188,7 @@ def single_stage(
     guard: str = "on",
     allow_code: Sequence[str] = (),
 ) -> Recipe:
-    """The recipe of `curate <stage> INPUT…`: one step."""
+    """The recipe of `curate <stage> INPUT…`: one step, whose settings come from the command's options."""
     stage = stages.load(name, allow_code)
     step = Step(name, stage, validate(stage.config, config, name=name), only or Only())
     _check_code(step, allow_code)
@@ -183,6 +196,10 @@ def single_stage(
 
 
 def _steps(items: Sequence[Any], document: Document, allow_code: Sequence[str]) -> list[Step]:
+    """The recipe's steps, checked in order; a second use of a stage is named `filter.2`.
+
+    `only` and `guard` may stand beside the settings of any stage. They are taken out before the stage checks the rest.
+    """
     steps: list[Step] = []
     for index, item in enumerate(items):
         where = document.at(("steps", index))
@@ -213,12 +230,13 @@ def _steps(items: Sequence[Any], document: Document, allow_code: Sequence[str]) 
 
 
 def _check_code(step: Step, allow_code: Sequence[str]) -> None:
-    """Raise ConfigError where the settings name code that the command line does not allow; nothing is imported."""
+    """ConfigError where the settings name code that the command line does not allow. Nothing is imported."""
     for target in step.stage.code(step.config):
         plugins.check(target, allow_code)
 
 
 def _name_and_config(item: Any, where: str) -> tuple[str, Mapping[str, Any]]:
+    """A step as YAML has it, `filter` or `filter: {preset: gopher}`, as (stage, settings)."""
     if isinstance(item, str):
         return _stage_name(item), {}
     if isinstance(item, dict) and len(item) == 1:
@@ -231,14 +249,17 @@ def _name_and_config(item: Any, where: str) -> tuple[str, Mapping[str, Any]]:
 
 
 def _stage_name(text: str) -> str:
-    """A command's form is taken too: `near-dedup`."""
+    """The stage as we name it: a command's form is taken too, `near-dedup`. A user's target stays as it is."""
     return text if ":" in text else text.replace("-", "_")
 
 
 def _override(
     data: dict[str, Any], document: Document, path: list[str], value: Any, flag: str, allow_code: Sequence[str]
 ) -> None:
-    """Apply one --set: a key of the recipe, or STEP.KEY, or STEP.2.KEY for a stage's second use."""
+    """Apply one --set: a key of the recipe, or STEP.KEY, or STEP.2.KEY for a stage's second use.
+
+    `document` is told which places changed, so that an error there names the option and not a line of the file.
+    """
     if path[0] in RecipeSettings.model_fields and path[0] not in ("steps", "inputs"):
         document.changed(assign(data, path, value, RecipeSettings, flag), flag)
         return
@@ -267,6 +288,7 @@ def _replace_inputs(existing: Any, given: Sequence[str]) -> list[dict[str, Any]]
     replaced = []
     for text in given:
         source, equals, path = text.partition("=")
+        # A path may hold `=` itself; only letters, digits, - and _ before it are a source.
         if not equals or not source.replace("_", "").replace("-", "").isalnum():
             source, path = "", text
         same = [e for e in entries if (e.get("source", "main") == source if source else len(entries) == 1)]

@@ -25,14 +25,18 @@ DOCUMENTS = ("documents/", "heldout/")  # where the documents of the last pass l
 
 @dataclass(frozen=True)
 class PassStatus:
+    """How far one pass is."""
+
     name: str
-    tasks: int
-    done: int
+    tasks: int  # that are planned
+    done: int  # with a receipt of the planned fingerprint
     rows_out: int  # of its last step, over the tasks that are done
 
 
 @dataclass(frozen=True)
 class Status:
+    """How far a run is; the first of its states that holds, in the order of `status_of`."""
+
     passes: tuple[PassStatus, ...]  # those that were begun, in order
     state: State
     failures: tuple[str, ...] = ()  # of the last invocation
@@ -40,6 +44,7 @@ class Status:
     owner: str | None = None  # who holds the lock
 
     def to_json(self) -> dict[str, Any]:
+        """Plain data, as `curate status --json` prints it."""
         passes = [{"pass": p.name, **{k: v for k, v in asdict(p).items() if k != "name"}} for p in self.passes]
         return {**asdict(self), "passes": passes}
 
@@ -71,6 +76,7 @@ def status_of(folder: RunFolder) -> Status:
         passes.append(PassStatus(name, len(plan.get("tasks", [])), done, rows))
     owner = _owner(folder)
     failures = _failures(folder)
+    # Products are looked for only where the last invocation came to its end: before it, some are not made yet.
     missing = _missing(folder, wanted) if failures is not None else []
     state: State = "finished"
     if owner:

@@ -1,9 +1,11 @@
-"""Removing what no longer belongs to a run. Only what a receipt names, or what bears a name that only this tool
-gives, is ever removed; any other file stays, and is named in a warning.
+"""Removing what no longer belongs to a run.
 
-A receipt is removed before its task runs again, so what it named is first noted in passes/stale.json: a run that is
-killed between the two still knows at its end which files were its own. And a task may be killed when it has made
-files and no receipt yet; which names it gives, passes/<pass>/begun.json says before it begins.
+Only what a receipt names, or what bears a name that only this tool gives, is ever removed. Any other file stays, and is
+named in a warning.
+
+Two notes make that hold for a run that is killed. A receipt is removed before its task runs again, so the files that it
+names are first noted in passes/stale.json. And a task may be killed when it has made files and has no receipt yet:
+passes/<pass>/begun.json says which names it gives, before it begins.
 """
 
 import json
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 
 from curate.io.store import TEMPORARY_NAME, LocalStore, RemoteStore, Store, write_bytes
+from curate.run.call import product_path
 from curate.run.manifest import CACHE, Receipt, RunFolder
 from curate.run.plan import Pass, Plan
 
@@ -22,7 +25,7 @@ _WORK = ("work.json", ".places", ".files", ".waiting")  # ends of names in a pas
 
 
 def note_stale(folder: RunFolder, receipts: Iterable[Receipt]) -> None:
-    """Note the files of these receipts, which are about to be removed."""
+    """Note the files of these receipts, which are about to be removed. What was noted before stays noted."""
     paths = {path for receipt in receipts for path, _ in receipt.content()}
     known = set(stale(folder))
     if not paths <= known:
@@ -30,51 +33,72 @@ def note_stale(folder: RunFolder, receipts: Iterable[Receipt]) -> None:
 
 
 def stale(folder: RunFolder) -> list[str]:
+    """The names that were noted; none where there is no note, or a damaged one."""
     try:
         return [str(path) for path in json.loads(folder.products.read(STALE))]
     except (OSError, ValueError):
         return []
 
 
-def note_begun(folder: RunFolder, p: Pass, tasks: Iterable[str]) -> None:
-    """Note that these tasks begin: the names that they may give, and theirs."""
+def note_begun(folder: RunFolder, p: Pass, tasks: Iterable[str], replaced: Iterable[Receipt]) -> None:
+    """Note that these tasks begin: their ids, and the names that tasks of this pass may give.
+
+    Names are patterns: {task} and {source} are filled in by the task, * is any text without a slash.
+    """
     paths = [f"passes/{p.name}/{{task}}.*", f"rejects/{p.name}-{{task}}.parquet"]
     if p.last_documents:
         paths += ["documents/{task}.parquet", "heldout/documents/{task}.parquet"]
     for op in p.ops:
-        named = [c.path.replace("{step}", op.step.name) for c in op.phase.emits if c.path]
+        named = [product_path(c.path, op.step.name) for c in op.phase.emits if c.path]
         paths += [*named, *(f"heldout/{path}" for path in named if "heldout" in op.phase.lanes)]
     rel = f"passes/{p.name}/{BEGUN}"
-    old_paths, old_tasks = _begun(folder, rel)
-    noted = {"paths": sorted({*paths, *old_paths}), "tasks": sorted({*tasks, *old_tasks})}
+    old_paths, old_tasks, there = _begun(folder, rel)
+    new = _pattern(paths, tasks := list(tasks))
+    known, mine = _pattern(old_paths, old_tasks), {path for receipt in replaced for path, _ in receipt.content()}
+    tops = {path.split("/")[0] for path in paths if "/" in path and not path.startswith("passes/")}
+    # A file that was there under such a name, and that no task of this run gave it, is someone else's.
+    found = {name for top in tops for name in folder.products.list(top) if new(name) and not known(name)} - mine
+    noted = {
+        "paths": sorted({*paths, *old_paths}),
+        "tasks": sorted({*tasks, *old_tasks}),
+        "there": sorted(found | there),
+    }
     write_bytes(folder.products, rel, json.dumps(noted).encode())
 
 
-def _begun(folder: RunFolder, rel: str) -> tuple[list[str], list[str]]:
+def _pattern(paths: Iterable[str], tasks: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a name is one that these tasks may give."""
+    rules, wanted = [], frozenset(tasks)
+    for path in paths:
+        text = re.escape(path).replace(r"\{task\}", "(?P<task>[0-9a-z]+)", 1).replace(r"\*", "[^/]*")
+        rules.append(re.compile(text.replace(r"\{source\}", "[^/]+")))
+
+    def given(rel: str) -> bool:
+        matches = (rule.fullmatch(rel) for rule in rules)
+        return any(match and wanted.issuperset(match.groupdict().values()) for match in matches)
+
+    return given
+
+
+def _begun(folder: RunFolder, rel: str) -> tuple[list[str], list[str], set[str]]:
+    """The (patterns, tasks, names of others) that a note holds; none where there is none, or a damaged one."""
     try:
         found = json.loads(folder.products.read(rel))
-        return list(map(str, found["paths"])), list(map(str, found["tasks"]))
+        return list(map(str, found["paths"])), list(map(str, found["tasks"])), set(map(str, found["there"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return [], []
+        return [], [], set()
 
 
 def _names_begun(folder: RunFolder) -> tuple[set[str], Callable[[str], bool]]:
-    """Of the tasks that began: the folders that they write to, and whether a name is one that they give."""
+    """Of the tasks that began: the folders that they write to, and whether a file is one that they made."""
     tops: set[str] = set()
-    rules = []
+    notes = []
     for rel in list(folder.products.list("passes")):
         if rel.endswith(f"/{BEGUN}"):
-            paths, tasks = _begun(folder, rel)
+            paths, tasks, there = _begun(folder, rel)
             tops |= {path.split("/")[0] for path in paths if "/" in path}
-            for path in paths:
-                pattern = re.escape(path).replace(r"\{task\}", "(?P<task>[0-9a-z]+)", 1).replace(r"\*", "[^/]*")
-                rules.append((re.compile(pattern.replace(r"\{source\}", "[^/]+")), frozenset(tasks)))
-
-    def begun(rel: str) -> bool:
-        matches = ((rule.fullmatch(rel), tasks) for rule, tasks in rules)
-        return any(match and tasks.issuperset(match.groupdict().values()) for match, tasks in matches)
-
-    return tops, begun
+            notes.append((_pattern(paths, tasks), there))
+    return tops, lambda rel: any(given(rel) and rel not in there for given, there in notes)
 
 
 def product_folders(plan: Plan) -> list[str]:
@@ -86,7 +110,9 @@ def product_folders(plan: Plan) -> list[str]:
 def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[str, Receipt]]) -> list[str]:
     """Remove what no longer belongs; returns the names of files that are not this tool's.
 
-    `lasting` are the paths that stay, `receipts` those of every pass of the plan.
+    `lasting` are the paths that stay, `receipts` those of every pass of the plan. What goes are files that receipts
+    name (those of this plan, of passes that it no longer has, and those noted as stale), notes and indexes of passes,
+    and temporary files. The notes go too: at the end of a run nothing depends on them.
     """
     current = {p.name: receipts[p.index] for p in plan.passes}
     accounted = set(stale(folder))
@@ -118,7 +144,7 @@ def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[s
     for store in _stores(folder):
         # A request for each name would take an object store minutes; most of these are in the other store.
         there = gone if isinstance(store, LocalStore) else gone.intersection(store.list(""))
-        for rel in sorted(there):
+        for rel in sorted(there, key=lambda rel: (rel.startswith("passes/"), rel == STALE, rel)):  # notes go last
             store.delete(rel)
     _empty_cache(folder)
     return foreign
@@ -132,6 +158,7 @@ def _empty_cache(folder: RunFolder) -> None:
 
 
 def _stores(folder: RunFolder) -> Iterator[Store]:
+    """The run's stores, each once."""
     yield folder.products
     if not folder.one_store:
         yield folder.scratch

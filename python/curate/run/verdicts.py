@@ -11,8 +11,9 @@ from curate.io.store import Store, Written
 from curate.io.write import TableFile
 from curate.run.manifest import StepCounts
 
-EXCERPT = 200  # characters
+EXCERPT = 200  # characters of an excerpt, and of a detail of a text that a reject shows
 WINDOW = 1200  # characters in which personal values are looked for, so that none is cut in two at the excerpt's end
+# Columns of the row that a reject has too.
 COPIED = ("doc_id", "source", "url", "origin_file", "origin_offset")
 
 
@@ -23,10 +24,11 @@ def stays(verdicts: pa.RecordBatch) -> pa.Array:
 
 
 class Rejects:
-    """The rejects of one task.
+    """The rejects of one task, in one Parquet file that is committed with the task.
 
     `hidden` are the kinds of personal values (and what stands for them) that no column may hold: those that a redact
-    step of the recipe replaces, whether it stands before or behind the step that decides.
+    step of the recipe replaces, whether it stands before or behind the step that decides. Every method counts what it
+    records in `count`, by rule, so that the counts of a receipt are those of its file.
     """
 
     def __init__(self, store: Store, rel: str, *, keep_text: bool, hidden: Mapping[str, str | None]) -> None:
@@ -34,9 +36,19 @@ class Rejects:
         self.keep_text, self.hidden = keep_text, dict(hidden)
 
     def judged(
-        self, batch: pa.RecordBatch, verdicts: pa.RecordBatch, count: StepCounts, preset: str | None, *, private: bool
+        self,
+        batch: pa.RecordBatch,
+        verdicts: pa.RecordBatch,
+        count: StepCounts,
+        step: str,
+        preset: str | None,
+        *,
+        private: bool,
     ) -> None:
-        """Record the rows with a verdict."""
+        """Record the rows with a verdict (schema.VERDICT, one a row of `batch`): dropped, or marked as a whole.
+
+        `private`: the step handles personal values, so nothing of the text is shown.
+        """
         noted = pc.is_valid(verdicts.column("rule"))
         rows, found = batch.filter(noted), verdicts.filter(noted)
         action = pc.fill_null(found.column("action"), "drop")
@@ -45,10 +57,17 @@ class Rejects:
             tally[rule] = tally.get(rule, 0) + 1
         columns = {name: found.column(name) for name in ("rule", "value", "limit", "detail")}
         excerpt = None if private else self._excerpts(rows, whole=pc.equal(action, "drop"))
-        self._write(rows, {"action": action, **columns}, excerpt, count.step, preset)
+        self._write(rows, {"action": action, **columns}, excerpt, step, preset)
 
     def marked(
-        self, batch: pa.RecordBatch, marks: pa.RecordBatch, count: StepCounts, preset: str | None, *, private: bool
+        self,
+        batch: pa.RecordBatch,
+        marks: pa.RecordBatch,
+        count: StepCounts,
+        step: str,
+        preset: str | None,
+        *,
+        private: bool,
     ) -> None:
         """Record spans (schema.MARK); a document is looked at once, however many spans it has."""
         for rule, action in zip(marks.column("rule").to_pylist(), marks.column("action").to_pylist(), strict=True):
@@ -62,7 +81,7 @@ class Rejects:
             rows = rows.drop_columns(["text"])
         place = pa.array(row_of)
         columns = {f.name: column for f, column in zip(marks.schema, marks.columns, strict=True) if f.name != "row"}
-        self._write(rows.take(place), columns, None if excerpt is None else excerpt.take(place), count.step, preset)
+        self._write(rows.take(place), columns, None if excerpt is None else excerpt.take(place), step, preset)
 
     def _write(
         self,
@@ -72,6 +91,7 @@ class Rejects:
         step: str,
         preset: str | None,
     ) -> None:
+        """Rows of schema.REJECT from the rows' own columns, those of the verdicts or marks, and the step's name."""
         n = rows.num_rows
         data = {**columns, "stage": pa.array([step] * n), "preset": pa.array([preset] * n, pa.string())}
         data |= {name: rows.column(name) for name in COPIED if rows.schema.get_field_index(name) >= 0}
@@ -79,10 +99,17 @@ class Rejects:
             data["excerpt"] = excerpt
         if self.hidden:
             data |= {name: self._without_personal(data[name]) for name in ("url", "detail") if name in data}
+        if "detail" in data:
+            data["detail"] = pc.utf8_slice_codeunits(data["detail"], 0, EXCERPT)
         self.file.write(schema.conform(pa.RecordBatch.from_pydict(data), schema.REJECT))
 
     def _excerpts(self, rows: pa.RecordBatch, whole: pa.Array | None = None) -> pa.Array | None:
-        """The first EXCERPT characters of every text; the whole text where it is asked for and `keep_text` is set."""
+        """The first EXCERPT characters of every text, personal values replaced; None where rows have no text.
+
+        The whole text where `keep_text` is set and `whole` is true: a recipe that has both this and a redact step is
+        refused (run/plan.py). Values are looked for in the first WINDOW characters, in one call for all rows; only
+        texts with a value inside the excerpt are taken apart.
+        """
         if rows.schema.get_field_index("text") < 0:
             return None
         text = rows.column("text")
@@ -105,19 +132,25 @@ class Rejects:
         return pa.array(heads, pa.large_string())
 
     def _without_personal(self, column: pa.Array) -> pa.Array:
+        """Texts with their personal values replaced: a URL or a detail may hold them too."""
         texts = column.cast(pa.large_string())
         clean, *_ = kernels.redact(pc.fill_null(texts, ""), **self.hidden)
         return pc.if_else(pc.is_valid(texts), clean, None)
 
     def close(self) -> Written | None:
+        """Commit the file; None where nothing was recorded."""
         return self.file.close()
 
     def abort(self) -> None:
+        """Leave nothing of what was recorded."""
         self.file.abort()
 
 
 def _replaced(data: bytes, end: int, spans: list[tuple[int, int, str | None]]) -> str:
-    """The first `end` bytes, spans replaced; one that reaches beyond the end is replaced whole."""
+    """The first `end` bytes of a text, spans (start, end, placeholder) replaced.
+
+    A span that reaches beyond the end is replaced whole. Spans do not overlap; a cut inside a character gives U+FFFD.
+    """
     parts, at = [], 0
     for start, stop, placeholder in sorted(spans):
         parts += [data[at:start], (placeholder or "").encode()]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import stages
+from curate import schema, stages
 from curate.errors import ConfigError, CurateError, DataError
 from curate.io.store import TEMPORARY
 from curate.run.manifest import RunFolder
@@ -25,37 +25,39 @@ LEAST_DIGITS, ALL_DIGITS = 8, 32  # of a doc_id in hex
 class Verdict:
     """One row of rejects/. value and limit are in `unit`; the span is in bytes of the text as it stood."""
 
-    action: str
-    stage: str
-    rule: str
-    value: float | None
-    limit: float | None
+    action: str  # "drop", "cut" or "mark"
+    stage: str  # name of the step
+    rule: str  # `stage.rule` or `preset.rule`
+    value: float | None  # what the rule measured
+    limit: float | None  # what it was compared with
     unit: str
-    detail: str | None
+    detail: str | None  # what is no number: a language, an error
     preset: str | None
     span_start: int | None
     span_end: int | None
-    excerpt: str | None
+    excerpt: str | None  # at most 200 characters, unless the recipe keeps texts
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a document that stayed lies: `documents` or `heldout/documents`."""
 
-    name: str
+    name: str  # of the folder
     n_copies: int | None  # documents that it stands for, itself included
-    excerpt: str
+    excerpt: str  # at most 200 characters
 
 
 @dataclass(frozen=True)
 class Found:
-    doc_id: str
-    source: str | None
+    """One document: where it came from, what was decided about it, and where it lies now."""
+
+    doc_id: str  # 32 hex digits
+    source: str | None  # the recipe's name for the input
     url: str | None
-    origin_file: str | None
-    origin_offset: int | None
+    origin_file: str | None  # input file, relative to the input's root
+    origin_offset: int | None  # bytes into that file, or its row
     verdicts: tuple[Verdict, ...]  # cuts and marks first, a drop last
-    places: tuple[Place, ...]
+    places: tuple[Place, ...]  # none where it was dropped
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Story:
     documents: tuple[Found, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """Plain data, as `curate why --json` prints it."""
         return asdict(self)
 
 
@@ -124,6 +127,7 @@ def units_of(folder: RunFolder) -> dict[str, str]:
 
 
 def _verdict(row: Mapping[str, Any], units: Mapping[str, str]) -> Verdict:
+    """A row of rejects/ as a Verdict, with the unit of its rule."""
     given: dict[str, Any] = {name: row.get(name) for name in Verdict.__dataclass_fields__ if name != "unit"}
     return Verdict(**given, unit=units.get(row["rule"], ""))
 
@@ -143,7 +147,14 @@ def _search(folder: RunFolder, place: str, wanted: str, by_url: bool) -> Iterato
             ) from None
 
 
+SHOWN = frozenset((*schema.DOCUMENT.names, *schema.REJECT.names))  # columns of the user's may be of any type
+
+
 def _rows(handle: BinaryIO, wanted: str, by_url: bool) -> Iterator[dict[str, Any]]:
+    """The rows of one Parquet file that are looked for, bytes as hex digits.
+
+    Of every row group the key's column alone is read first, and the others only where a row matches.
+    """
     file = pq.ParquetFile(handle)
     key = "url" if by_url else "doc_id"
     if key not in file.schema_arrow.names:
@@ -153,9 +164,11 @@ def _rows(handle: BinaryIO, wanted: str, by_url: bool) -> Iterator[dict[str, Any
         if by_url:
             hits = pc.equal(column.cast(pa.string()), wanted)
         else:
+            # Bytes hold two digits each; a last odd digit is compared below.
             hits = pc.starts_with(column.cast(pa.binary()), bytes.fromhex(wanted[: len(wanted) // 2 * 2]))
         places = pc.indices_nonzero(pc.fill_null(hits, False))
-        for row in file.read_row_group(group).take(places).to_pylist() if len(places) else ():
+        shown = [name for name in file.schema_arrow.names if name in SHOWN]
+        for row in file.read_row_group(group, columns=shown).take(places).to_pylist() if len(places) else ():
             found = {k: v.hex() if isinstance(v, bytes) else v for k, v in row.items()}
             if by_url or found["doc_id"].startswith(wanted):  # an odd last digit
                 yield found

@@ -1,7 +1,7 @@
 """A worker: how its process is prepared, and how it runs a call. Executors only schedule.
 
-States of ops (models, tables, child processes) are opened once a worker and pass, and closed when the worker turns
-to another pass or ends.
+The state of an op (a model of 100 MB, a table, a child process) is opened once in a worker for each pass, not once a
+task. It is closed when the worker turns to another pass, or ends.
 """
 
 import contextlib
@@ -32,8 +32,11 @@ _MALLOC = {_M_MMAP_THRESHOLD: 1 << 20, _M_TRIM_THRESHOLD: 4 << 20}
 
 
 def prepare_process() -> None:
-    """Settings of a process that runs tasks: it is one of many, so Arrow uses one thread; memory that is freed is
-    given back; Ctrl-C is the driver's to handle."""
+    """Settings of a process that runs tasks.
+
+    It is one of many, so Arrow uses one thread. Memory that is freed goes back to the system. Ctrl-C is ignored here:
+    the driver handles it and ends its workers.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
@@ -49,10 +52,10 @@ def prepare_process() -> None:
 class _Pass:
     """The pass that this worker is in."""
 
-    version: str
+    version: str  # `Call.version` of the calls that belong to it
     work: Work
-    stores: Mapping[str, Store]
-    ops: list[OpenedOp]
+    stores: Mapping[str, Store]  # "products" and "scratch"
+    ops: list[OpenedOp]  # in the order of the pass, their states opened; empty states for part and all
 
 
 _current: _Pass | None = None
@@ -70,8 +73,9 @@ def close_states() -> None:
 def run_call(call: Call) -> Receipt:
     """Run a task, commit its files, write its receipt last, and return it.
 
-    Raises CurateError subclasses as they are, and anything else, a panic of a kernel too, as a TaskError that names
-    the task.
+    Since the receipt comes last, a task that is killed at any moment either has a receipt and all its files, or has no
+    receipt and runs again. Raises CurateError subclasses as they are. Anything else, a panic of a kernel too, is raised
+    as a TaskError that names the task.
     """
     start = time.perf_counter()
     try:
@@ -83,6 +87,7 @@ def run_call(call: Call) -> Receipt:
                 (op,) = here.ops
                 receipt = SingleTask(call, here.work, op.phase, here.stores).run(op.config)
             receipt.seconds = round(time.perf_counter() - start, 3)
+            # ru_maxrss is in KiB, on macOS in bytes.
             unit = 1 if sys.platform == "darwin" else 1024
             receipt.peak_memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
             RunFolder(here.stores["products"], here.stores["scratch"]).write_receipt(call.pass_name, receipt)
@@ -98,7 +103,10 @@ def run_call(call: Call) -> Receipt:
 
 
 def _pass_of(call: Call) -> _Pass:
-    """The pass of the call, its ops opened."""
+    """The pass of the call, its ops opened: the worker's current one, or a new one that takes its place.
+
+    If one op cannot be opened, those before it are closed, so that the next call of the pass starts from nothing.
+    """
     global _current
     if _current is None or _current.version != call.version:
         close_states()
@@ -116,6 +124,8 @@ def _pass_of(call: Call) -> _Pass:
 
 
 def _opened(op: OpWork, work: Work, stores: Mapping[str, Store]) -> OpenedOp:
+    """An op with its settings validated and, for an each phase, its state; a phase without `open` has the settings as
+    its state."""
     stage = stages.load(op.stage, work.allow_code)
     phase = next(p for p in stage.phases if p.name == op.phase)
     config = stage.config.model_validate(op.config)

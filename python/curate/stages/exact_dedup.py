@@ -64,8 +64,9 @@ def hash_texts(batch: pa.RecordBatch, config: ExactDedup) -> Applied:
     """(hash: 16 bytes, RANK_COLUMNS of dedup/keep.py) of every row, and by url of every row that has one."""
     compared = batch
     if config.by == "url":
-        compared = batch.filter(pc.is_valid(batch.column("url")))
-        column = pa.array([canonical_url(url) for url in compared.column("url").to_pylist()], pa.large_string())
+        urls = pa.array([canonical_url(url or "") for url in batch.column("url").to_pylist()], pa.large_string())
+        named = pc.not_equal(urls, "")  # documents without an address are no copies of each other
+        compared, column = batch.filter(named), urls.filter(named)
     else:
         column = batch.column("text") if config.of == "raw" else normal_texts(batch.column("text"))
     digest = kernels.sha256(column).cast(pa.binary())

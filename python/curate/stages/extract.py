@@ -111,7 +111,8 @@ class State:
         self.sandbox: Sandbox | None = None
         if config.extractor != BLOCKS:
             target = "curate.extract.extractors:extract"
-            self.sandbox = Sandbox(target, timeout=config.timeout, memory_bytes=config.parser_memory)
+            probe = {"extractor": config.extractor, "allowed": self.allowed, "probe": True}
+            self.sandbox = Sandbox(target, timeout=config.timeout, memory_bytes=config.parser_memory, prepare=probe)
         if ":" in config.extractor:
             self._probe(self.sandbox)
 

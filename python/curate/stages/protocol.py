@@ -118,6 +118,7 @@ class Channel:
     name: str
     by: str | None = None  # partitioned by the hash in this column
     path: str | None = None  # a product, below the run's folder
+    words: bool = False  # its rows hold words of the documents
     combine: Callable[[pa.Table], pa.Table] | None = None  # adds rows up before they are written; any number of times
 
 

@@ -1,8 +1,10 @@
-"""redact: personal data is replaced by typed placeholders; no reject, excerpt or product of the run holds what it was.
+"""redact: personal data in texts is replaced by typed placeholders; no reject of the run holds what it was.
 
 E-mail addresses and public IP addresses are replaced (v4 and v6; private, loopback and reserved ones stay). Every
-replacement is a row of the rejects with the action `cut` and its span, and counts in n_redactions. The files of earlier
-passes, which a run keeps to continue from, hold the text as it was: `keep: none` removes them when the run has ended.
+replacement is a row of the rejects with the action `cut` and its span, and counts in n_redactions.
+
+The documents of earlier passes, which a run keeps to continue from, hold the text as it was: `keep: none` removes them
+when the run has ended. Other columns of documents (url, title, extra and your own) are left as they are.
 """
 
 import numpy as np

@@ -138,7 +138,7 @@ STAGE = Stage(
             apply=encode,
             side=(TOKENIZER,),
             emits=(
-                Channel("tokens", path="tokens/{source}/{task}.arrow"),
+                Channel("tokens", path="tokens/{source}/{task}.arrow", words=True),
                 Channel("fertility", combine=add_fertility),
                 Channel("used", combine=add_used),
             ),

@@ -268,7 +268,7 @@ STAGE = Stage(
             "all",
             run=train,
             side=("count.counts",),
-            emits=tuple(Channel(name, path=path) for name, path in PRODUCTS),
+            emits=tuple(Channel(name, path=path, words=True) for name, path in PRODUCTS),
         ),
     ),
 )
