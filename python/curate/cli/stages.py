@@ -73,8 +73,8 @@ def stage_command(name: str) -> click.Command:
     fields = stage.config.model_fields
 
     def invoke(
-        inputs: Sequence[str], only: Sequence[str], keep_passes: str, guard: str, limit: int | None, allow_code: Sequence[str],
-        **options: Any,
+        inputs: Sequence[str], only: Sequence[str], keep_passes: str, guard: str, limit: int | None,
+        allow_code: Sequence[str], **options: Any,
     ) -> int:  # fmt: skip
         from curate.config import validate
         from curate.run.recipe import Only, single_stage

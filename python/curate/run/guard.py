@@ -64,8 +64,8 @@ def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunF
             raise GuardError(
                 f"{op.step.name} kept {share:.1%} of {seen:,} rows, where {band[0]:.0%} to {band[1]:.0%} are expected"
                 f" (dropped: {rules or 'none'}).\n{samples}\nIf that is right, set `guard: off` at the step"
-                f" (--set {op.step.name}.guard=off; --guard off with a stage's own command) and run the same command with"
-                " --update: it continues."
+                f" (--set {op.step.name}.guard=off; --guard off with a stage's own command) and run the same command"
+                " with --update: it continues."
             )
 
 
