@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import CurateError
+from curate.io.compressed import open_file
 from curate.io.inputs import InputFile
 from curate.io.read import ReadCounts, read
 from curate.run import memory
@@ -137,7 +137,7 @@ def _text(plan: Plan, files: Sequence[InputFile]) -> tuple[float, float]:
 def _footer(file: InputFile) -> tuple[int, int]:
     """(bytes of the text column as it is in memory, rows) of a Parquet file; zeros where it cannot be read."""
     try:
-        with fsspec.open(file.path, "rb") as handle:
+        with open_file(file.path) as handle:
             data = pq.ParquetFile(handle).metadata
             groups = [data.row_group(i) for i in range(data.num_row_groups)]
             columns = [group.column(i) for group in groups for i in range(group.num_columns)]
