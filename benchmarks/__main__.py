@@ -9,6 +9,7 @@ HARNESS = {
     "__main__",
     "harness",
     "texts",
+    "variations",
     "peers",
     "encodings",
     "environments",

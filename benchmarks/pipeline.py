@@ -7,6 +7,10 @@ start-up and planning included. Ours does more (languages, redaction, exact and 
 what needs a download (the URL filter's lists, the language filter's model), so that other languages reach its quality
 filters, and gets 30 seconds a page for extraction where its default is one.
 
+Start-up and slope are told apart by a second input, ten times the crawl in distinct pages (variations.py): what a
+page costs is (CPU seconds of ten - of one) / (pages of ten - of one), what a run costs before its first page is the
+rest. With BASE=FOLDER in the environment the same is measured of another checkout, in turns.
+
 datatrove cannot be installed beside this project: it gets an environment of its own (environments.py).
 """
 
@@ -23,9 +27,12 @@ from typing import Any
 from benchmarks import environments
 from benchmarks.harness import Report, run
 from benchmarks.texts import SHARED
+from benchmarks.variations import copies
 
 ROOT = Path(__file__).resolve().parent.parent
 CRAWL = SHARED / "crawl"
+COPIES = 10
+BASE = os.environ.get("BASE", "")  # another checkout, with its extension built, to measure in turns
 
 
 def pipeline(report: Report) -> None:
@@ -49,6 +56,24 @@ def pipeline(report: Report) -> None:
     _table(report, "datatrove, seconds by the clock", theirs)
 
 
+def slope(report: Report) -> None:
+    """Pages a CPU second and seconds of start-up, from one and ten times the crawl; two workers on the larger."""
+    large = copies(CRAWL, ROOT / "target" / "bench" / "crawl10", COPIES)
+    trees = {"": ROOT / "python", **({"base ": Path(BASE) / "python"} if BASE else {})}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, tree in trees.items():
+            found = [curate(Path(folder) / f"{name}{i}", 1, crawl, tree) for i, crawl in enumerate((CRAWL, large))]
+            one, ten = found
+            seconds = (ten["cpu"] - one["cpu"]) / (ten["pages"] - one["pages"])
+            start = one["cpu"] - one["pages"] * seconds
+            note = f"{one['pages']:,} and {ten['pages']:,} pages, {one['cpu']:.1f} and {ten['cpu']:.1f} s of CPU"
+            report.row(f"{name}slope", 1 / seconds, "pages/s", 1, note=note)
+            report.row(f"{name}start_up", start, "s", 1, note="of CPU, by the same line")
+            two = curate(Path(folder) / f"{name}two", 2, large, tree)
+            report.row(f"{name}two_workers_on_ten", ten["wall"] / two["wall"], "x", 1,
+                       note=f"by the clock, {ten['wall']:.1f} s with one")  # fmt: skip
+
+
 def _table(report: Report, title: str, found: dict[str, Any]) -> None:
     """Seconds of each step by the clock, what the rest of the run's are, and the rows that go in and come out."""
     steps = [*found["steps"], ("start-up and planning", found["wall"] - sum(s[1] for s in found["steps"]), "", "")]
@@ -60,13 +85,15 @@ def _table(report: Report, title: str, found: dict[str, Any]) -> None:
     report.table(title, ["step", "seconds", "share", "rows in", "rows out"], lines)
 
 
-def curate(out: Path, workers: int) -> dict[str, Any]:
-    """Run the default recipe; its CPU time, and the seconds of its steps by the receipts."""
+def curate(out: Path, workers: int, crawl: Path = CRAWL, tree: Path | None = None) -> dict[str, Any]:
+    """Run the default recipe; its CPU time, and the seconds of its steps by the receipts. `tree` holds the package."""
     command = [sys.executable, "-m", "curate", "run", str(ROOT / "pipelines" / "default.yaml")]
-    done = _timed([*command, "--input", str(CRAWL), "--out", str(out), "--workers", str(workers)])
+    env = {"PYTHONPATH": str(tree)} if tree else None
+    done = _timed([*command, "--input", str(crawl), "--out", str(out), "--workers", str(workers)], env)
     funnel = json.loads((out / "funnel.json").read_text())["steps"]
     steps = [(step["step"], step["seconds"], step["rows_in"], step["rows_out"]) for step in funnel]
-    receipts = [json.loads(path.read_text()) for path in out.glob("passes/*/*.json") if path.name != "plan.json"]
+    paths = [path for path in out.glob("passes/*/*.json") if path.name not in ("plan.json", "work.json")]
+    receipts = [json.loads(path.read_text()) for path in paths]
     files = sum(receipt["seconds"] for receipt in receipts) - sum(seconds for _, seconds, _, _ in steps)
     steps = [(name, seconds, *rows) for name, seconds, *rows in steps if name != "read"]
     steps.append(("reading and writing files", files, "", ""))
@@ -103,4 +130,4 @@ def _used() -> float:
 
 
 if __name__ == "__main__":
-    run("pipeline", [pipeline], ["trafilatura", "resiliparse"])
+    run("pipeline", [pipeline, slope], ["trafilatura", "resiliparse"])

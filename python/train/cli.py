@@ -81,9 +81,10 @@ def cli() -> None:
     metavar="KEY=VALUE",
     help="One setting, for example optim.learning_rate=0.001.",
 )
+@click.option("--take-over", is_flag=True, help="Go on where a process of another host holds DIR and has ended.")
 @AS_JSON
-def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, size: str | None,
-        tokens: str | None, minutes: str | None, assignments: tuple[str, ...], as_json: bool) -> None:  # fmt: skip
+def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, size: str | None, tokens: str | None,
+        minutes: str | None, assignments: tuple[str, ...], take_over: bool, as_json: bool) -> None:  # fmt: skip
     """Train a model, or continue one.
 
     DIR takes the checkpoints, metrics.jsonl with a line a step, the tokenizer
@@ -100,7 +101,7 @@ def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, s
     settings = load_settings(config_file, assignments, size=size, tokens=tokens, minutes=minutes)
     from train.train import train
 
-    result = train(data, out, settings, mixture)
+    result = train(data, out, settings, mixture, take_over=take_over)
     if as_json:
         console.out(json.dumps(result))
         return

@@ -135,3 +135,15 @@ def test_a_page_is_tried_again_when_something_ends_the_parser(number: int) -> No
     os.kill(parser.child.pid, number)
     assert parser.call(b"page", encoding="utf-8") == "page"
     parser.close()
+
+
+def test_a_damaged_record_is_written_anew_where_the_user_says_so(tmp_path: Path, curate: Any) -> None:
+    corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": "one document"}])
+    command = ("normalize", tmp_path / "a.jsonl", "--out", tmp_path / "out")
+    assert curate(*command).code == 0
+    (tmp_path / "out/run.yaml").write_bytes(b"recipe: [\x00")
+    refused = curate(*command)
+    assert refused.code == 2 and "add --update: it is written anew" in " ".join(refused.err.split())
+    done = curate(*command, "--update")
+    assert done.code == 0 and "0 tasks ran, 1 were up to date" in done.out
+    assert curate(*command).code == 0

@@ -5,13 +5,14 @@ be listed, a name that is not UTF-8) is a warning; an input that is no whole run
 a ConfigError.
 """
 
+import glob
 import json
 import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from curate.errors import ConfigError
 from curate.io.remote import HOPELESS, failure, file_system, open_object, tried
@@ -23,6 +24,23 @@ _SPECIAL = (
     (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )  # fmt: skip
+
+
+class LocalFiles:
+    """What listing needs of a file system, by the names that fsspec has for it."""
+
+    protocol = ("file", "local")
+    isdir, exists = staticmethod(os.path.isdir), staticmethod(os.path.exists)
+
+    def glob(self, pattern: str) -> list[str]:
+        return glob.glob(pattern, recursive=True, include_hidden=True)
+
+    def open(self, path: str, mode: str) -> BinaryIO:
+        return open(path, "rb")
+
+    def cat_file(self, path: str) -> bytes:
+        with open(path, "rb") as file:
+            return file.read()
 
 
 @dataclass
@@ -91,6 +109,8 @@ def _opened(address: str, given: str) -> tuple[Any, str]:
     expanded = os.path.expandvars(os.path.expanduser(address))
     if "$" in expanded and "://" not in expanded:
         raise ConfigError(f"input {given}: an environment variable in it is not set")
+    if "://" not in expanded:
+        return LocalFiles(), os.path.abspath(expanded)
     try:
         fs, path = file_system(expanded)
     except ImportError as error:
@@ -287,12 +307,12 @@ def _remote_stat(fs: Any, name: str) -> tuple[int, str]:
     return int(info.get("size") or 0), f"{info.get('size')}-{mark}"
 
 
-def matches(rel: str, glob: str) -> bool:
+def matches(rel: str, pattern: str) -> bool:
     """`**` spans folders, `*` does not; a pattern that names a folder leaves out all below it."""
-    parts = re.split(r"(\*\*/?|\*|\?)", glob.rstrip("/"))
+    parts = re.split(r"(\*\*/?|\*|\?)", pattern.rstrip("/"))
     table = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pattern = "".join(table.get(part, re.escape(part)) for part in parts)
-    return re.fullmatch(pattern + "(?:/.*)?", rel) is not None
+    expression = "".join(table.get(part, re.escape(part)) for part in parts)
+    return re.fullmatch(expression + "(?:/.*)?", rel) is not None
 
 
 def _not_utf8(name: str) -> bool:

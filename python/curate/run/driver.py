@@ -111,7 +111,7 @@ def run(
         self_test(folder.products)
         if not folder.one_store:
             self_test(folder.scratch)
-        old = folder.run_yaml()
+        old = folder.run_yaml(renew=update)
         user_files = resume.UserFiles(old)
         for step in recipe.steps:  # a file that is not there is told before any work
             for paths in step.stage.files(step.config).values():
@@ -202,8 +202,10 @@ class Driver:
             for receipt in made.values():
                 self.outcome.warnings += [*receipt.reader.get("warnings", []), *receipt.notes]
         self.outcome.came_out = bool(self.receipts[0])
-        units = {rule: unit for step in self.plan.recipe.steps for rule, unit in step.stage.rules(step.config).items()}
-        self.outcome.funnel = Funnel.of(self.plan.passes, self.receipts, self.outcome.failures, units)
+        steps = [(step.stage, step.config) for step in self.plan.recipe.steps]
+        units = {rule: unit for stage, config in steps for rule, unit in stage.rules(config).items()}
+        limits = {rule: limit for stage, config in steps for rule, limit in stage.limits(config).items()}
+        self.outcome.funnel = Funnel.of(self.plan.passes, self.receipts, self.outcome.failures, units, limits)
         write_bytes(self.folder.products, "funnel.json", json.dumps(self.outcome.funnel.to_json(), indent=1).encode())
 
     # -- one pass --------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What a plan will take, before anything runs: documents, disk and memory, and what its stages forecast.
 
-The figures are estimates: text by measured ratios and by the footers or first batches of some inputs, disk and
+The figures are estimates: text by measured ratios and by the footers or first batches of inputs, disk and
 memory by what stages say of themselves (`Stage.forecast`, `Stage.resources`).
 """
 
@@ -8,11 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from curate.errors import CurateError
-from curate.io.compressed import open_file
 from curate.io.inputs import InputFile
 from curate.io.read import ReadCounts, read
 from curate.run import memory
@@ -25,7 +21,7 @@ TEXT_OF_WARC_GZ = 0.5
 TEXT_OF_HTML = 0.1
 TEXT_OF_OTHER = {".gz": 3.5, ".zst": 4.0}
 STORED = 0.4  # bytes of Parquet for a byte of text
-SAMPLED_FOOTERS, SAMPLED_TASKS = 32, 4  # Parquet files and tasks that are looked into
+SAMPLED_TASKS = 4  # that a plan looks into; a run, whose time it is, looks into one
 SCALES = (1_000_000, 10_000_000, 100_000_000)  # documents that a plan looks ahead to
 ON_DISK = "disk"  # columns of a forecast whose names begin with it are bytes on disk while the run goes
 
@@ -60,7 +56,7 @@ class Estimate:
 def estimate(plan: Plan, files: Iterable[InputFile], budget: Budget) -> Estimate:
     """What a plan will take with this budget."""
     files = list(files)
-    text, documents = _text(plan, files)
+    text, documents = _text(plan, files, SAMPLED_TASKS)
     told = _forecasts(plan, files, budget, text, documents)
     needs = [[op.step.stage.resources(op.step.config) for op in p.ops] for p in plan.passes]
     states = max((sum(n.state_bytes for n in need) + max(n.batch_bytes for n in need) for need in needs), default=0)
@@ -83,7 +79,7 @@ def forecasts(plan: Plan, files: Iterable[InputFile], budget: Budget) -> list[Fo
     if not any(step.stage.forecast for step in plan.recipe.steps):
         return []  # nothing is sampled for nobody
     files = list(files)
-    return _forecasts(plan, files, budget, *_text(plan, files))
+    return _forecasts(plan, files, budget, *_text(plan, files, 1))
 
 
 def _forecasts(plan: Plan, files: Sequence[InputFile], budget: Budget, text: float, documents: float) -> list[Forecast]:
@@ -115,42 +111,24 @@ def _disk_bytes(forecast: Forecast) -> float:
     return sum(n for name, n in zip(forecast.columns, first, strict=True) if name.startswith(ON_DISK))
 
 
-def _text(plan: Plan, files: Sequence[InputFile]) -> tuple[float, float]:
-    """(bytes of text, documents): of Parquet by the footers of some files, of others by ratios and a first batch."""
+def _text(plan: Plan, files: Sequence[InputFile], sampled: int) -> tuple[float, float]:
+    """(bytes of text, documents): of Parquet by the footers, of others by ratios and some first batches."""
     text = documents = 0.0
-    tables = [file for file in files if file.format == "parquet"]
-    some = tables[:: max(1, len(tables) // SAMPLED_FOOTERS)][:SAMPLED_FOOTERS]
-    footers = [(file.size, *_footer(file)) for file in some]
-    sampled = sum(size for size, _, _ in footers)
-    if sampled:
-        times = sum(file.size for file in tables) / sampled
-        text += times * sum(of_text for _, of_text, _ in footers)
-        documents += times * sum(rows for _, _, rows in footers)
+    for file in files:
+        text += file.text_bytes
+        documents += file.rows
     others = 0.0
     for file in files:
         if file.format != "parquet":
             ratio = TEXT_OF_OTHER.get("." + file.path.rpartition(".")[2].lower(), 1.0)
             others += file.size * (TEXT_OF_WARC_GZ if file.format == "warc" else ratio)
-    return text + others, documents + (others / max(1.0, _document_bytes(plan)) if others else 0.0)
+    return text + others, documents + (others / max(1.0, _document_bytes(plan, sampled)) if others else 0.0)
 
 
-def _footer(file: InputFile) -> tuple[int, int]:
-    """(bytes of the text column as it is in memory, rows) of a Parquet file; zeros where it cannot be read."""
-    try:
-        with open_file(file.path) as handle:
-            data = pq.ParquetFile(handle).metadata
-            groups = [data.row_group(i) for i in range(data.num_row_groups)]
-            columns = [group.column(i) for group in groups for i in range(group.num_columns)]
-    except (OSError, pa.ArrowInvalid):
-        return 0, 0
-    texts = [c for c in columns if c.path_in_schema in ("text", "html")] or columns
-    return sum(column.total_uncompressed_size for column in texts), data.num_rows
-
-
-def _document_bytes(plan: Plan) -> float:
+def _document_bytes(plan: Plan, sampled: int) -> float:
     """The mean bytes of text of a document, by the first batches of a few tasks; 0 where none can be read."""
     rows, size = 0, 0.0
-    for task in plan.inputs[:: max(1, len(plan.inputs) // SAMPLED_TASKS)][:SAMPLED_TASKS]:
+    for task in plan.inputs[:: max(1, len(plan.inputs) // sampled)][:sampled]:
         try:
             found = next(iter(read(task, ReadCounts())), None)
         except CurateError:

@@ -173,16 +173,27 @@ class RunFolder:
         names = {path.split("/")[1] for path in self.products.list("passes") if path.endswith("/plan.json")}
         return sorted(names)
 
-    def run_yaml(self) -> dict[str, Any] | None:
-        """The record of the run that the folder holds; None where it holds none."""
+    def run_yaml(self, *, renew: bool = False) -> dict[str, Any] | None:
+        """The record of the run that the folder holds; None where it holds none.
+
+        One that cannot be understood raises ResumeError; where it is to be renewed, it is an empty record.
+        """
         try:
             data = self.products.read("run.yaml")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        found = parse_yaml(data.decode("utf-8", "replace"), f"{self.name}/run.yaml").data
-        if not isinstance(found, dict) or "recipe" not in found:
-            raise ResumeError(f"{self.name}/run.yaml: not the record of a run; choose another --out, or remove it")
-        return found
+        try:
+            found = parse_yaml(data.decode("utf-8", "replace"), f"{self.name}/run.yaml").data
+        except ConfigError:
+            found = None
+        if isinstance(found, dict) and "recipe" in found:
+            return found
+        if renew:
+            return {}
+        raise ResumeError(
+            f"{self.name}/run.yaml: this is not the record of a run; if one was here, and the file is damaged, add"
+            " --update: it is written anew, and what this recipe made stays"
+        )
 
     def write_run_yaml(self, record: dict[str, Any]) -> None:
         record = {"schema": schema.VERSION, **record}

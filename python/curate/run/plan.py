@@ -229,6 +229,7 @@ def _find(name: str, op: Op, passes: list[Pass]) -> Source:
 def _check_kinds(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
     """Every step meets rows that it reads: pages (raw), documents, or any."""
     kinds = {"raw" if reads_raw(task.slices) else "document" for task in inputs} or {"document"}
+    made = False  # whether a step made them what they are
     for step in recipe.steps:
         wanted = step.stage.rows(step.config)
         if wanted == "document" and "raw" in kinds:
@@ -237,10 +238,10 @@ def _check_kinds(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
                 " put `extract` before it"
             )
         if wanted == "raw" and "raw" not in kinds:
-            what = "the steps before it" if step is not recipe.steps[0] and step.stage.makes else "the inputs"
+            what = "the steps before it" if made else "the inputs"
             raise ConfigError(f"{step.name} reads pages (WARC or HTML), and {what} give documents: leave this step out")
         if step.stage.makes and wanted != "document":
-            kinds = {step.stage.makes}
+            kinds, made = {step.stage.makes}, True
 
 
 def _check_sources(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:

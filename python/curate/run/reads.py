@@ -5,6 +5,7 @@ the driver merges what these files say of their partitions into one index: int32
 a spill of a file. A task maps it, looks at two of its rows, and opens the files that hold something for it.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,9 +55,16 @@ def open_ipc(path: Path, name: str) -> Any:
 
 
 def open_ipc_of(mapped: Any, name: str) -> Any:
-    try:
+    with _damage_named(name):
         return pa.ipc.open_file(mapped)
-    except (pa.ArrowInvalid, OSError) as error:
+
+
+@contextlib.contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    """Translate what Arrow says of a file that it cannot read to DamageError: the file is made again."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
         raise DamageError(name, f"cannot be read ({error})") from None
 
 
@@ -87,7 +95,11 @@ class MappedFiles:
         return self._here(file).path
 
     def table(self, name: str) -> pa.Table:
-        return concatenated([open_ipc(file.path, file.name).read_all() for file in self.files(name)])
+        tables = []
+        for file in self.files(name):
+            with _damage_named(file.name):
+                tables.append(open_ipc(file.path, file.name).read_all())
+        return concatenated(tables)
 
     def rows(self, name: str) -> pa.Table:
         if name not in self.op.reads:
@@ -96,7 +108,8 @@ class MappedFiles:
         scratch = self.stores["scratch"]
         for path, begin, end in places_in(scratch, self.op.reads[name], self.partition, self.partitions):
             reader = open_ipc(scratch.local(path), path)
-            tables.append(pa.Table.from_batches([reader.get_batch(i) for i in range(begin, end)]))
+            with _damage_named(path):
+                tables.append(pa.Table.from_batches([reader.get_batch(i) for i in range(begin, end)]))
         return concatenated(tables)
 
     def parts(

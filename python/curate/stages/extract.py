@@ -258,6 +258,12 @@ STAGE = Stage(
     own_pass=True,
     expected=lambda config: (0.05, 1.0),
     rules=lambda config: RULES,
+    limits=lambda config: {
+        "extract.too_large": config.max_bytes,
+        "extract.empty": config.min_chars,
+        "extract.low_score": config.min_score,
+        "extract.timeout": config.timeout,
+    },
     code=lambda config: [config.extractor] if ":" in config.extractor else [],
     libraries=lambda config: LIBRARIES.get(config.extractor, ()),
     phases=(Phase("apply", "each", open=State, apply=apply, close=close),),

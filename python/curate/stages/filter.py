@@ -77,6 +77,7 @@ STAGE = Stage(
     presets=lambda config: config.preset,
     expected=lambda config: (0.02, 1.0),
     rules=lambda config: {rule.name: rule.unit for rule, _ in rules_of(config)},
+    limits=lambda config: {rule.name: limit for rule, limit in rules_of(config)},
     phases=(
         Phase(
             "apply", "each", open=State, apply=apply, emits=(Channel("signals", path="signals/{step}-{task}.parquet"),)

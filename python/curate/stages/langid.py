@@ -73,5 +73,6 @@ STAGE = Stage(
     resources=lambda config: Resources(state_bytes=MODEL_BYTES),
     expected=lambda config: (0.01, 1.0),
     rules=lambda config: {"langid.keep": "confidence", "langid.min_score": "confidence"},
+    limits=lambda config: {"langid.min_score": config.min_score},
     phases=(Phase("apply", "each", open=open_model, apply=apply),),
 )

@@ -268,6 +268,10 @@ STAGE = Stage(
         "near_dedup.copy": "Jaccard similarity to the nearest member of the cluster",
         "near_dedup.too_short": "words",
     },
+    limits=lambda config: {
+        **({"near_dedup.copy": config.min_jaccard} if config.verify else {}),
+        "near_dedup.too_short": config.ngram,
+    },
     phases=(
         Phase(
             "sign",

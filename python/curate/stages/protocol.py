@@ -187,6 +187,7 @@ class Stage:
     code: Callable[[Any], Sequence[str]] = field(default=lambda config: ())  # `module:name` of the user's functions
     presets: Callable[[Any], str | None] = field(default=lambda config: None)
     rules: Callable[[Any], Mapping[str, str]] = field(default=lambda config: {})  # rule -> unit of value and limit
+    limits: Callable[[Any], Mapping[str, float]] = field(default=lambda config: {})  # rule -> what it compares with
     forecast: Callable[[Any, Sequence[Amounts]], Forecast] | None = None
 
     def seen_by(self, phase: Phase, config: Settings) -> dict[str, Any]:
