@@ -38,15 +38,6 @@ class LocalFiles:
         """Names of this machine that match, hidden ones too: these are left out later, by their names."""
         return glob.glob(pattern, recursive=True, include_hidden=True)
 
-    def open(self, path: str, mode: str, **_: object) -> BinaryIO:
-        """The file, to be read."""
-        return open(path, "rb")
-
-    def cat_file(self, path: str) -> bytes:
-        """All bytes of the file."""
-        with open(path, "rb") as file:
-            return file.read()
-
 
 @dataclass
 class Found:
@@ -66,6 +57,10 @@ class Found:
     def address(self, name: str) -> str:
         """The file as a path or URL, which a worker can open."""
         return name if self.local else str(self.fs.unstrip_protocol(name))
+
+    def open(self, name: str) -> BinaryIO:
+        """The file, to be read."""
+        return open(name, "rb") if self.local else open_object(self.fs, name, self.address(name))
 
     def stat(self, name: str) -> tuple[int, str]:
         """(bytes, stamp); the stamp of a file that cannot be opened is UNREADABLE."""
@@ -198,7 +193,7 @@ def _is_run(found: Found, folder: str) -> bool:
     """Whether a folder holds a run: its run.yaml begins with the recipe."""
     path = f"{folder}/{RUN}"
     try:
-        with open_object(found.fs, path, path) as handle:
+        with found.open(path) as handle:
             return bool(re.search(rb"^recipe:", handle.read(4096), re.MULTILINE))
     except (FileNotFoundError, PermissionError, ValueError):
         return False
@@ -238,7 +233,7 @@ def _check_finished(found: Found, run: str) -> None:
             "let it end, or continue it with the command that began it"
         )
     try:
-        with open_object(found.fs, f"{run}/{FUNNEL}", f"{run}/{FUNNEL}") as handle:
+        with found.open(f"{run}/{FUNNEL}") as handle:
             failures = json.load(handle)["failures"]
     except (OSError, ValueError, TypeError, KeyError):
         raise ConfigError(
