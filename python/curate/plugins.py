@@ -58,8 +58,8 @@ def _allowed(module: str, allowed: Sequence[str]) -> bool:
 
 def digest(target: str, allowed: Sequence[str]) -> str:
     """The checksum of the file that holds a user's function: another version of it gives other documents."""
-    check(target, allowed)
-    file = getattr(import_module(target.partition(":")[0]), "__file__", None)
+    load(target, allowed)
+    file = getattr(sys.modules[target.partition(":")[0]], "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
