@@ -15,12 +15,14 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from curate.errors import ConfigError, CurateError, FatalError, TaskError
 from curate.run.call import Call
 from curate.run.manifest import Receipt
+from curate.run.worker import close_states, prepare_process, run_call
 from curate.stages.protocol import Resources
 
 WINDOW = 2  # calls for each slot of the cluster: one that runs, one that waits beside it
@@ -116,10 +118,8 @@ class RayCluster:
         """The receipt or error of a task that ended; Ray's own failures as a TaskError that names the task."""
         try:
             found: str | CurateError = self.ray.get(done)
-        except (self.ray.exceptions.WorkerCrashedError, self.ray.exceptions.NodeDiedError) as error:
-            return TaskError(f"{call.title}: its worker died {RETRIES + 1} times: {str(error).splitlines()[0]}")
-        except self.ray.exceptions.RayError as error:
-            return TaskError(f"{call.title}: the cluster cannot run it: {str(error).strip().splitlines()[-1]}")
+        except self.ray.exceptions.RayError as error:  # its workers died, or none can load it
+            return TaskError(f"{call.title}: no worker of the cluster has ended it: {str(error).strip()}")
         if isinstance(found, CurateError):
             return found
         receipt = Receipt.parse(found.encode())
@@ -127,7 +127,11 @@ class RayCluster:
         return receipt
 
 
-_prepared = False  # whether this process of the cluster has run a call before
+@cache
+def _prepare() -> None:
+    """What a process of the cluster does before its first call."""
+    prepare_process()
+    atexit.register(close_states)
 
 
 def run_on_node(call: Call) -> str | CurateError:
@@ -135,13 +139,7 @@ def run_on_node(call: Call) -> str | CurateError:
 
     JSON keeps the receipt's classes out of Ray's serialization, and its checksum tells a receipt that was changed.
     """
-    global _prepared
-    from curate.run.worker import close_states, prepare_process, run_call
-
-    if not _prepared:
-        prepare_process()
-        atexit.register(close_states)
-        _prepared = True
+    _prepare()
     if not Path(call.work).exists():
         return FatalError(
             f"{socket.gethostname()}: {call.work} is not there: all nodes must see --scratch (or a local --out) under"
