@@ -30,7 +30,6 @@ RETRIES = 3  # after a worker or node died; local workers get one, whole nodes d
 CONNECT = 10.0  # seconds for a connection to the cluster
 LOOK = 5.0  # seconds between two looks at what the cluster has
 PATIENCE = 120.0  # seconds that no node may be there for what is waiting: nodes are restarted
-MISSING = "--executor ray needs the package ray: install curate-train[ray]"
 
 
 class RayCluster:
@@ -41,7 +40,7 @@ class RayCluster:
         try:
             import ray
         except ImportError:
-            raise ConfigError(MISSING) from None
+            raise ConfigError("--executor ray needs the package ray: install curate-train[ray]") from None
         self.ray: Any = ray
         self.joined = False  # whether this object joined the cluster, and so must leave it
         self.looked = 0.0  # when `nodes` was asked for, in seconds of time.monotonic
@@ -66,7 +65,6 @@ class RayCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the cluster if it was joined here; it goes on without us."""
         if self.joined:
             self.ray.shutdown()
 
