@@ -45,7 +45,7 @@ def libraries_of(plan: Plan) -> dict[str, str]:
     names = {name for step in plan.recipe.steps for name in step.stage.libraries(step.config)}
     found = {name: version(name) for name in sorted(names)}
     for form in sorted({piece.format for task in plan.inputs for piece in task.slices}):
-        found |= {k: str(v) for k, v in reader_identity(form).items() if k != "version"}
+        found |= reader_identity(form)["libraries"]
     return {**found, "curate-train": version("curate-train"), "unicode": unicodedata.unidata_version}
 
 
