@@ -184,6 +184,7 @@ class Driver:
         self.sound: set[str] = set()  # files that this invocation wrote, or has hashed
         self.outcome = Outcome()
         self.input_of = {task.id: task for task in plan.inputs}
+        self.readers = fingerprints.readers_of(plan)
         # Ids of each tasks are hashes; `order` is their order in the sorted inputs.
         self.order = {task.id: place for place, task in enumerate(plan.inputs)}
         # (pass, op, channel) of what any pass reads whole: small files, which stay so that later passes can run again.
@@ -298,7 +299,8 @@ class Driver:
         return tasks
 
     def _fingerprint(self, p: Pass, task: str) -> str:
-        return fingerprints.of_task(p, task, self.common[p.index], self.input_of.get(task), self.receipts)
+        given = self.input_of.get(task)
+        return fingerprints.of_task(p, task, self.common[p.index], given, self.receipts, self.readers)
 
     # -- files that are there --------------------------------------------------------------------------------
 

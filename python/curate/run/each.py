@@ -55,6 +55,7 @@ class _Progress:
     op: OpenedOp
     own: OwnRows | None  # the rows that earlier phases emitted for this task; None where the phase reads none
     counts: dict[str, StepCounts] = field(default_factory=dict)  # by lane
+    added: list[pa.Field] | None = None  # columns that the op adds; None until that had to be found out
 
     def count(self, lane: str) -> StepCounts:
         """The counts of a lane. In receipts and rejects the heldout lane is named `filter (heldout)`."""
@@ -251,14 +252,19 @@ class EachTask:
 
     def _with_columns_of(self, step: _Progress, batch: pa.RecordBatch) -> pa.RecordBatch:
         """`batch`, on none of whose rows the op works, with the columns that the op adds, as nulls: which columns a
-        task writes must not depend on which rows come first."""
-        assert step.op.phase.apply is not None
-        with contextlib.suppress(Exception):  # a stage that cannot work on no rows adds its columns when it has some
-            made = step.op.phase.apply(batch.slice(0, 0), step.op.state)
-            empty = made.batch if isinstance(made, Applied) else made
-            for added in empty.schema:
-                if batch.schema.get_field_index(added.name) < 0:
-                    batch = batch.append_column(added, pa.nulls(batch.num_rows, added.type))
+        task writes must not depend on which rows come first. The op is asked once a task, by applying it to no rows."""
+        if step.added is None:
+            assert step.op.phase.apply is not None
+            step.added = []
+            with contextlib.suppress(
+                Exception
+            ):  # a stage that cannot work on no rows adds its columns when it has some
+                made = step.op.phase.apply(batch.slice(0, 0), step.op.state)
+                empty = made.batch if isinstance(made, Applied) else made
+                step.added = [found for found in empty.schema if batch.schema.get_field_index(found.name) < 0]
+        for found in step.added:
+            if batch.schema.get_field_index(found.name) < 0:
+                batch = batch.append_column(found, pa.nulls(batch.num_rows, found.type))
         return batch
 
     # -- files -----------------------------------------------------------------------------------------------

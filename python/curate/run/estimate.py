@@ -11,7 +11,6 @@ from typing import Any
 from curate.errors import CurateError
 from curate.io.inputs import InputFile
 from curate.io.read import ReadCounts, read
-from curate.run import memory
 from curate.run.memory import Budget
 from curate.run.plan import Plan, partitions
 from curate.stages.protocol import Amounts, Forecast
@@ -63,8 +62,6 @@ def estimate(plan: Plan, files: Iterable[InputFile], budget: Budget) -> Estimate
     files = list(files)
     text, documents = _text(plan, files, SAMPLED_TASKS)
     told = _forecasts(plan, files, budget, text, documents)
-    needs = [[op.step.stage.resources(op.step.config) for op in p.ops] for p in plan.passes]
-    states = max((sum(n.state_bytes for n in need) + max(n.batch_bytes for n in need) for need in needs), default=0)
     return Estimate(
         files=len(files),
         input_bytes=sum(file.size for file in files),
@@ -74,7 +71,7 @@ def estimate(plan: Plan, files: Iterable[InputFile], budget: Budget) -> Estimate
         disk_bytes=int(STORED * text * sum(p.shape == "each" for p in plan.passes) + sum(map(_disk_bytes, told))),
         workers=budget.workers,
         memory_bytes=budget.memory,
-        memory_bytes_a_worker=memory.IDLE + memory.LEAST_TASK + states,
+        memory_bytes_a_worker=budget.worker + budget.least_task,
         forecasts=tuple(told),
     )
 
@@ -90,7 +87,6 @@ def forecasts(plan: Plan, files: Iterable[InputFile], budget: Budget) -> list[Fo
 def _forecasts(plan: Plan, files: Sequence[InputFile], budget: Budget, text: float, documents: float) -> list[Forecast]:
     """Each stage's forecast for `documents` with `text` bytes, and for every larger number of SCALES."""
     total = sum(file.size for file in files)
-    idle = (1 + budget.workers) * memory.IDLE
     amounts = []
     for wanted in [documents, *(scale for scale in SCALES if scale > documents > 0)]:
         times = wanted / documents if documents else 1.0
@@ -100,8 +96,8 @@ def _forecasts(plan: Plan, files: Sequence[InputFile], budget: Budget, text: flo
                 text_bytes=times * text,
                 partitions=partitions(times * total),
                 workers=budget.workers,
-                idle=idle,
-                least_task=memory.LEAST_TASK,
+                idle=budget.idle,
+                least_task=budget.least_task,
                 task_memory=budget.task,
                 lone_task_memory=budget.lone_task,
             )

@@ -14,7 +14,7 @@ import hashlib
 import importlib.metadata
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -40,12 +40,18 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def readers_of(plan: Plan) -> dict[str, Any]:
+    """Form of input -> what its reader is. Asked once a run: it looks into the metadata of installed packages."""
+    forms = sorted({piece.format for task in plan.inputs for piece in task.slices})
+    return {form: reader_identity(form) for form in forms}
+
+
 def libraries_of(plan: Plan) -> dict[str, str]:
     """The versions of everything that makes the content of this run, for run.yaml."""
     names = {name for step in plan.recipe.steps for name in step.stage.libraries(step.config)}
     found = {name: version(name) for name in sorted(names)}
-    for form in sorted({piece.format for task in plan.inputs for piece in task.slices}):
-        found |= reader_identity(form)["libraries"]
+    for reader in readers_of(plan).values():
+        found |= reader["libraries"]
     return {**found, "curate-train": version("curate-train"), "unicode": unicodedata.unidata_version}
 
 
@@ -85,8 +91,15 @@ def of_pass(p: Pass, plan: Plan, ops: list[Any], receipts: list[dict[str, Receip
     )  # fmt: skip
 
 
-def of_task(p: Pass, task: str, common: str, given: TaskInput | None, receipts: list[dict[str, Receipt]]) -> str:
-    """The fingerprint of one task."""
+def of_task(
+    p: Pass,
+    task: str,
+    common: str,
+    given: TaskInput | None,
+    receipts: list[dict[str, Receipt]],
+    readers: Mapping[str, Any],
+) -> str:
+    """The fingerprint of one task; `readers` are those of `readers_of`."""
     if p.shape != "each":
         return fingerprint(common, task)
     own = [
@@ -99,9 +112,8 @@ def of_task(p: Pass, task: str, common: str, given: TaskInput | None, receipts: 
     ]
     if p.documents_from is None:
         assert given is not None
-        return fingerprint(
-            common, own, slices(given), [reader_identity(f) for f in sorted({s.format for s in given.slices})]
-        )
+        forms = sorted({piece.format for piece in given.slices})
+        return fingerprint(common, own, slices(given), [readers[form] for form in forms])
     made = receipts[p.documents_from][task]
     return fingerprint(common, own, made.kind, [[lane, f.sha256] for lane, f in sorted(made.documents.items())])
 

@@ -14,7 +14,9 @@ once, and the unit of commit; a task is a pass over one slice, one partition, or
 Names and lists of tasks depend on the recipe and the inputs alone, never on workers or machine.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, field, replace
+from functools import cached_property
 
 from curate import stages
 from curate.config import suggest
@@ -73,7 +75,7 @@ class Pass:
     sides: Names = field(default_factory=dict)  # channels read whole
     own: Names = field(default_factory=dict)  # channels of which each task reads what the same task wrote
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`01-normalize+langid+exact_dedup.hash`, which file names are made of.
 
@@ -99,12 +101,12 @@ class Pass:
     def resources(self) -> Resources:
         """What a worker needs in this pass: the states of all ops, and the largest batch."""
         needs = [op.step.stage.resources(op.step.config) for op in self.ops]
-        return Resources(
-            cores=max(need.cores for need in needs),
-            gpus=max(need.gpus for need in needs),
-            state_bytes=sum(need.state_bytes for need in needs),
-            batch_bytes=max(need.batch_bytes for need in needs),
-        )
+        return replace(_most(needs), state_bytes=sum(need.state_bytes for need in needs))
+
+
+def _most(needs: Iterable[Resources]) -> Resources:
+    """The largest amount of each resource."""
+    return Resources(*map(max, zip(*map(astuple, needs), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,7 @@ class Plan:
     @property
     def resources(self) -> Resources:
         """The most that any pass needs."""
-        needs = [p.resources for p in self.passes]
-        return Resources(
-            cores=max(need.cores for need in needs),
-            gpus=max(need.gpus for need in needs),
-            state_bytes=max(need.state_bytes for need in needs),
-            batch_bytes=max(need.batch_bytes for need in needs),
-        )
+        return _most(p.resources for p in self.passes)
 
 
 def partitions(input_bytes: float) -> int:
