@@ -213,7 +213,7 @@ class _Seam:
             return rows
 
         os.replace = replacing
-        store.sync, store.open, lock.open = syncing, self.open, self.open  # type: ignore[attr-defined]
+        store.sync, store.open = syncing, self.open  # type: ignore[attr-defined]
         read._reader = reading
         if self.world.clock:
             _set_clock(self.world.clock)

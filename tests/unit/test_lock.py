@@ -1,5 +1,6 @@
 """One run, one owner: a second process is refused by name, a dead owner's lock is taken over, nothing else is."""
 
+import errno
 import json
 import os
 import signal
@@ -191,7 +192,7 @@ def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
 
 def test_where_there_are_no_links_the_lock_is_as_exclusive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
-        raise OSError(lock.errno.EPERM, "Operation not permitted")
+        raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refused)
     with FolderLock(tmp_path, "one"), pytest.raises(LockError, match="`one`"), FolderLock(tmp_path, "two"):

@@ -15,11 +15,9 @@ is the owner.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
-import secrets
 import socket
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -28,6 +26,7 @@ from types import TracebackType
 from typing import Literal, Protocol
 
 from curate.errors import CurateError, LockError
+from curate.io.store import LocalStore
 
 NAME = "run.lock"
 
@@ -48,64 +47,6 @@ class LockStore(Protocol):
 
     def delete(self, rel: str) -> None:
         """Remove the file, if there is one."""
-
-
-class LocalFolder:
-    """LockStore over a folder. If there is none, the lock makes it, and removes it if nothing else was put there."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._made = False
-
-    @property
-    def name(self) -> str:
-        return str(self.root)
-
-    def create_exclusive(self, rel: str, data: bytes) -> bool:
-        """Write the lock under another name, synced, and link it to its own.
-
-        A link is made in one step and only where the name is free, so that nobody ever reads half a lock.
-        """
-        path = self.root / rel
-        temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{rel}")
-        if not self.root.is_dir():
-            self.root.mkdir(parents=True, exist_ok=True)
-            self._made = True
-        try:
-            with open(temporary, "xb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
-                raise
-            return _create_without_links(path, data)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return True
-
-    def read(self, rel: str) -> bytes:
-        return (self.root / rel).read_bytes()
-
-    def delete(self, rel: str) -> None:
-        (self.root / rel).unlink(missing_ok=True)
-        if self._made:
-            with contextlib.suppress(OSError):  # it is not empty
-                self.root.rmdir()
-
-
-def _create_without_links(path: Path, data: bytes) -> bool:
-    """Where the file system has no hard links: a kill within microseconds may leave an empty lock, which is refused."""
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except FileExistsError:
-        return False
-    with open(descriptor, "wb") as handle:
-        handle.write(data)
-    return True
 
 
 @dataclass(frozen=True)
@@ -177,7 +118,7 @@ class FolderLock:
     """
 
     def __init__(self, place: str | Path | LockStore, command: str, take_over: bool = False) -> None:
-        self.store: LockStore = LocalFolder(Path(place)) if isinstance(place, str | Path) else place
+        self.store: LockStore = LocalStore(Path(place)) if isinstance(place, str | Path) else place
         self.command, self.take_over = command, take_over
         self.owner: Owner | None = None  # this process, while it holds the lock
         self.warnings: list[str] = []  # whose lock was taken over

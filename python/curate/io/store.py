@@ -109,19 +109,34 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.name = str(root)
+        self._made = False  # by create_exclusive: a folder made only for a lock goes with it
 
     def create(self, rel: str) -> "LocalTarget":
         return LocalTarget(self.root, rel)
 
     def create_exclusive(self, rel: str, data: bytes) -> bool:
+        """Write it under another name, synced, and link it to its own.
+
+        A link is made in one step and only where the name is free, so that nobody ever reads half of it.
+        """
         path = self.root / rel
+        temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+        self._made |= not self.root.is_dir()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                sync(file.fileno())
+            os.link(temporary, path)
         except FileExistsError:
             return False
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            return _create_without_links(path, data)
+        finally:
+            temporary.unlink(missing_ok=True)
         return True
 
     def open(self, rel: str) -> BinaryIO:
@@ -148,12 +163,14 @@ class LocalStore:
         path = self.root / rel
         path.unlink(missing_ok=True)
         for folder in path.parents:
-            if folder == self.root or folder.is_symlink():
+            if (folder == self.root and not self._made) or folder.is_symlink():
                 return
             try:
                 folder.rmdir()
             except OSError:
                 return  # not empty
+            if folder == self.root:
+                return
 
     def move(self, rel: str, to: str) -> None:
         target = self.root / to
@@ -163,6 +180,17 @@ class LocalStore:
 
     def local(self, rel: str) -> Path:
         return self.root / rel
+
+
+def _create_without_links(path: Path, data: bytes) -> bool:
+    """Where the file system has no hard links: a kill within microseconds may leave an empty file."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return False
+    with open(descriptor, "wb") as file:
+        file.write(data)
+    return True
 
 
 class LocalTarget:
@@ -497,15 +525,15 @@ class RemoteTarget:
 
 
 def open_store(place: str | Path, cache: Path | None = None) -> Store:
-    """The store at a path or an fsspec URL; ConfigError where its scheme is unknown or its library is missing.
+    """The store at a path or an fsspec URL; ConfigError for a file, an unknown scheme, or a missing library.
 
     `cache` is a folder for objects that must be mapped.
     """
-    text = os.path.expanduser(str(place))
-    if "://" not in text:
+    text = os.path.expanduser(str(place).removeprefix("file://"))
+    if not is_remote(text):
+        if os.path.exists(text) and not os.path.isdir(text):
+            raise ConfigError(f"{text}: this is a file; name a folder")
         return LocalStore(Path(text))
-    if text.startswith("file://"):
-        return LocalStore(Path(text.removeprefix("file://")))
     try:
         fs, root = file_system(text, use_listings_cache=False)
     except (ValueError, ImportError) as error:

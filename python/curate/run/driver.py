@@ -32,7 +32,7 @@ from curate.errors import (
 )
 from curate.io.inputs import Inputs, cut, list_files
 from curate.io.lock import FolderLock
-from curate.io.store import LocalStore, RemoteStore, Store, Written, is_remote, self_test, sha256_of, write_bytes
+from curate.io.store import LocalStore, RemoteStore, Store, Written, self_test, sha256_of, write_bytes
 from curate.run import fingerprints, guard, resume
 from curate.run.call import Call, OpWork, Work
 from curate.run.estimate import forecasts
@@ -43,7 +43,7 @@ from curate.run.memory import Budget
 from curate.run.plan import Op, Pass, Plan, Source, make_plan
 from curate.run.reads import write_index
 from curate.run.recipe import Recipe
-from curate.run.tidy import note_begun, note_stale, tidy
+from curate.run.tidy import FOREIGN_SHOWN, note_begun, note_stale, tidy
 from curate.stages.protocol import Forecast, SideFile
 
 THREADS = 16  # requests to an object store at once, when files or receipts are looked at
@@ -113,12 +113,8 @@ def run(
     (another process works there), GuardError (a step kept a share of rows that it should not), FatalError where nothing
     can go on (a full disk).
     """
-    if not is_remote(out):
-        out = Path(str(out).removeprefix("file://")).expanduser()
-        if out.exists() and not out.is_dir():
-            raise ConfigError(f"--out {out}: this is a file; name a folder")
     folder = RunFolder.at(out, scratch)
-    plan, inputs = prepare(recipe, out, scratch)
+    plan, inputs = prepare(recipe, folder.products.name, None if folder.one_store else folder.scratch.name)
     budget = Budget(memory, workers, plan.resources, plan.n_tasks)
     with locked(folder, "curate run", take_over=take_over) as taken:
         self_test(folder.products)
@@ -141,9 +137,7 @@ def run(
         with open_executor(executor, budget.workers) as pool:
             driver = Driver(plan, folder, pool, watcher, budget, user_files, verify=verify)
             driver.outcome.warnings += [*taken, *inputs.warnings]
-            # Absolute: workers of another machine are in another folder.
-            driver.scratch = None if scratch is None else str(Path(scratch).expanduser().absolute())
-            return driver.run(str(out) if is_remote(out) else str(Path(out).absolute()))
+            return driver.run()
 
 
 @contextlib.contextmanager
@@ -153,8 +147,7 @@ def locked(folder: RunFolder, command: str, *, take_over: bool = False) -> Itera
     with contextlib.ExitStack() as held:
         warnings = []
         for store in [folder.products] if folder.one_store else [folder.products, folder.scratch]:
-            place = store.root if isinstance(store, LocalStore) else store
-            warnings += held.enter_context(FolderLock(place, command, take_over)).warnings
+            warnings += held.enter_context(FolderLock(store, command, take_over)).warnings
         yield warnings
 
 
@@ -164,8 +157,6 @@ class Driver:
     A receipt joins `receipts` when it is found valid or its task ended. Passes run in order, so that when pass i begins
     every receipt that its tasks depend on is there, or its task failed.
     """
-
-    scratch: str | None = None  # as workers are told; None where scratch lies in a local `out`
 
     def __init__(
         self,
@@ -194,15 +185,13 @@ class Driver:
             k: v for step in plan.recipe.steps for k, v in step.stage.hides(step.config).items() if v
         }
         self.common: dict[int, str] = {}  # pass -> hash of what all its tasks depend on
-        self.out = folder.name
 
-    def run(self, out: str) -> Outcome:
-        """All passes, then the end; `out` is the folder's address as workers are told.
+    def run(self) -> Outcome:
+        """All passes, then the end.
 
         After failures that lie in the input (DataError, SchemaError) the next pass runs for the tasks that came out.
         Any other failure ends the run after its pass, and so does a pass of which no task came out.
         """
-        self.out = out
         reached = True
         self.folder.products.delete("funnel.json")  # until the end, the run is unfinished
         try:
@@ -474,8 +463,8 @@ class Driver:
         may know another run."""
         up = self.plan.passes[p.documents_from] if p.documents_from is not None else None
         work = Work(
-            out=self.out,
-            scratch=self.scratch,
+            out=self.folder.address(product=True),
+            scratch=None if self.folder.one_store else self.folder.address(product=False),
             pass_name=p.name,
             shape=p.shape,
             ops=[self._op_work(p, op) for op in p.ops],
@@ -578,7 +567,8 @@ class Driver:
                 stay |= {path for path, _ in files} | {file.path for _, file in self._lasting(p, receipt)}
         foreign = tidy(self.folder, self.plan, stay, self.receipts)
         if foreign:
-            shown = ", ".join(foreign[:5]) + (f" and {len(foreign) - 5:,} more" if len(foreign) > 5 else "")
+            more = len(foreign) - FOREIGN_SHOWN
+            shown = ", ".join(foreign[:FOREIGN_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
             self.outcome.warnings.append(f"{self.folder.name} holds files that are not this run's; they stay: {shown}")
         if isinstance(self.folder.products, LocalStore):
             (self.folder.products.root / "documents").mkdir(exist_ok=True)

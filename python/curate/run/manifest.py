@@ -17,7 +17,7 @@ from typing import Any
 from curate import schema
 from curate.config import dump_yaml, parse_yaml
 from curate.errors import ConfigError, ResumeError
-from curate.io.store import RemoteStore, Store, Written, is_remote, open_store, write_bytes
+from curate.io.store import LocalStore, RemoteStore, Store, Written, is_remote, open_store, write_bytes
 from curate.schema import Kind
 
 CACHE = "cache"  # below scratch: copies of objects that must be mapped
@@ -146,6 +146,11 @@ class RunFolder:
     def one_store(self) -> bool:
         """Whether scratch lies inside the run's folder."""
         return self.products is self.scratch
+
+    def address(self, *, product: bool) -> str:
+        """Where a store lies, as a worker in any folder or on any machine is told: a URL or an absolute path."""
+        store = self.store(product)
+        return str(store.root.absolute()) if isinstance(store, LocalStore) else store.name
 
     def store(self, product: bool) -> Store:
         """The store of products, or scratch."""
