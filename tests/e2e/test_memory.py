@@ -92,19 +92,7 @@ def test_rounds_change_no_byte(many: Path, tmp_path: Path, monkeypatch: pytest.M
     from curate.io.inputs import InputSettings
     from curate.run import driver
     from curate.run.recipe import single_stage
-
-    class Inline:
-        """Tasks one after the other in this process."""
-
-        def __enter__(self) -> "Inline":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def run(self, calls: Any) -> Any:
-            from curate.run.worker import run_call
-
-            yield from ((call, run_call(call)) for call in calls)
+    from inline import Inline
 
     monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
     monkeypatch.setattr("curate.io.inputs.SLICE", 1 << 20)  # a task a file

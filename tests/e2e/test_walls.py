@@ -16,26 +16,9 @@ from curate.errors import ConfigError, GuardError
 from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import Recipe, resolve, single_stage
-from curate.run.worker import close_states, run_call
+from inline import Inline
 
 ALLOW = ("walls",)
-
-
-class Inline:
-    """Tasks one after the other in this process; what it opened is closed at the end."""
-
-    def __enter__(self) -> "Inline":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        close_states()
-
-    def run(self, calls: Any) -> Any:
-        for call in calls:
-            try:
-                yield call, run_call(call)
-            except Exception as error:
-                yield call, error
 
 
 @pytest.fixture(autouse=True)

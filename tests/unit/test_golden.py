@@ -19,8 +19,8 @@ import corpus
 from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import Recipe, Step, single_stage
-from curate.run.worker import close_states, run_call
 from curate.stages import STAGES, load
+from inline import Inline
 
 GOLDEN: dict[str, tuple[int, str]] = {
     "extract": (3, "5b28db63440fbb6f"),
@@ -45,19 +45,6 @@ CONFIG: dict[str, dict[str, Any]] = {
     "train_tokenizer": {"vocab_size": 300},
     "holdout": {"share": 0.3},
 }
-
-
-class Inline:
-    """Tasks one after the other in this process."""
-
-    def __enter__(self) -> "Inline":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        close_states()
-
-    def run(self, calls: Any) -> Any:
-        yield from ((call, run_call(call)) for call in calls)
 
 
 @pytest.fixture(scope="module")

@@ -44,10 +44,12 @@ def test_functions_are_short_enough_to_read() -> None:
 
 
 def test_no_machine_path_or_registry_host_is_in_any_file() -> None:
-    pattern = re.compile(r"/(?:root|home)/\w|pythonhosted\.org|pypi\.org|static\.crates\.io|index\.crates")
+    # A class of one letter in each name, so that the pattern is not itself what it looks for.
+    hosts = [r"pythonhoste[d]\.org", r"pyp[i]\.org", r"static\.crate[s]\.io", r"index\.crate[s]"]
+    pattern = re.compile("|".join([r"/(?:root|home)/\w", *hosts]))
     found = []
     for path in TRACKED:
-        if path.name != Path(__file__).name and path.suffix not in (".bin", ".png"):
+        if path.suffix not in (".bin", ".png"):
             found += [f"{path.name}: {m.group()}" for m in pattern.finditer(path.read_text(errors="replace"))]
     assert not found
 

@@ -71,13 +71,17 @@ class Sandbox:
         except Killed:
             return self._call(page, header)
 
+    def open(self) -> None:
+        """Start a child and prepare it. Raises Timeout or Crashed where it cannot be prepared."""
+        self.close()
+        self._start()
+        if self.prepare is not None:
+            self._exchange(b"", {**self.prepare, UNTIMED: True}, PREPARATION)
+
     def _call(self, page: bytes, header: dict[str, Any]) -> str:
         """One attempt. A child is started first if there is none, or if it has had its number of pages."""
         if self.child is None or self.pages >= PAGES_PER_CHILD:
-            self.close()
-            self._start()
-            if self.prepare is not None:
-                self._exchange(b"", {**self.prepare, UNTIMED: True}, PREPARATION)
+            self.open()
         self.pages += 1
         return self._exchange(page, header, 4 * self.timeout)
 

@@ -125,7 +125,7 @@ def _verdict_batch(found: list[Verdict | None]) -> pa.RecordBatch | None:
 
 
 def row_bytes(batch: pa.RecordBatch) -> int:
-    """Bytes of the rows themselves; a dictionary counts as nothing, since a slice of few rows has it all."""
+    """Bytes of the rows: of a dictionary column those of the indices only, since slices share the dictionary."""
     return sum(c.indices.nbytes if pa.types.is_dictionary(c.type) else c.nbytes for c in batch.columns)
 
 

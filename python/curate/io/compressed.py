@@ -18,7 +18,6 @@ from curate.errors import DataError
 from curate.io.remote import file_system, open_object
 
 MAX_WINDOW = 1 << 31  # zstd --long=31, the longest window there is
-SUFFIXES = (".gz", ".zst")
 _PIECE = 1 << 20  # bytes that are decoded, or skipped, at once
 
 

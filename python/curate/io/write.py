@@ -16,6 +16,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from curate.errors import DamageError
+from curate.io.batches import row_bytes
 from curate.io.store import Store, Target, Written
 
 GROUP_ROWS = 4096  # of a row group of Parquet, or of a batch of Arrow
@@ -23,11 +24,6 @@ GROUP_BYTES = 8 << 20  # of a group, beyond which no batch is added to it
 SPILL_BYTES = 16 << 20  # of a shuffle file; it is held some four times while it is written
 PLACES = b"curate.places"  # key of the metadata that holds `starts` of a shuffle file
 MAX_OPEN_SOURCES = 16  # files of a product that are written at once, each with a group in memory
-
-
-def row_bytes(batch: pa.RecordBatch) -> int:
-    """Bytes of the rows of a batch: of dictionary columns the indices only, since slices share the dictionary."""
-    return sum(c.indices.nbytes if pa.types.is_dictionary(c.type) else c.nbytes for c in batch.columns)
 
 
 class Regrouper:

@@ -168,12 +168,10 @@ def remove_leftovers(folder: RunFolder) -> list[str]:
     """Delete the temporary files that interrupted tasks left in a run's folders; returns their names."""
     removed = []
     for store in _stores(folder):
-        tops = {rel.split("/")[0] for rel in store.list("") if "/" in rel} if isinstance(store, LocalStore) else {""}
-        for top in sorted(tops | {""}):
-            for rel in list(store.list(top)):
-                if TEMPORARY_NAME.match(rel.rpartition("/")[2]):
-                    store.delete(rel)
-                    removed.append(rel)
+        for rel in list(store.list("")):
+            if TEMPORARY_NAME.match(rel.rpartition("/")[2]):
+                store.delete(rel)
+                removed.append(rel)
         if isinstance(store, RemoteStore):
             removed += store.remove_uploads()
     return removed

@@ -15,8 +15,8 @@ from curate import schema, stages
 from curate.errors import ConfigError, CurateError, DataError
 from curate.io.store import TEMPORARY
 from curate.run.manifest import RunFolder
+from curate.run.verdicts import EXCERPT
 
-EXCERPT = 200  # characters of a document that stayed
 PLACES = ("documents", "heldout/documents")
 LEAST_DIGITS, ALL_DIGITS = 8, 32  # of a doc_id in hex
 

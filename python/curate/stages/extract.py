@@ -113,14 +113,13 @@ class State:
             target = "curate.extract.extractors:extract"
             probe = {"extractor": config.extractor, "allowed": self.allowed, "probe": True}
             self.sandbox = Sandbox(target, timeout=config.timeout, memory_bytes=config.parser_memory, prepare=probe)
-        if ":" in config.extractor:
-            self._probe(self.sandbox)
+            if ":" in config.extractor:
+                self._open(self.sandbox)
 
-    def _probe(self, sandbox: Sandbox | None) -> None:
+    def _open(self, sandbox: Sandbox) -> None:
         """Look the user's function up before the first page: later its absence would make every page a reject."""
-        assert sandbox is not None
         try:
-            sandbox.call(b"", extractor=self.config.extractor, allowed=self.allowed, probe=True)
+            sandbox.open()
         except (Crashed, Timeout) as error:
             raise ConfigError(f"extract.extractor: {self.config.extractor} cannot be used: {error}") from None
 
