@@ -245,6 +245,8 @@ def test_settings_that_meet_nothing_are_told(tmp_path: Path) -> None:
     corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": f"document {i}"} for i in range(10)])
     with pytest.raises(ConfigError, match='no input has the source "wbe"; did you mean "web"'):
         driver.run(recipe(tmp_path / "a.jsonl", {"filter": {"only": {"source": ["wbe"]}}}), tmp_path / "out")
+    some = recipe(tmp_path / "a.jsonl", {"normalize": {"only": {"source": ["web", "books"]}}})
+    assert driver.run(some, tmp_path / "some").warnings == ['normalize.only.source: no input has the source "books"']
     with pytest.raises(ConfigError, match="must not be empty"):
         recipe(tmp_path / "a.jsonl", {"filter": {"only": {"source": []}}})
     outcome = driver.run(recipe(tmp_path / "a.jsonl", {"filter": {"only": {"lang": ["en"]}}}), tmp_path / "out")

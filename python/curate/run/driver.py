@@ -136,7 +136,7 @@ def run(
             watcher.expect(forecasts(plan, inputs.files, budget))
         with open_executor(executor, budget.workers) as pool:
             driver = Driver(plan, folder, pool, watcher, budget, user_files, verify=verify)
-            driver.outcome.warnings += [*taken, *inputs.warnings]
+            driver.outcome.warnings += [*taken, *inputs.warnings, *plan.warnings]
             return driver.run()
 
 

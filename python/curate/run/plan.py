@@ -117,6 +117,7 @@ class Plan:
     inputs: tuple[TaskInput, ...]
     passes: tuple[Pass, ...]
     partitions: int  # of every partitioned channel; also the number of tasks of a part pass
+    warnings: tuple[str, ...] = ()
 
     def task_ids(self, index: int) -> list[str]:
         """The tasks of a pass, in order: ids of inputs, `p0000` and on, or `all`."""
@@ -157,7 +158,7 @@ def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...], *, ids_may_repeat: 
     phase closes the open pass. Where doc_ids of the inputs may repeat, the run looks for repeats first.
     """
     _check_kinds(recipe, inputs)
-    _check_sources(recipe, inputs)
+    warnings = _check_sources(recipe, inputs)
     _check_private(recipe)
     passes: list[Pass] = []
     open_pass: Pass | None = None
@@ -184,7 +185,7 @@ def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...], *, ids_may_repeat: 
             for names, more in zip((target.reads, target.sides, target.own), found, strict=True):
                 names.update(more)
     _settle_documents(passes, recipe)
-    return Plan(recipe, inputs, tuple(passes), partitions(sum(task.size for task in inputs)))
+    return Plan(recipe, inputs, tuple(passes), partitions(sum(task.size for task in inputs)), warnings)
 
 
 def _settle_documents(passes: list[Pass], recipe: Recipe) -> None:
@@ -267,19 +268,26 @@ def _check_kinds(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
             kinds, made = {step.stage.makes}, True
 
 
-def _check_sources(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
-    """`only.lang` stands behind langid, and `only.source` names sources that there can be."""
+def _check_sources(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> tuple[str, ...]:
+    """Raise ConfigError where a step would do nothing: `only.lang` stands before langid, or `only.source` names no
+    source that there is. Gives a warning for a source that no input has beside others that there are: one recipe may
+    serve several inputs.
+    """
     names = [step.stage.name for step in recipe.steps]
     known = {piece.source for task in inputs for piece in task.slices}
     # Columns of a Parquet file and documents of another run may name sources of their own.
-    open_ended = any(piece.format == "parquet" for task in inputs for piece in task.slices)
+    open_ended = not inputs or any(piece.format == "parquet" for task in inputs for piece in task.slices)
+    warnings = []
     for index, step in enumerate(recipe.steps):
         if step.only.lang and "langid" in names and index <= names.index("langid"):
             raise ConfigError(f"{step.name}.only.lang: languages are known after `langid`; put that step before")
-        for source in step.only.source or ():
-            if inputs and not open_ended and source not in known:
-                raise ConfigError(f'{step.name}.only.source: no input has the source "{source}"'
-                                  f"{suggest(source, sorted(known))}")  # fmt: skip
+        wanted = step.only.source or []
+        unknown = [] if open_ended else [source for source in wanted if source not in known]
+        if unknown and len(unknown) == len(wanted):
+            raise ConfigError(f'{step.name}.only.source: no input has the source "{unknown[0]}"'
+                              f"{suggest(unknown[0], sorted(known))}")  # fmt: skip
+        warnings += [f'{step.name}.only.source: no input has the source "{source}"' for source in unknown]
+    return tuple(warnings)
 
 
 def _check_private(recipe: Recipe) -> None:
