@@ -63,6 +63,34 @@ def html_rows(pages: Arrow, charsets: Arrow, linear: bytes | None = None, said: 
     probability of every block) the rows are those of the second stage.
     """
 
+# -- language ----------------------------------------------------------------------------------------------
+
+def prepare_languages(
+    labels: list[str], priors: Arrow, weights: Arrow, rows: Arrow, row: Arrow, feature: Arrow
+) -> bytes:
+    """The file of a language model, from the arrays of py3langid's as they stand in its file.
+
+    priors: float32, one a label. weights: uint16, the bits of 16-bit floats, [n-grams, labels]. rows: uint32, [distinct
+    rows, 256] states; row: uint32, the row of each state; feature: int32, the n-gram that ends in each state, -1 for
+    none. ValueError says what does not fit.
+    """
+
+@final
+class Languages:
+    """A language model. Opened once a worker; it releases the GIL; threads may share it."""
+
+    def __init__(self, file: bytes) -> None:
+        """`file` is what prepare_languages returned; ValueError where it is damaged or of another version."""
+    @property
+    def labels(self) -> list[str]:
+        """The language of every column; several columns may stand for one, the first of them is given."""
+    def identify(self, text: Arrow, *, characters: int) -> tuple[Column, Column]:
+        """(column: int32, probability: float32) of every row, by its first `characters` characters.
+
+        A text in capitals is taken in lower case. The probability is the softmax of score / sqrt(bytes). A text without
+        an n-gram of the model gets a probability of 1 / columns, or that of as many columns as its language has.
+        """
+
 # -- text --------------------------------------------------------------------------------------------------
 
 def nfc(text: Arrow) -> Column:

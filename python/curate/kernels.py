@@ -158,6 +158,26 @@ class NgramFinder:
         return pa.array(row), pa.array(gram), pa.array(start), pa.array(end)
 
 
+class Languages:
+    """A language model (language.py makes its file), opened once a worker; labels[i] is the language of column i."""
+
+    def __init__(self, file: bytes) -> None:
+        self._model = _rust.Languages(file)
+        self.labels: list[str] = self._model.labels
+
+    def identify(self, text: Texts, *, characters: int) -> tuple[pa.Array, pa.Array]:
+        """(column: int32, probability: float32) of every row, by its first `characters` characters."""
+        language, probability = self._model.identify(_whole(text), characters=characters)
+        return pa.array(language), pa.array(probability)
+
+
+def prepare_languages(
+    labels: list[str], priors: pa.Array, weights: pa.Array, rows: pa.Array, row: pa.Array, feature: pa.Array
+) -> bytes:
+    """The file of a language model, from the arrays of py3langid's."""
+    return _rust.prepare_languages(labels, priors, weights, rows, row, feature)
+
+
 def extract_html(
     pages: Texts, charsets: Texts, *, format: str = "text", comments: str = "keep", model: bytes | None = None
 ) -> pa.StructArray:

@@ -25,7 +25,7 @@ from inline import Inline
 GOLDEN: dict[str, tuple[int, str]] = {
     "extract": (3, "5b28db63440fbb6f"),
     "normalize": (1, "599792538f40205d"),
-    "langid": (1, "56693b1d626839d1"),
+    "langid": (2, "9a1dfb77fd885aea"),
     "filter": (1, "feac889397752fe0"),
     "redact": (2, "34ded4c3ff8fe09f"),
     "exact_dedup": (3, "df986f8223004273"),

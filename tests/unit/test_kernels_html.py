@@ -92,18 +92,22 @@ def test_an_explanation_agrees_with_the_text() -> None:
 
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_hostile_pages_take_linear_time(name: str) -> None:
-    """At most a second for 10 MB, and at most 2.5 times the time of half of it; pages in pieces are refused early."""
-    seconds = []
-    for size in (5_000_000, 10_000_000):
-        data, charset = pa.array([PAGES[name](size)], pa.large_binary()), pa.array([""])
-        best = float("inf")
-        for _ in range(3):
+    """At most a second for 10 MB, and 8 times the time of a quarter (4 is linear, 16 quadratic); pages in pieces are
+    refused early.
+
+    Another process can only make a try slower, so each size is measured in turns until the best of its tries will do.
+    """
+    columns = [(pa.array([PAGES[name](size)], pa.large_binary()), pa.array([""])) for size in (2_500_000, 10_000_000)]
+    best = [float("inf"), float("inf")]
+    for _ in range(5):
+        for i, (data, charset) in enumerate(columns):
             began = time.process_time()
             error = kernels.extract_html(data, charset).field("error")[0].as_py()
-            best = min(best, time.process_time() - began)
+            best[i] = min(best[i], time.process_time() - began)
             assert error is None or "which no page for people has" in error
-        seconds.append(best)
-    assert seconds[1] <= 1.0 and seconds[1] <= 2.5 * seconds[0] + 0.02, seconds
+        if best[1] <= 1.0 and best[1] <= 8 * best[0] + 0.02:
+            return
+    pytest.fail(f"{best[0]:.3f} s of CPU for 2.5 MB, {best[1]:.3f} s for 10 MB")
 
 
 @pytest.mark.realdata

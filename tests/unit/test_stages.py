@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corpus
-from curate import kernels, schema, stages
+from curate import kernels, language, schema, stages
 from curate.errors import ConfigError
 from curate.filters import gopher
 from curate.stages import (
@@ -113,7 +113,7 @@ def test_langid_keeps_what_is_listed_and_says_what_it_saw() -> None:
         "Die Kinder gingen am Fluss entlang nach Hause und sprachen über das Wetter.",
         "12345 67890",
     )
-    applied = langid.apply(texts, (config, langid.load_model()))
+    applied = langid.apply(texts, (config, language.load()))
     (kept, german, digits) = verdicts(applied)
     assert kept[0] is None and applied.batch.column("lang").to_pylist()[:2] == ["en", "de"]
     assert german[0] == "langid.keep" and german[3] == "de, not en"

@@ -5,6 +5,7 @@ options.py what they share. Nothing heavy is imported until a command needs it: 
 So modules of this package import curate's other packages inside of functions.
 """
 
+import os
 from collections.abc import Sequence
 
 import click
@@ -82,4 +83,6 @@ for command in (runs.run, runs.plan, runs.status, runs.why, runs.clean, audit.au
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the program. `arguments` are those of the process by default. errors.py lists the exit codes."""
+    # NumPy's import would start a thread a core for linear algebra, .1 s of CPU; the work here is shared by processes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     raise SystemExit(guarded(cli, "curate", arguments))

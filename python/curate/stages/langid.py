@@ -1,4 +1,4 @@
-"""langid: the language of each document, from its first 1,000 characters (py3langid's bundled model).
+"""langid: the language of each document, from its first 1,000 characters (py3langid's model, our kernel).
 
 The score is the probability that the model gives the language, softened for the length of the text (the softmax is
 taken of score / sqrt(bytes)), so that one limit serves short and long texts: 0.5 keeps 97 % of single sentences, and
@@ -6,19 +6,15 @@ taken of score / sqrt(bytes)), so that one limit serves short and long texts: 0.
 1,000 characters get the same label as the whole text.
 """
 
-from functools import cache
-from typing import Any
-
-import numpy as np
 import pyarrow as pa
 from pydantic import field_validator
 
-from curate import schema
+from curate import kernels, language, schema
 from curate.config import Settings, setting, suggest
 from curate.stages.protocol import Applied, Phase, Resources, Side, Stage, with_column, with_verdicts
 
-MODEL_BYTES = 80_000_000  # private memory of the opened model in a worker, measured
-NOTHING_FOUND = 0.02  # least score of a language; without a known feature each of 142 languages scores 1/142
+UNKNOWN = "und"  # the label of a text in which the model finds nothing it knows
+NOTHING_FOUND = 0.02  # least score of a language; without a known feature each of 142 columns scores 1/142
 
 
 class LangId(Settings):
@@ -32,35 +28,27 @@ class LangId(Settings):
     @classmethod
     def _known_languages(cls, keep: list[str]) -> list[str]:
         """ValueError, with the nearest known name, for a language that the model does not know."""
-        labels = load_model().labels if keep else []
+        labels = [*language.load().labels, UNKNOWN] if keep else []
         for name in keep:
             if name not in labels:
                 raise ValueError(f'no language is named "{name}"{suggest(name, labels)}')
         return keep
 
 
-@cache
-def load_model() -> Any:
-    """py3langid's bundled model, loaded once in a process (0.7 s)."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True, min_confidence=NOTHING_FOUND)
-
-
-def open_model(config: LangId, side: Side) -> tuple[LangId, Any]:
+def open_model(config: LangId, side: Side) -> tuple[LangId, kernels.Languages]:
     """The settings and the model, once a worker."""
-    return config, load_model()
+    return config, language.load()
 
 
-def apply(batch: pa.RecordBatch, state: tuple[LangId, Any]) -> Applied:
+def apply(batch: pa.RecordBatch, state: tuple[LangId, kernels.Languages]) -> Applied:
     """Sets lang and lang_score; drops rows of another language, or with a score below the limit."""
     config, model = state
-    found = [model.classify(text[: config.characters]) for text in batch.column("text").to_pylist()]
-    langs = [lang for lang, _ in found]
-    # The limit is compared with the number that is written, which has 32 bits.
-    scores = [float(np.float32(score)) for _, score in found]
+    columns, probabilities = model.identify(batch.column("text"), characters=config.characters)
+    scores = probabilities.to_pylist()
+    named = zip(columns.to_pylist(), scores, strict=True)
+    langs = [model.labels[column] if score >= NOTHING_FOUND else UNKNOWN for column, score in named]
     batch = with_column(batch, "lang", pa.array(langs, pa.string()).dictionary_encode().cast(schema.CATEGORY))
-    batch = with_column(batch, "lang_score", pa.array(scores, pa.float32()))
+    batch = with_column(batch, "lang_score", probabilities)
     rules: list[str | None] = []
     details: list[str | None] = []
     for lang, score in zip(langs, scores, strict=True):
@@ -73,11 +61,11 @@ def apply(batch: pa.RecordBatch, state: tuple[LangId, Any]) -> Applied:
 
 STAGE = Stage(
     name="langid",
-    version=1,
+    version=2,
     summary="Identify the language; keep the ones listed.",
     config=LangId,
     libraries=lambda config: ("py3langid",),
-    resources=lambda config: Resources(state_bytes=MODEL_BYTES),
+    resources=lambda config: Resources(state_bytes=language.MODEL_BYTES),
     expected=lambda config: (0.01, 1.0),
     rules=lambda config: {"langid.keep": "confidence", "langid.min_score": "confidence"},
     limits=lambda config: {"langid.min_score": config.min_score},

@@ -21,6 +21,9 @@ pub enum Error {
     /// Extraction of main content.
     #[error(transparent)]
     Html(#[from] curate_html::Error),
+    /// Language identification.
+    #[error(transparent)]
+    Lang(#[from] curate_lang::Error),
     /// Columns of one call that differ in length.
     #[error(
         "{pages} pages and {charsets} charsets: give one charset a page, empty where none was declared"

@@ -6,6 +6,7 @@ mod decontam;
 mod dedup;
 mod errors;
 mod html;
+mod lang;
 mod pii;
 mod signals;
 mod text;
@@ -27,6 +28,7 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     dedup::register(module)?;
     decontam::register(module)?;
     html::register(module)?;
+    lang::register(module)?;
     signals::register(module)?;
     pii::register(module)?;
     bpe::register(module)
