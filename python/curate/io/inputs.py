@@ -72,6 +72,9 @@ class InputSettings(Settings):
     max_line: ByteSize = setting(
         MAX_LINE, "longest line of JSON, and longest text file; what is longer is dropped", unit="bytes", ge=1
     )
+    verify_digests: bool = setting(
+        False, "compare the digests in WARC records with their bytes; where they differ, the row gets a mark"
+    )
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class InputFile:
     carried: str = ""  # columns that are carried on (columns.to_text)
     trusted: bool = False  # its doc_id, source and origin are kept
     max_line: int = MAX_LINE  # bytes, of a line of JSON or a text file
+    verify_digests: bool = False
     readable: bool = True
     groups: tuple[tuple[int, int, int], ...] = ()
     rows: int = 0
@@ -122,6 +126,7 @@ class Slice:
     carried: str = ""
     trusted: bool = False
     max_line: int = MAX_LINE
+    verify_digests: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for fingerprints and plans."""
@@ -229,7 +234,7 @@ def _files_of(entry: InputSettings, found: Found, warnings: list[str]) -> list[_
         file = InputFile(
             found.address(name), rel, form, entry.source, entry.columns, size, stamp,
             kind="raw" if form == "warc" else "document", trusted=bool(found.runs) or entry.trust_ids,
-            max_line=entry.max_line, readable=stamp != listing.UNREADABLE,
+            max_line=entry.max_line, verify_digests=entry.verify_digests, readable=stamp != listing.UNREADABLE,
         )  # fmt: skip
         chosen.append(_Chosen(entry, file, found.identity(name)))
     warnings.extend(f'input {entry.path}: exclude "{glob}" matches no file' for glob in sorted(unused))
@@ -348,7 +353,7 @@ def cut(files: Iterable[InputFile], limit: int | None = None) -> list[TaskInput]
             groups.append(slices)
             continue
         size = sum(s.size for s in slices)
-        kind = (file.source, file.format, file.kind, file.trusted, file.max_line, sorted(file.columns.items()))
+        kind = (file.source, file.format, file.kind, file.trusted, file.max_line, file.verify_digests, sorted(file.columns.items()))
         if open_group and (len(slices) > 1 or held + size > _target(file.format) or kind != previous):
             groups.append(open_group)
             open_group, held = [], 0

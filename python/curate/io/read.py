@@ -20,12 +20,12 @@ __all__ = [
     "LIBRARIES", "VERSIONS", "ReadCounts", "Rows", "open_decompressed", "read", "reader_identity", "split_by_bytes"
 ]  # fmt: skip
 
-VERSIONS: dict[Format, int] = {"warc": 2, "wet": 2, "jsonl": 2, "parquet": 2, "text": 2}
+VERSIONS: dict[Format, int] = {"warc": 3, "wet": 3, "jsonl": 2, "parquet": 2, "text": 2}
 """Of every form the version of its reader, raised when it gives other rows for the same file."""
 
 LIBRARIES: dict[Format, tuple[str, ...]] = {
-    "warc": ("fastwarc", "brotli", "zstandard"),
-    "wet": ("fastwarc", "zstandard"),
+    "warc": (),
+    "wet": (),
     "jsonl": ("zstandard",),
     "parquet": ("pyarrow",),
     "text": ("zstandard",),

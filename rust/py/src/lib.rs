@@ -10,6 +10,7 @@ mod lang;
 mod pii;
 mod signals;
 mod text;
+mod warc;
 
 use curate_text::Cpu;
 use pyo3::prelude::*;
@@ -31,5 +32,6 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     lang::register(module)?;
     signals::register(module)?;
     pii::register(module)?;
+    warc::register(module)?;
     bpe::register(module)
 }
