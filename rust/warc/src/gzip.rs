@@ -86,6 +86,15 @@ impl Gzip {
         format_of(&head[..self.inflate.total_out() as usize])
     }
 
+    /// Whether a member begins at the input's place, or the file ends there.
+    pub fn on_edge(&mut self, input: &mut Input) -> io::Result<bool> {
+        if self.open.is_some() || self.text {
+            return Ok(false);
+        }
+        input.fill(REFILL)?;
+        Ok(input.bytes().is_empty() || gzip_header(input.bytes()).is_some())
+    }
+
     /// Appends some bytes to `out`; false at the end of the file.
     pub fn pull(
         &mut self,

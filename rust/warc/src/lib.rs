@@ -1,6 +1,7 @@
 //! WARC and ARC files, whole or damaged, as rows.
 mod coding;
 mod digest;
+mod extent;
 mod gzip;
 mod heads;
 mod http;

@@ -16,6 +16,8 @@ use crate::record::{Fault, MAX_BODY, Reader, Record};
 /// Bytes of the bodies of a batch; a single row may have more.
 const BATCH_BYTES: usize = 8 << 20;
 const BATCH_ROWS: usize = 4096;
+/// Room that a batch has from the start; what is not written takes no memory.
+const ROOM: usize = BATCH_BYTES + BATCH_BYTES / 4;
 /// Bytes that a row without a body counts as.
 const EMPTY: usize = 1024;
 
@@ -149,6 +151,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    fn with_room() -> Self {
+        let mut batch = Self::default();
+        batch.contents.values.reserve(ROOM);
+        batch
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.ids.len()
@@ -188,7 +196,7 @@ impl Rows {
             reader: Reader::new(source, options.start, options.end)?,
             options,
             decoder: Decoder::new(),
-            batch: Batch::default(),
+            batch: Batch::with_room(),
             others: BTreeMap::new(),
             unreadable_dates: 0,
         })
@@ -233,7 +241,8 @@ impl Rows {
                     let full =
                         self.batch.size + size > BATCH_BYTES || self.batch.rows() > BATCH_ROWS;
                     if full && self.batch.rows() > 1 {
-                        let last = self.batch.split_last();
+                        let mut last = self.batch.split_last();
+                        last.contents.values.reserve(ROOM);
                         let full = std::mem::replace(&mut self.batch, last);
                         self.batch.size = size;
                         return Ok(Some(full));

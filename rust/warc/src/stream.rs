@@ -267,6 +267,19 @@ impl Stream {
         marks.into_iter().any(|mark| mark.at == at)
     }
 
+    /// Whether the available bytes are `n`, and a member or the end of the file follows. So the window can be empty when
+    /// the next member is read, which is then written where the last one was, in the processor's cache.
+    pub fn on_edge(&mut self, n: usize) -> io::Result<bool> {
+        if self.bytes().len() != n || self.ended {
+            return Ok(self.bytes().len() == n);
+        }
+        match &mut self.form {
+            Form::Plain => Ok(false),
+            Form::Gzip(gzip) => gzip.on_edge(&mut self.input),
+            Form::Zstd(zstd) => zstd.on_edge(&mut self.input),
+        }
+    }
+
     /// Distance of the first mark of any kind, at least `n` bytes on and not at the next byte.
     pub fn next_mark(&self, n: usize) -> Option<usize> {
         let at = self.at();

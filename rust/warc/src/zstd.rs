@@ -81,6 +81,15 @@ impl Zstd {
         Ok(format_of(&head[..made]))
     }
 
+    /// Whether a frame begins at the input's place, or the file ends there.
+    pub fn on_edge(&mut self, input: &mut Input) -> io::Result<bool> {
+        if self.open.is_some() {
+            return Ok(false);
+        }
+        input.fill(MAGIC.len())?;
+        Ok(input.bytes().is_empty() || input.bytes().starts_with(&MAGIC))
+    }
+
     /// Appends some bytes to `out`; false at the end of the file.
     pub fn pull(
         &mut self,
