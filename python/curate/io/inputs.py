@@ -353,7 +353,15 @@ def cut(files: Iterable[InputFile], limit: int | None = None) -> list[TaskInput]
             groups.append(slices)
             continue
         size = sum(s.size for s in slices)
-        kind = (file.source, file.format, file.kind, file.trusted, file.max_line, file.verify_digests, sorted(file.columns.items()))
+        kind = (
+            file.source,
+            file.format,
+            file.kind,
+            file.trusted,
+            file.max_line,
+            file.verify_digests,
+            sorted(file.columns.items()),
+        )
         if open_group and (len(slices) > 1 or held + size > _target(file.format) or kind != previous):
             groups.append(open_group)
             open_group, held = [], 0

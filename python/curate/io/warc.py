@@ -61,7 +61,9 @@ def _verdicts(given: dict[str, pa.Array]) -> pa.RecordBatch | None:
     """The verdicts of a batch's rows; None where no row has one."""
     if "verdict.rule" not in given:
         return None
-    return pa.RecordBatch.from_arrays([given[f"verdict.{field.name}"] for field in schema.VERDICT], schema=schema.VERDICT)
+    return pa.RecordBatch.from_arrays(
+        [given[f"verdict.{field.name}"] for field in schema.VERDICT], schema=schema.VERDICT
+    )
 
 
 def _count(reader: WarcReader, piece: Slice, counts: ReadCounts) -> None:
