@@ -1,6 +1,5 @@
 """The WARC reader as the pipeline sees it: rows, verdicts, counts; fastwarc and warcio are asked what they read."""
 
-import csv
 import gzip
 import io
 import resource
@@ -255,8 +254,9 @@ def _counted(data: bytes, name: str) -> tuple[int, int]:
 
 @pytest.mark.realdata
 def test_every_record_that_others_read_is_read_and_damage_is_told(shared: Path) -> None:
-    with open(shared / "warc_edge/observed.tsv", newline="") as handle:
-        observed = list(csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
+    lines = (shared / "warc_edge/observed.tsv").read_bytes().decode().strip("\n").split("\n")  # a field may hold \r
+    names, *fields = (line.split("\t") for line in lines)
+    observed = [dict(zip(names, values, strict=True)) for values in fields]
     packed = zstandard.ZstdDecompressor().stream_reader((shared / "warc_edge/warc_edge.tar.zst").read_bytes()).read()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:

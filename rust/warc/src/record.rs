@@ -364,6 +364,12 @@ impl Reader {
                 at = cut;
                 break false;
             }
+            // Damage may have taken the end of this header: a record that begins a member ends it.
+            let next = self.stream.starts_within(end + 1).next();
+            if let Some(next) = next.filter(|next| is_head(&self.stream.bytes()[*next..])) {
+                at = next;
+                break false;
+            }
             let bytes = self.stream.bytes();
             let line = &bytes[at..end];
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -382,7 +388,7 @@ impl Reader {
                     whole: true,
                 });
             }
-            if at > 0 && is_version(line) && (!line.contains(&b':') || self.stream.mark_at(at)) {
+            if at > 0 && is_version(line) && !line.contains(&b':') {
                 break false;
             }
             if at > 0 {
