@@ -130,7 +130,7 @@ impl Stream {
         let found = match &mut self.form {
             Form::Plain => true,
             Form::Gzip(gzip) => gzip.next_member(&mut self.input)?,
-            Form::Zstd(zstd) => zstd.next_member(&mut self.input)?,
+            Form::Zstd(zstd) => zstd.next_member(&mut self.input, u64::MAX)?,
         };
         self.ended = !found;
         Ok(())
@@ -343,13 +343,18 @@ fn sniff(input: &mut Input) -> io::Result<(Form, Option<Format>)> {
     let head = input.bytes();
     let format = format_of(&head[..head.len().min(32 << 10)]);
     if format.is_none() {
-        // Garbage in front: a gzip member with a record in it decides, unless a record stands before it as it is.
+        // Garbage in front: a member with a record in it decides, unless a record stands before it as it is.
         let mut gzip = Gzip::new();
         input.fill(LEADING)?;
         let text = crate::heads::find_head(input.bytes(), 0, LEADING, true, false);
         let limit = text.unwrap_or(LEADING) as u64;
         if gzip.next_record_member(input, limit)? {
             return Ok((Form::Gzip(Box::new(gzip)), None));
+        }
+        let mut zstd = Zstd::new(input)?;
+        input.seek(0)?;
+        if zstd.next_member(input, limit)? {
+            return Ok((Form::Zstd(Box::new(zstd)), None));
         }
     }
     Ok((Form::Plain, format))

@@ -124,7 +124,7 @@ impl Zstd {
             self.open = Some(start);
             return Ok(true);
         }
-        self.next_member(input)?;
+        self.next_member(input, u64::MAX)?;
         notes.add(start, GARBAGE, input.position() - start);
         out.mark(Edge::Cut(GARBAGE));
         Ok(true)
@@ -164,7 +164,7 @@ impl Zstd {
                 // The library says only roughly where the damage is: the next frame is looked for from this one on,
                 // but no further back than a frame's header and one block.
                 input.seek((start + 4).max(fault.saturating_sub(PIECE as u64 + 64)))?;
-                let more = self.next_member(input)?;
+                let more = self.next_member(input, u64::MAX)?;
                 notes.add(start, DAMAGED, input.position().saturating_sub(fault));
                 return Ok(more);
             }
@@ -172,9 +172,9 @@ impl Zstd {
         Ok(true)
     }
 
-    /// Moves to the next frame at or after the input's place; false where there is none.
-    pub fn next_member(&mut self, input: &mut Input) -> io::Result<bool> {
-        loop {
+    /// Moves to the next frame at or after the input's place; false where there is none before byte `limit`.
+    pub fn next_member(&mut self, input: &mut Input, limit: u64) -> io::Result<bool> {
+        while input.position() < limit {
             input.fill(TRIAL)?;
             let bytes = input.bytes();
             if bytes.len() < MAGIC.len() {
@@ -193,6 +193,7 @@ impl Zstd {
                 input.consume(1);
             }
         }
+        Ok(false)
     }
 
     /// Whether a frame begins at the input's place: it begins with a record, or decodes to its end or for a MiB.
