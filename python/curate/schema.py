@@ -55,7 +55,7 @@ _EXTRA = _field(
 RAW = pa.schema(
     [
         _DOC_ID, _SOURCE, _URL, _CRAWLED, _FILE, _OFFSET, _SOURCE_ID,
-        _field("content_type", pa.string(), "media type as declared, without parameters"),
+        _field("content_type", pa.string(), "media type, lower case and without parameters, as declared; as the crawler found it where that says nothing"),
         _field("charset", pa.string(), "charset as declared by the server; null where it declared none"),
         _field("payload", pa.large_binary(), "the body, transfer- and content-decoded", "bytes"),
         _EXTRA,

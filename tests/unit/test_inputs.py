@@ -51,10 +51,15 @@ def test_slices_of_a_warc_give_every_record_once(tmp_path: Path, size: int, monk
     assert [payload for _, payload in documents(tasks)] == [html for _, html in pages]
 
 
-def test_a_plain_warc_reads_like_its_gzip(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [2000, 20_000, 1 << 30])
+def test_slices_of_a_plain_warc_give_every_record_once(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "SLICE", size)
     pages = [(f"https://example.test/{i}", corpus.page(text)) for i, text in enumerate(corpus.articles(10))]
     plain = corpus.write_warc(tmp_path / "a.warc", pages, gz=False)
     tasks = cut(list_files([InputSettings(path=str(plain))]))
+    assert len(tasks) == -(-plain.stat().st_size // size)
     assert [payload for _, payload in documents(tasks)] == [html for _, html in pages]
 
 

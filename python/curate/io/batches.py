@@ -55,7 +55,7 @@ class ReadCounts:
     bytes: int = 0  # of the slices read to their end, as stored
     # kind of record that is no document -> their number: request, revisit, ...
     other_records: Counter[str] = field(default_factory=Counter)
-    skipped_bytes: int = 0  # of the file as it is stored, compressed or not
+    skipped_bytes: int = 0  # of the file as it is stored; within a member of a WARC, as decompressed
     columns_found: Counter[str] = field(default_factory=Counter)
     """Of every JSON key that the setting `columns` names: the lines that had it. A key with 0 was in no line."""
     # one a place that is damaged, at most 20, and others of the reader

@@ -4,8 +4,8 @@ Inputs are files, globs, folders, URLs (through fsspec) or the folder of another
 the plan needs and reads every Parquet footer once: row groups to cut at, and the columns that the run carries on.
 Whatever is left out is told in a warning.
 
-The cut is a pure function of the sorted files and their sizes. A large file becomes equal slices: of 8 MiB for a WARC,
-of 32 MiB for anything else. Small files of one input are put together into groups of at most that size. A group also
+The cut is a pure function of the sorted files and their sizes. A large file becomes equal slices: of 8 MiB for a
+compressed WARC, of 32 MiB for anything else. Small files of one input are put together into groups of at most that size. A group also
 ends after a file whose name hashes to 0 mod 64: where a file is added, the groups before it and those after the next
 such name stay as they were. A file that cannot be opened is a task of its own. A task's id is a hash of its slices: the
 same on every machine.
@@ -29,7 +29,7 @@ __all__ = [
     "Format", "InputFile", "InputSettings", "Inputs", "Slice", "TaskInput", "cut", "list_files", "reads_raw", "stamp_of"
 ]  # fmt: skip
 
-WARC_SLICE = 8 << 20  # bytes as stored; a byte of a WARC is more work than one of text, since it is extracted
+WARC_SLICE = 8 << 20  # bytes of a compressed WARC; its pages are several times as long, and are extracted
 SLICE = 32 << 20  # bytes as stored, of any other form
 MAX_LINE = 64 << 20
 _TOLD = 10  # repeated files that are named
@@ -107,8 +107,8 @@ class InputFile:
 class Slice:
     """Part of an input file: bytes [start, end), or row groups of a Parquet file; end is None for the whole.
 
-    A slice holds what starts in it: the line or gzip member that begins before `end` is read to its end, and the one
-    that began before `start` is left to the slice before. `carried` are the columns that all rows of the run have
+    A slice holds what starts in it: the line, record, gzip member or zstd frame that begins before `end` is read to its
+    end, and the one that began before `start` is left to the slice before. `carried` are the columns that all rows of the run have
     beside those of their kind (columns.to_text); `trusted` files keep their doc_id. Other fields are those of
     InputFile.
     """
@@ -362,7 +362,7 @@ def cut(files: Iterable[InputFile], limit: int | None = None) -> list[TaskInput]
             file.verify_digests,
             sorted(file.columns.items()),
         )
-        if open_group and (len(slices) > 1 or held + size > _target(file.format) or kind != previous):
+        if open_group and (len(slices) > 1 or held + size > _target(file) or kind != previous):
             groups.append(open_group)
             open_group, held = [], 0
         if len(slices) > 1:
@@ -387,16 +387,16 @@ def _share(limit: int | None, n: int) -> list[int | None]:
     return [limit // n + (i < limit % n) for i in range(n)]
 
 
-def _target(form: Format) -> int:
-    """Bytes as stored that a task of this form should read."""
-    return WARC_SLICE if form == "warc" else SLICE
+def _target(file: InputFile) -> int:
+    """Bytes as stored that a task should read of such files."""
+    return WARC_SLICE if file.format == "warc" and file.path.lower().endswith(_COMPRESSED) else SLICE
 
 
 def _slices(file: InputFile) -> Iterator[Slice]:
     """The slices of one file, in order.
 
-    Parquet is cut at row groups, plain JSON lines and gzipped WARC at any byte: their readers find the next line or
-    member themselves. Nothing else can be entered in the middle, so that it is one slice.
+    Parquet is cut at row groups, plain JSON lines and WARC at any byte: their readers find the next line, record, gzip
+    member or zstd frame themselves. Nothing else can be entered in the middle, so that it is one slice.
     """
     common: dict[str, Any] = {name: getattr(file, name) for name in _SHARED}
     if file.format == "parquet":
@@ -405,8 +405,8 @@ def _slices(file: InputFile) -> Iterator[Slice]:
         return
     lower = file.path.lower()
     plain_lines = file.format == "jsonl" and not lower.endswith(_COMPRESSED)
-    members = file.format in ("warc", "wet") and lower.endswith(".gz")
-    parts = -(-file.size // _target(file.format)) if plain_lines or members else 1
+    records = file.format in ("warc", "wet")
+    parts = -(-file.size // _target(file)) if plain_lines or records else 1
     if parts <= 1:
         yield Slice(**common, start=0, end=None, size=file.size)
         return

@@ -5,6 +5,7 @@ and its batches get the columns that are the same for all rows.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pyarrow as pa
 
@@ -16,8 +17,6 @@ from curate.io.compressed import is_local, open_file
 from curate.io.inputs import Slice
 from curate.schema import Kind
 
-_CONSTANT = ("source", "origin_file")
-
 
 def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
     """RAW rows of a WARC's responses and resources, or DOCUMENT rows of a WET's conversions.
@@ -28,17 +27,15 @@ def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
     kind: Kind = "document" if piece.format == "wet" else "raw"
     fields = pa.schema([*schema.SCHEMA_OF[kind], *columns.from_text(piece.carried)])
     constant = {"source": piece.source, "origin_file": piece.rel}
-    source = piece.path if is_local(piece.path) else open_file(piece.path)
-    reader = WarcReader(
-        source, piece.rel, start=piece.start, end=piece.end, wet=kind == "document", verify=piece.verify_digests
-    )
-    while (found := reader.next_batch()) is not None:
+    with nullcontext(piece.path) if is_local(piece.path) else open_file(piece.path) as source:
+        reader = WarcReader(
+            source, piece.rel, start=piece.start, end=piece.end, wet=kind == "document", verify=piece.verify_digests
+        )
+        while (found := reader.next_batch()) is not None:
+            _count(reader, piece, counts)
+            given = {name: pa.array(column) for name, column in found.items()}
+            yield Rows(kind, _batch(given, fields, constant), _verdicts(given))
         _count(reader, piece, counts)
-        given = {name: pa.array(column) for name, column in found.items()}
-        yield Rows(kind, _batch(given, fields, constant), _verdicts(given))
-    _count(reader, piece, counts)
-    if not isinstance(source, str):
-        source.close()
 
 
 def _batch(given: dict[str, pa.Array], fields: pa.Schema, constant: dict[str, str]) -> pa.RecordBatch:

@@ -181,7 +181,7 @@ impl Gzip {
                 out.mark(Edge::Cut(DAMAGED));
                 let more = self.look_back(input, start, here, made)? || {
                     input.seek(here)?;
-                    self.next_member(input)?
+                    self.next_member(input, u64::MAX)?
                 };
                 notes.add(start, DAMAGED, input.position().saturating_sub(here));
                 Ok(more)
@@ -245,12 +245,12 @@ impl Gzip {
         self.search(input, end, true)
     }
 
-    /// Moves to the next member at or after the input's place; false where there is none.
-    pub fn next_member(&mut self, input: &mut Input) -> io::Result<bool> {
-        self.search(input, u64::MAX, false)
+    /// Moves to the next member at or after the input's place; false where there is none before byte `limit`.
+    pub fn next_member(&mut self, input: &mut Input, limit: u64) -> io::Result<bool> {
+        self.search(input, limit, false)
     }
 
-    /// As `next_member`, for one that begins with a record and before byte `limit`.
+    /// As `next_member`, for one that begins with a record.
     pub fn next_record_member(&mut self, input: &mut Input, limit: u64) -> io::Result<bool> {
         self.search(input, limit, true)
     }

@@ -303,7 +303,9 @@ impl Reader {
             let found = find_head(bytes, 0, to, self.line, arc);
             let n = found.unwrap_or(to);
             self.consume(n);
-            if found.is_some() || mark.is_some() || !more {
+            let outside =
+                self.entering && self.stream.is_plain() && self.stream.at() >= self.stream.end;
+            if found.is_some() || mark.is_some() || !more || outside {
                 return Ok(());
             }
             self.stream.pass_marks();

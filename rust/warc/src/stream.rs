@@ -84,7 +84,7 @@ pub struct Stream {
     /// Logical place at which that member begins.
     pub member_at: u64,
     /// First byte after the slice.
-    end: u64,
+    pub end: u64,
     ended: bool,
     pub notes: Notes,
 }
@@ -125,12 +125,12 @@ impl Stream {
         Ok((stream, format))
     }
 
-    /// Moves to the first member at or after the start of a slice that does not begin the file.
+    /// Moves to the first member of a slice that does not begin the file; where none begins in it, nothing is read.
     fn enter(&mut self) -> io::Result<()> {
         let found = match &mut self.form {
             Form::Plain => true,
-            Form::Gzip(gzip) => gzip.next_member(&mut self.input)?,
-            Form::Zstd(zstd) => zstd.next_member(&mut self.input, u64::MAX)?,
+            Form::Gzip(gzip) => gzip.next_member(&mut self.input, self.end)?,
+            Form::Zstd(zstd) => zstd.next_member(&mut self.input, self.end)?,
         };
         self.ended = !found;
         Ok(())

@@ -3,7 +3,12 @@
 
 mod common;
 
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use curate_warc::Reader;
 
 use common::{count, good, gzip, gzip_at, read, record, warc, zstd};
 use proptest::prelude::*;
@@ -280,6 +285,44 @@ fn a_large_record_is_passed_over_in_little_memory() {
         gzip_at(&[lie, rest].concat(), 1),
     ] {
         assert_eq!(good(&file).len(), 200);
+    }
+}
+
+/// A source that counts the bytes that are read.
+struct Counting(Cursor<Vec<u8>>, Arc<AtomicU64>);
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.0.read(buffer)?;
+        self.1.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+impl Seek for Counting {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+#[test]
+fn a_slice_in_which_nothing_begins_is_left_at_its_end() {
+    let noise: Vec<u8> = (0..40_000_000_u64)
+        .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u8)
+        .collect();
+    let record = record(0, &noise, "\r\n");
+    for file in [
+        gzip_at(&record, 0),
+        zstd(&record),
+        record.clone(),
+        noise.clone(),
+    ] {
+        let read = Arc::new(AtomicU64::new(0));
+        let source = Counting(Cursor::new(file), read.clone());
+        let mut reader = Reader::new(Box::new(source), 20_000_000, Some(20_100_000)).unwrap();
+        assert!(reader.next().unwrap().is_none());
+        // An uncompressed file is read from a record's greatest length before the slice, at least its headers.
+        assert!(read.load(Ordering::Relaxed) < 26_000_000);
     }
 }
 
