@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from curate.config import ByteSize, Settings, setting, suggest
+from curate.config import ByteSize, Settings, setting
 from curate.errors import ConfigError, SchemaError
 from curate.io import columns, listing
 from curate.io.listing import Found, stamp_of
@@ -57,7 +57,9 @@ class InputSettings(Settings):
         "auto", "how to read the files; auto goes by their names, and a folder's other files are left alone"
     )
     columns: dict[str, str] = setting(
-        {}, "names of columns or keys in the input, for example {text: content}; a key that is named gets a column"
+        {},
+        "names of columns or keys in the input, for example {text: content, url: meta.url}; meta.url is the key url of"
+        " the object meta; a key that is named gets a column",
     )
     exclude: list[str] = setting([], "globs, relative to the folder, of files to leave out")
     root: str | None = setting(
@@ -283,10 +285,10 @@ def _with_columns(chosen: list[_Chosen], inputs: Sequence[InputSettings]) -> lis
             files[i] = replace(file, readable=False)
             if footer is None:
                 continue
-            names[i] = footer.columns.names
-            columns.check_names(names[i], file.columns, file.path)
+            lifted = columns.Lift.of(footer.columns, file.columns.values())
+            names[i] = sorted({*lifted.names, *lifted.schema.names})
             try:
-                tables[i] = columns.table_of(footer.columns, file.columns, trusted=file.trusted, where=file.path)
+                tables[i] = columns.table_of(lifted.schema, file.columns, trusted=file.trusted, where=file.path)
             except SchemaError as error:
                 faults[i] = error
                 continue
@@ -312,8 +314,8 @@ def _check_found(entry: InputSettings, names: list[list[str]]) -> None:
     if there and missing:
         ours, given = missing[0]
         raise ConfigError(
-            f'input {entry.path}: `columns` reads "{given}" as {ours}, and no file there has such a column'
-            f"{suggest(given, there)}"
+            f'input {entry.path}: `columns` reads "{given}" as {ours}, and no file there has such a column; there are:'
+            f" {columns.listed(there)}"
         )
 
 

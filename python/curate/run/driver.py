@@ -33,7 +33,7 @@ from curate.errors import (
 from curate.io.inputs import Inputs, cut, list_files
 from curate.io.lock import FolderLock
 from curate.io.store import LocalStore, RemoteStore, Store, Written, self_test, sha256_of, write_bytes
-from curate.run import fingerprints, guard, resume
+from curate.run import fingerprints, guard, reading, resume
 from curate.run.call import Call, OpWork, Work
 from curate.run.estimate import forecasts
 from curate.run.executor import Executor, open_executor
@@ -203,6 +203,13 @@ class Driver:
                 if self.outcome.failures and not self.receipts[p.index]:
                     reached = False
                     break
+                nowhere = reading.nowhere(self.receipts[p.index].values()) if p.records_reading else None
+                if nowhere and (self.outcome.failures or self.plan.recipe.limit):
+                    self.outcome.warnings.append(nowhere)  # not every row was read
+                elif nowhere:
+                    self.outcome.failures.append(ConfigError(nowhere))
+                    reached = False
+                    break
                 guard.check(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 self.outcome.warnings += guard.idle_settings(p, self.receipts[p.index])
         except GuardError as error:
@@ -220,6 +227,7 @@ class Driver:
         if reached:
             self._tidy()
         for made in self.receipts:
+            self.outcome.warnings += reading.put_aside(made.values())
             for receipt in made.values():
                 self.outcome.warnings += [*receipt.reader.get("warnings", []), *receipt.notes]
         self.outcome.came_out = bool(self.receipts[0])
