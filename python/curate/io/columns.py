@@ -73,6 +73,11 @@ def _without_identity(names: Sequence[str], found: list[str | None]) -> None:
     found[:] = [None if target in OURS else target for target in found]
 
 
+def wanted(columns: Mapping[str, str], *, trusted: bool) -> list[str]:
+    """The names that an input must have somewhere: those that the user gives, and doc_id where ids are trusted."""
+    return [*columns.values(), *(["doc_id"] if trusted and "doc_id" not in columns else [])]
+
+
 def kind_of(found: Iterable[str | None]) -> Kind | None:
     """What rows with these columns are: documents where there is a text, pages where there is HTML, else None."""
     there = set(found)

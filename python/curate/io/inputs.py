@@ -308,14 +308,14 @@ def _with_columns(chosen: list[_Chosen], inputs: Sequence[InputSettings]) -> lis
 
 
 def _check_found(entry: InputSettings, names: list[list[str]]) -> None:
-    """ConfigError where `columns` names what no Parquet file of an input has."""
+    """ConfigError where an input's settings name what no Parquet file of it has."""
     there = sorted({name for of_file in names for name in of_file})
-    missing = [(ours, given) for ours, given in entry.columns.items() if given not in there]
+    missing = [name for name in columns.wanted(entry.columns, trusted=entry.trust_ids) if name not in there]
     if there and missing:
-        ours, given = missing[0]
+        ours = next((ours for ours, given in entry.columns.items() if given == missing[0]), None)
+        what = f'`columns` reads "{missing[0]}" as {ours}' if ours else f"`trust_ids` reads {missing[0]}"
         raise ConfigError(
-            f'input {entry.path}: `columns` reads "{given}" as {ours}, and no file there has such a column; there are:'
-            f" {columns.listed(there)}"
+            f"input {entry.path}: {what}, and no file there has such a column; there are: {columns.listed(there)}"
         )
 
 

@@ -98,7 +98,7 @@ class _Lines:
         """Keys that `columns` names are counted from 0 on, so that one that no line has is known at the end."""
         self.piece, self.counts = piece, counts
         self.carried = columns.from_text(piece.carried)
-        self.named = set(piece.columns.values())
+        self.named = set(columns.wanted(piece.columns, trusted=piece.trusted))
         self.nested = [name for name in piece.columns.values() if "." in name]
         self.layouts: dict[tuple[str, ...], Layout] = {}
         for key in self.named:

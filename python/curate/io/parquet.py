@@ -174,8 +174,7 @@ class _Sorter:
         self.known = schema.SCHEMA_OF[self.table.kind]
         self.schema = pa.schema([*self.known, *self.carried])
         counts.meet(self.lift.names)
-        for name in piece.columns.values():
-            counts.named[piece.source, name] += 0
+        self.named = columns.wanted(piece.columns, trusted=piece.trusted)
 
     def rows(self, batch: pa.RecordBatch, row: int) -> Rows:
         """The rows of a batch whose first is row `row` of the file.
@@ -187,7 +186,7 @@ class _Sorter:
         found: dict[str, pa.Array] = {}
         extras = _Extras(n, row)
         replaced: set[int] = set()
-        for name in self.piece.columns.values():
+        for name in self.named:
             self.counts.named[self.piece.source, name] += n if name in self.lift.names or name in self.names else 0
         for name, target, column in zip(self.names, self.table.targets, self.lift.columns(batch), strict=True):
             if target == "extra" and columns.is_text(column.type):

@@ -27,8 +27,9 @@ def nowhere(receipts: Iterable[Receipt]) -> str | None:
     if not documents or not missing:
         return None
     source, name = missing[0]
+    setting = "--trust-ids" if name == "doc_id" else "`columns`"
     return (
-        f'`columns` reads "{name}", and no row of the source {source} has it; the rows have: {listed(sorted(names))};'
+        f'{setting} reads "{name}", and no row of the source {source} has it; the rows have: {listed(sorted(names))};'
         " mend `columns` (--columns) and run the same command again with --update"
     )
 
