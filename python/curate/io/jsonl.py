@@ -125,7 +125,7 @@ class _Lines:
             has = ", ".join(sorted(value)) or "nothing"
             name = self.piece.columns.get("text", "text")
             detail = columns.valid_text(f'no text under the key "{name}"; the line has: {has}'[:_SHOWN])[0]
-            return _useless(line), Verdict("read.no_text", detail=detail)
+            return row | _useless(line), Verdict("read.no_text", detail=detail)
         return row, REPLACED if mended or replaced else None
 
     def _fields(self, value: dict[str, Any], offset: int) -> tuple[dict[str, Any], bool]:

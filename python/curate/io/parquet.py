@@ -127,7 +127,7 @@ def _longest(handle: BinaryIO, metadata: pq.FileMetaData, index: int, path: str)
     for batch in file.iter_batches(batch_size=_ROWS_OF_DICTIONARY, row_groups=[index], columns=[path]):
         values = [one.dictionary for one in _leaves(batch.column(0)) if pa.types.is_dictionary(one.type)]
         if any(map(len, values)):
-            return max(pc.max(pc.binary_length(one)).as_py() or 0 for one in values)
+            return max(int(pc.max(pc.binary_length(one)).as_py() or 0) for one in values)
     return 0  # all values are null
 
 

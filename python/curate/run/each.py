@@ -354,7 +354,7 @@ class EachTask:
 
 def verify(handle: BinaryIO, path: str, sha256: str) -> None:
     """DamageError where a file's bytes are not those that the receipt names; they are read in pieces, never held."""
-    if hashlib.file_digest(handle, "sha256").hexdigest() != sha256:
+    if hashlib.file_digest(handle, "sha256").hexdigest() != sha256:  # type: ignore[arg-type]
         raise DamageError(path, "its bytes are not those that were written")
 
 
