@@ -182,6 +182,11 @@ def test_mix_never_reads_a_source_too_often(sizes: dict[str, int], temperature: 
     assert all(phase["weights"][n] * phase["tokens"] <= 2 * sizes[n] + 1e-6 * phase["tokens"] for n in sizes)
 
 
+def test_mix_keeps_the_share_of_a_small_source() -> None:
+    (phase,) = mix.mixture(mix.Mix(), manifest(small=100, large=10**12))["phases"]
+    assert phase["weights"] == {"large": 1.0, "small": 1e-10}
+
+
 def test_mix_refuses_what_cannot_be_and_names_it() -> None:
     with pytest.raises(ConfigError, match='no tokens of a source "books"; there are: code'):
         mix.mixture(mix.Mix(weights={"books": 1}), manifest(code=10))

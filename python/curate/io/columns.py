@@ -228,30 +228,28 @@ def plain(kind: pa.DataType) -> pa.DataType | None:
         return pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return pa.binary()
-    if pa.types.is_struct(kind):
-        inner = [(f.name, plain(f.type)) for f in kind]
-        return pa.struct(inner) if inner and all(one is not None for _, one in inner) else None
     if pa.types.is_map(kind):
         return plain(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+    if not pa.types.is_nested(kind):
+        return None if pa.types.is_interval(kind) or pa.types.is_duration(kind) else kind  # Parquet has no such type
+    inner = [kind.field(i).type for i in range(kind.num_fields)]
+    found = [None if is_view(one) else plain(one) for one in inner]  # lists of views: the library cannot convert them
+    if not found or None in found or not (is_list(kind) or pa.types.is_struct(kind)):
+        return None
     if is_list(kind):
-        value = plain(kind.value_type)
-        return None if value is None else pa.list_(value)
-    return None if kind.num_fields or not _in_parquet(kind) else kind
+        return pa.list_(found[0])
+    return pa.struct([(kind.field(i).name, one) for i, one in enumerate(found)])
 
 
-def _in_parquet(kind: pa.DataType) -> bool:
-    """Whether Parquet can hold a type that holds no other."""
-    return not (pa.types.is_interval(kind) or pa.types.is_duration(kind))
+def is_view(kind: pa.DataType) -> bool:
+    """Whether a type is a list whose values may lie in any order."""
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
 
 
 def is_list(kind: pa.DataType) -> bool:
     """Whether a type is a list, in any of Arrow's layouts."""
     return bool(
-        pa.types.is_list(kind)
-        or pa.types.is_large_list(kind)
-        or pa.types.is_fixed_size_list(kind)
-        or pa.types.is_list_view(kind)
-        or pa.types.is_large_list_view(kind)
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind) or is_view(kind)
     )
 
 

@@ -286,9 +286,12 @@ class _Extras:
 
 
 def _storage(column: pa.Array) -> pa.Array:
-    """The column without a dictionary, and in Arrow's own type where it has an extension type (a UUID, for example)."""
+    """The column in Arrow's own type, where it has an extension type (as a UUID has), no dictionary and no view."""
     if isinstance(column.type, pa.BaseExtensionType):
         column = column.storage
+    if columns.is_view(column.type):  # a cast of the library gives lists that cannot be read
+        ends = np.cumsum(pc.if_else(column.is_valid(), column.sizes, 0).to_numpy(zero_copy_only=False))
+        column = pa.LargeListArray.from_arrays(np.append(0, ends), column.flatten(), mask=column.is_null())
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
