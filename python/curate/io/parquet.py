@@ -80,16 +80,16 @@ def _batches(handle: BinaryIO, file: pq.ParquetFile, index: int) -> Iterator[pa.
             for part in _decoded_parts(batch):
                 more = row_bytes(part)
                 if held and (size + more > BATCH_BYTES or rows + part.num_rows > BATCH_ROWS):
-                    yield pa.concat_batches(held)
+                    yield held[0] if len(held) == 1 else pa.concat_batches(held)
                     held, size, rows = [], 0, 0
                 held.append(part)
                 size, rows = size + more, rows + part.num_rows
     except (OSError, pa.ArrowException):
         if held:
-            yield pa.concat_batches(held)
+            yield held[0] if len(held) == 1 else pa.concat_batches(held)
         raise
     if held:
-        yield pa.concat_batches(held)
+        yield held[0] if len(held) == 1 else pa.concat_batches(held)
 
 
 # Bytes of a value of Parquet's types of fixed size; those of FIXED_LEN_BYTE_ARRAY stand in the schema.
@@ -104,7 +104,7 @@ def _rows_at_once(handle: BinaryIO, metadata: pq.FileMetaData, index: int) -> in
     """
     group = metadata.row_group(index)
     chunks = [group.column(i) for i in range(group.num_columns)]
-    widths = [_WIDTHS.get(c.physical_type, metadata.schema.column(i).length) for i, c in enumerate(chunks)]
+    widths: list[int] = [_WIDTHS.get(c.physical_type, metadata.schema.column(i).length) for i, c in enumerate(chunks)]
     size = sum(max(c.total_uncompressed_size, c.num_values * w) for c, w in zip(chunks, widths, strict=True))
     rows = max(1, min(BATCH_ROWS, BATCH_BYTES * group.num_rows // max(1, size)))
     most = 0.0  # bytes that a row may decode to
