@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from curate.schema import Kind
 BATCH_BYTES = 8 << 20  # of the texts or pages of a batch; a single row may have more
 BATCH_ROWS = 4096
 _NAMES = 100  # names of columns and keys that are remembered, for messages
+_NAME_LENGTH = 200  # characters of such a name; longer ones are not remembered
 
 
 class Rows(NamedTuple):
@@ -71,9 +72,10 @@ class ReadCounts:
             self.warnings.append(f"{where}: {what}" + (f" ({skipped:,} bytes skipped)" if skipped else ""))
 
     def meet(self, names: Iterable[str]) -> None:
-        """Note names of columns or keys that there are."""
+        """Note names of columns or keys that there are: of hostile ones, which may be many or long, only some."""
         if len(self.names) < _NAMES:
-            self.names.update(names)
+            short = (name for name in islice(names, _NAMES) if len(name) <= _NAME_LENGTH)
+            self.names.update(name.encode("utf-8", "replace").decode() for name in short)
 
     def put_aside(self, name: str, column: str, values: int, value: Any, where: str) -> None:
         """Note values that a known column cannot hold; `value` is one of them, and `where` its place."""
@@ -131,7 +133,7 @@ class Batcher:
     def rest(self) -> Iterator[Rows]:
         """The rows that are left, if there are any."""
         if self.rows:
-            batch, verdicts = self._batch(), _verdict_batch(self.verdicts)
+            batch, verdicts = self._batch(), verdict_batch(self.verdicts)
             self.rows, self.verdicts, self.size = [], [], 0
             yield Rows(self.kind, batch, verdicts)
 
@@ -153,7 +155,7 @@ class Batcher:
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 
-def _verdict_batch(found: list[Verdict | None]) -> pa.RecordBatch | None:
+def verdict_batch(found: list[Verdict | None]) -> pa.RecordBatch | None:
     """The verdicts of a batch's rows as schema.VERDICT; None where no row has one."""
     if not any(found):
         return None

@@ -15,7 +15,17 @@ import pyarrow.parquet as pq
 from curate import schema
 from curate.errors import DataError
 from curate.io import columns
-from curate.io.batches import BATCH_BYTES, BATCH_ROWS, REPLACED, ReadCounts, Rows, row_bytes, split_by_bytes
+from curate.io.batches import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    REPLACED,
+    ReadCounts,
+    Rows,
+    Verdict,
+    row_bytes,
+    split_by_bytes,
+    verdict_batch,
+)
 from curate.io.compressed import open_file
 from curate.io.inputs import Slice
 
@@ -201,7 +211,7 @@ class _Sorter:
         found |= self._places(found, row, n)
         found["extra"] = extras.column()
         arrays = [found[f.name] if f.name in found else pa.nulls(n, f.type) for f in self.schema]
-        verdicts = self._verdicts(n, missing, replaced)
+        verdicts = self._verdicts(n, missing, replaced, found.get("text"))
         return Rows(self.table.kind, pa.RecordBatch.from_arrays(arrays, schema=self.schema), verdicts)
 
     def _places(self, found: dict[str, pa.Array], row: int, n: int) -> dict[str, pa.Array]:
@@ -250,15 +260,21 @@ class _Sorter:
             cast = pa.array(made, kind)
         return cast.dictionary_encode().cast(field.type) if kind != field.type else cast
 
-    def _verdicts(self, n: int, missing: pa.Array | None, replaced: set[int]) -> pa.RecordBatch | None:
-        """Rows without a text are dropped, rows with a mended one are marked; None where there are neither."""
-        lost = set(pc.indices_nonzero(missing).to_pylist()) if missing is not None else set()
-        if not lost and not replaced:
-            return None
-        rule = ["read.no_text" if i in lost else REPLACED.rule if i in replaced else None for i in range(n)]
-        detail = ["the text is null" if i in lost else REPLACED.detail if i in replaced else None for i in range(n)]
-        action = [REPLACED.action if i in replaced and i not in lost else None for i in range(n)]
-        return schema.verdicts(rule, detail=detail, action=action)
+    def _verdicts(
+        self, n: int, missing: pa.Array | None, replaced: set[int], text: pa.Array | None
+    ) -> pa.RecordBatch | None:
+        """Rows without a text, or with one of more than `max_line` bytes, are dropped, those with a mended one marked.
+
+        None where there are none of these.
+        """
+        found = {row: REPLACED for row in replaced}
+        if text is not None and missing is not None:
+            sizes, limit = pc.binary_length(text), float(self.piece.max_line)
+            for row in pc.indices_nonzero(pc.greater(sizes, self.piece.max_line)).to_pylist():
+                found[row] = Verdict("read.too_large", float(sizes[row].as_py()), limit)
+            for row in pc.indices_nonzero(missing).to_pylist():
+                found[row] = Verdict("read.no_text", detail="the text is null")
+        return verdict_batch([found.get(row) for row in range(n)]) if found else None
 
 
 class _Extras:
