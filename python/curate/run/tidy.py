@@ -142,7 +142,7 @@ def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[s
                 foreign.append(rel)
     gone = {*accounted, *old, STALE} - stay
     loose = {rel for rel in gone if "/" not in rel}
-    tops = sorted({rel.partition("/")[0] for rel in gone - loose})
+    tops = {rel.partition("/")[0] for rel in gone - loose}
     for store in _stores(folder):
         # Most of these names went long ago, or are in the other store: asking for each would take minutes.
         there = loose | gone.intersection(rel for top in tops for rel in store.list(top))
