@@ -1,8 +1,8 @@
 """Whole files over HTTP, in pieces: a download that was cut goes on where it stopped.
 
-What the server said of a file (length, ETag) stands in OUT/.fetch.json from the first piece on. A part is continued by a
-range request only while the server still has that very file (If-Range); otherwise it is begun anew. A file gets its name
-when it has the length that was announced.
+What the server said of a file (length, ETag) stands in OUT/.fetch.json from the first piece on. A part is continued by
+a range request only while the server still has that very file (If-Range); otherwise it is begun anew. A file gets its
+name when it has the length that was announced.
 """
 
 import contextlib
