@@ -26,7 +26,7 @@ from warcio.archiveiterator import ArchiveIterator
 
 from curate.config import validate
 from curate.errors import ConfigError, CurateError, DataError
-from curate.fetch import crawl, robots
+from curate.fetch import crawl
 from curate.fetch import http as talking
 from curate.fetch import links as linking
 from curate.fetch.crawl import fetch
@@ -128,7 +128,7 @@ def test_everything_reachable_is_recorded_breadth_first_exactly_as_it_came(serve
     assert summary.bytes == sum(len(message) for _, message in responses(summary).values())
     assert summary.errors == [
         (f"{server.root}/docs/gone", "HTTP status 404"),
-        (f"{server.root}/docs/early", "the connection ended before the page did"),
+        (f"{server.root}/docs/early", "the connection ended before the answer did"),
         (f"{server.root}/docs/loop/2", "its redirect leads back to where it came from: '1'"),
     ]
     assert summary.not_fetched == {crawl.SCOPE: 1, crawl.EXCLUDED: 1, crawl.BEYOND: 0}
@@ -218,7 +218,7 @@ def test_a_server_that_hangs_or_drips_costs_its_timeout_and_no_more(tmp_path: Pa
         summary = fetch(settings(timeout=0.2, retries=0), [f"{server.root}/"], tmp_path)
         assert time.monotonic() - began < 2
     assert paths(summary) == ["", "fine"]
-    words = "no bytes for 0.2 s, or no whole page within 0.8 s"
+    words = "no bytes for 0.2 s, or no whole page or MiB within 0.8 s"
     assert summary.errors == [(f"{server.root}/hang", words), (f"{server.root}/drip", words)]
 
 
@@ -340,69 +340,6 @@ def test_a_full_disk_leaves_whole_records_and_says_so(
     assert paths(FetchSummary(files=[tmp_path / "crawl-00000.warc.gz"]))
 
 
-@pytest.fixture
-def strange(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback is treated as any other host: with robots.txt and pauses."""
-    monkeypatch.setattr(talking, "is_loopback", lambda host: False)
-
-
-@pytest.mark.usefixtures("strange")
-def test_robots_txt_is_obeyed_and_the_host_given_its_pauses(tmp_path: Path) -> None:
-    """The longest rule counts, of the group that names us; a Crawl-delay up to max_delay."""
-    rules = b"User-agent: curate-fetch\nDisallow: /secret\nAllow: /secret/but*this$\nCrawl-delay: 90\n\n"
-    site = {
-        "/robots.txt": [page(b"", status=b"503 Busy"), page(rules + b"User-agent: *\nDisallow: /\n", b"")],
-        "/": links("open", "secret/x", "secret/but-not-this", "secret/but-this?not"), "/open": page(b"open"),
-        "/secret/but-not-this": page(b"allowed"),
-    }  # fmt: skip
-    with Server(site) as server:
-        began = time.monotonic()
-        summary = fetch(settings(delay=0, max_delay=0.2), [f"{server.root}/"], tmp_path)
-        assert 0.4 < time.monotonic() - began < 2
-    assert paths(summary) == ["", "open", "secret/but-not-this"]
-    assert (summary.not_fetched[crawl.ROBOTS], summary.errors) == (2, [])
-    assert sorted(server.asked) == ["/", "/open", "/robots.txt", "/robots.txt", "/secret/but-not-this"]
-
-
-@pytest.mark.usefixtures("strange")
-@pytest.mark.parametrize(
-    ("answer", "failure"),
-    [
-        (page(b"", status=b"404 No"), None),
-        (redirect("/robots.txt"), None),
-        (page(b"", status=b"500 No"), "HTTP status 500"),
-        (b"garbage\r\n\r\n", "garbage"),
-    ],
-    ids=["missing", "looping", "failing", "garbage"],
-)
-def test_a_robots_txt_that_is_missing_allows_and_one_that_fails_forbids(
-    answer: bytes, failure: str | None, tmp_path: Path
-) -> None:
-    with Server({"/robots.txt": answer, "/": page(b"here")}) as server:
-        if failure is None:
-            assert fetch(settings(delay=0), [f"{server.root}/"], tmp_path).pages == 1
-        else:
-            with pytest.raises(DataError, match=rf"not asked for: its robots\.txt cannot be read \({failure}"):
-                fetch(settings(delay=0), [f"{server.root}/"], tmp_path)
-            assert "/" not in server.asked
-
-
-@pytest.mark.usefixtures("strange")
-def test_a_hostile_robots_txt_is_obeyed_up_to_500_kib_in_little_time_and_memory(tmp_path: Path) -> None:
-    """Ten thousand names for twenty thousand rules, patterns full of stars, and 10 MB in all."""
-    names = b"".join(b"User-agent: a%d\n" % number for number in range(10_000))
-    stars = b"".join(b"Disallow: /%d*a*a*a*a*a*a*a*b\n" % number for number in range(9_000))
-    head = names + b"User-agent: *\n" + stars + b"Disallow: /early\n"
-    assert len(head) < robots.MAX_ROBOTS
-    filler = b"#" * (robots.MAX_ROBOTS - len(head) - len(b"\nDisallow: /"))
-    text = head + filler + b"\nDisallow: /late\n" + b"Disallow: /\n" * 800_000
-    with Server({"/robots.txt": page(text, b""), "/late": page(b"late")}) as server:
-        began = time.process_time()
-        summary = fetch(settings(delay=0), [f"{server.root}/late", f"{server.root}/early"], tmp_path)
-        assert time.process_time() - began < 1.5
-    assert paths(summary) == ["late"] and summary.not_fetched[crawl.ROBOTS] == 1
-
-
 NOT_PUBLIC = [
     "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1",
     "::1", "fe80::1%lo", "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a9fe:a9fe",
@@ -486,7 +423,7 @@ def test_a_list_is_fetched_by_turns_of_its_hosts_without_links(said: Any, tmp_pa
         assert list(responses(FetchSummary(files=[file]))) == urls
         assert [path.name for path in file.parent.iterdir()] == [file.name], "the lock is gone"
         again = said(*command[:-1])
-    assert "3 pages, 5 of them from an earlier call" in again.out and "1 failed" in again.out
+    assert "3 pages (5 asked for were there already)" in again.out and "1 failed" in again.out
 
 
 @pytest.mark.parametrize(

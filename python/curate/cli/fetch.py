@@ -182,7 +182,7 @@ def _report(summary: "FetchSummary", noun: str, as_json: bool) -> None:
         console.err(f"warning: {url}: {what}")
     if len(summary.errors) > SHOWN:
         console.err(f"warning: {len(summary.errors) - SHOWN:,} more failed; --json lists all")
-    known = f", {summary.known:,} of them from an earlier call" if summary.known else ""
+    known = f" ({summary.known:,} asked for were there already)" if summary.known else ""
     got = f"{console.plural(summary.pages, noun)}{known}; {console.size(summary.bytes)} in {summary.seconds:.0f} s"
     named = ", ".join(files) if len(files) <= SHOWN else f"{len(files):,} files beside {files[0]}"
     console.out(console.wrap(f"{got} -> {named}"))

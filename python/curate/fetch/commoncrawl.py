@@ -31,7 +31,7 @@ from curate.fetch.summary import FetchSummary
 from curate.fetch.warcfile import WarcFiles, sha1
 
 MAX_LIST = 64 << 20  # bytes of a list of files, or of a page of the index, as they are before compression
-MAX_RECORD = 256 << 20  # bytes of a record before compression
+MAX_RECORD = 64 << 20  # bytes of a record before compression
 HEAD_BYTES = 64 << 10  # of an HTTP header
 
 # Reasons in FetchSummary.not_fetched.
@@ -342,10 +342,8 @@ def _capture(line: bytes) -> Capture | None:
     """A line of the index; None where it is none."""
     try:
         found = json.loads(line)
-        capture = Capture(
-            *(str(found[name]) for name in ("url", "timestamp", "digest", "filename")),
-            offset=int(found["offset"]), length=int(found["length"]),
-        )  # fmt: skip
+        url, timestamp, digest, path = (str(found[key]) for key in ("url", "timestamp", "digest", "filename"))
+        capture = Capture(url, timestamp, digest, path, int(found["offset"]), int(found["length"]))
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     usable = _PATH.fullmatch(capture.filename) and capture.offset >= 0 and capture.length > 0

@@ -24,7 +24,7 @@ from curate.fetch.settings import CommonCrawlSettings
 LEDGER = ".fetch.json"  # hidden, since it is no data
 REFUSED = (*http.BUSY, 403)  # how Common Crawl answers who asks too often
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)", re.ASCII)  # Content-Range: from, to, length of the file
 
 
 class StatusError(HTTPException):

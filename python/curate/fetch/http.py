@@ -146,8 +146,6 @@ class _Passing(io.BufferedReader):
 class Stream(NamedTuple):
     """An answer whose body is read piece by piece."""
 
-    url: str
-    ip: str
     answer: HTTPResponse
     timed: _Timed
 
@@ -202,7 +200,7 @@ def streamed(url: str, settings: AccessSettings, private: bool, headers: Mapping
             answer.begin()
             ip, location = str(connection.getpeername()[0]), answer.headers.get("Location")
             if not 300 <= answer.status < 400 or location is None:
-                yield Stream(url, ip, answer, timed)
+                yield Stream(answer, timed)
                 return
         url, private = _next(location, url, ip, private)
     raise RedirectError(f"more than {MAX_REDIRECTS} redirects in a row, the last to {url}")
@@ -227,7 +225,7 @@ def persistent(
             if not tries_left or isinstance(error, HOPELESS):
                 raise
         rest(stop, wait)
-        pause = min(2 * pause, max(MAX_PAUSE, RETRY_SECONDS))
+        pause = min(2 * pause, MAX_PAUSE)
     raise AssertionError("unreachable: the last try returns or raises")
 
 
@@ -353,9 +351,9 @@ def words(error: BaseException, settings: AccessSettings) -> str:
     """A failure in words that need no knowledge of sockets."""
     if isinstance(error, TimeoutError):
         whole = PAGE_TIMEOUTS * settings.timeout
-        return f"no bytes for {settings.timeout:g} s, or no whole page within {whole:g} s"
+        return f"no bytes for {settings.timeout:g} s, or no whole page or MiB within {whole:g} s"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused: nothing listens there"
     if isinstance(error, IncompleteRead):
-        return "the connection ended before the page did"
+        return "the connection ended before the answer did"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

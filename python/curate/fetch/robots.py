@@ -4,8 +4,8 @@ Protego parses and matches. The file is cut at the length that the RFC asks craw
 crawlers are made one name before: Protego gives every name in a group a copy of its rules, so that a hostile file of
 500 KiB could otherwise take gigabytes.
 
-A file that is not there (400 to 499, or redirects without end) allows everything. A host that fails (500 to 599, no
-answer) forbids everything until it is asked for the file again, ten minutes later.
+A file that is not there (400 to 499, or redirects without end) allows everything. A host that fails (500 to 599, 429,
+no answer) forbids everything until it is asked for the file again, ten minutes later.
 """
 
 import re
