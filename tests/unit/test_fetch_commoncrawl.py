@@ -22,7 +22,8 @@ from curate.fetch import download
 from curate.fetch import http as talking
 from curate.fetch.commoncrawl import BEYOND, FILES_BEYOND, PAGES_BEYOND, SKIPPED, TOO_LONG, UNREADABLE
 from curate.fetch.commoncrawl import fetch_common_crawl as take
-from curate.fetch.settings import CommonCrawlSettings
+from curate.fetch.crawl import fetch
+from curate.fetch.settings import CommonCrawlSettings, FetchSettings
 from webserver import Server, page, redirect
 
 CRAWL = "CC-MAIN-2026-05"
@@ -157,7 +158,7 @@ def test_files_of_the_list_are_taken_whole_and_once(wet: Archive, tmp_path: Path
     assert done.json["not_fetched"] == {SKIPPED: 1, FILES_BEYOND: 2}
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [".fetch.json", *names]
     entry = json.loads((tmp_path / "o/.fetch.json").read_text())["files"][names[0]]
-    assert (entry["bytes"], entry["etag"], entry["whole"]) == (60_001, '"1"', True)
+    assert (entry["bytes"], entry["etag"]) == (60_001, '"1"')
     wet.asked[:] = []
     again = said(*command)
     assert again.code == 0 and "2 files (2 asked for were there already)" in again.out
@@ -292,6 +293,17 @@ def test_records_are_taken_byte_for_byte_in_the_order_of_the_index(indexed: Arch
     assert (again.tried, again.pages, again.known, again.bytes) == (5, 5, 5, 0)
     assert not [path for path in indexed.asked if path.endswith(".warc.gz")]
     assert taken(again.files) == URLS
+
+
+def test_a_record_of_the_archive_is_no_page_that_was_asked_for(indexed: Archive, tmp_path: Path) -> None:
+    """Both ways may write into one folder: each finds there what it has fetched itself."""
+    indexed.put("own.warc.gz", {f"{indexed.root}/own": record(f"{indexed.root}/own", b"of the archive")})
+    indexed.site = {"/own": page(b"of the web")}
+    for _ in range(2):
+        take(settings(indexed, url=[f"{indexed.root}/own"]), tmp_path)
+        summary = fetch(FetchSettings(allow_private=True), [f"{indexed.root}/own"], tmp_path)
+    assert taken(summary.files) == [f"{indexed.root}/own"] * 2 and (summary.pages, summary.known) == (1, 1)
+    assert indexed.asked.count("/own") == 1
 
 
 def test_a_stopped_look_up_goes_on_behind_its_last_record(indexed: Archive, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ class Place(NamedTuple):
     bytes: int  # of the member
     kind: str  # WARC-Type
     id: str
+    info_id: str  # of the warcinfo record that it names: that of its file, unless it comes from another archive
     url: str
     date: str
     ip: str
@@ -46,6 +47,12 @@ class Archive:
     part_bytes: int = 0  # of it that are whole pages
     part_id: str = ""  # identity of its warcinfo record
     records: list[Place] = field(default_factory=list)
+    info_ids: set[str] = field(default_factory=set)  # identities of all warcinfo records
+
+    def pages(self) -> dict[str, Place]:
+        """The last response of each URL that was asked for, without records taken from another archive."""
+        ours = [place for place in self.records if place.kind == "response" and place.info_id in self.info_ids]
+        return {place.url: place for place in ours}
 
 
 def read_archive(out: Path, prefix: str) -> Archive:
@@ -74,8 +81,9 @@ def _add(found: Archive, path: Path) -> int:
         place, fields = _place(path, start, stop, record)
         if start == 0 and f"software: {SOFTWARE}\r\n".encode() not in fields:
             raise ConfigError(f"{path}: was not written by `{SOFTWARE}`; give another folder or prefix")
-        if start == 0 and path not in found.files:
-            found.part_id = place.id
+        if start == 0:
+            found.info_ids.add(place.id)
+            found.part_id = place.id  # the unfinished file is the last that is read
         if place.kind == "request":
             continue  # a page is whole when its response is
         end = stop
@@ -88,13 +96,18 @@ def _place(path: Path, start: int, stop: int, record: bytes) -> tuple[Place, byt
     """The record whose first HEAD_BYTES are given, and the beginning of its block."""
     head, _, rest = record.partition(b"\r\n\r\n")
     fields = header(head)
-    status = rest[9:12] if rest.startswith(b"HTTP/") else b""
-    length = fields.get("content-length", "")
+
+    def value(name: str) -> str:
+        return fields.get(name, "")
+
+    status, length = rest[9:12] if rest.startswith(b"HTTP/") else b"", value("content-length")
     place = Place(
-        path, start, stop - start, fields.get("warc-type", ""), fields.get("warc-record-id", ""),
-        fields.get("warc-target-uri", "").strip("<>"), fields.get("warc-date", ""),
-        fields.get("warc-ip-address", ""), fields.get("warc-payload-digest", ""),
-        int(length) if length.isdecimal() else 0, int(status) if status.isdigit() else 0,
+        path, start, stop - start,
+        kind=value("warc-type"), id=value("warc-record-id"), info_id=value("warc-warcinfo-id"),
+        url=value("warc-target-uri").strip("<>"), date=value("warc-date"), ip=value("warc-ip-address"),
+        digest=value("warc-payload-digest"),
+        block_bytes=int(length) if length.isdecimal() else 0,
+        status=int(status) if status.isdigit() else 0,
     )  # fmt: skip
     return place, rest
 

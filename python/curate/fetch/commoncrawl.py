@@ -89,7 +89,7 @@ def fetch_common_crawl(
 
 
 class _Taking:
-    """One call. Only `_get` and downloads run in the threads."""
+    """One call. Only `_record` and downloads run in the threads."""
 
     def __init__(self, settings: CommonCrawlSettings, out: Path, progress: Progress | None) -> None:
         self.settings, self.out, self.progress = settings, out, progress
@@ -132,6 +132,8 @@ class _Taking:
             raise ConfigError(f"skip: {settings.skip} of {len(paths)} files of the list leaves none; give less")
         summary.not_fetched[SKIPPED] += min(settings.skip, len(paths))
         summary.not_fetched[FILES_BEYOND] += len(paths) - min(len(paths), settings.skip + settings.files)
+        if len({posixpath.basename(path) for path in wanted}) < len(wanted):
+            raise DataError(f"the {settings.kind} files of {settings.common_crawl}: two have the same name; take fewer")
         self.out.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(self.out)
         work = [

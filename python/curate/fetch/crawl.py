@@ -98,8 +98,7 @@ def fetch(
     out = Path(out)
     try:
         there = read_archive(out, settings.prefix)
-        known = {place.url: place for place in there.records if place.kind == "response"}
-        crawl = _Crawl(settings, urls, WarcFiles(out, settings, there), known)
+        crawl = _Crawl(settings, urls, WarcFiles(out, settings, there), there.pages())
         crawl.run(progress)
     except OSError as error:
         raise CurateError(f"{error.filename or out}: cannot be written: {error.strerror or error}") from error

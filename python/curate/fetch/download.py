@@ -11,7 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 
@@ -47,7 +47,6 @@ class FileEntry:
     bytes: int  # its length
     etag: str
     validator: str  # its strong ETag, else its time of modification: what If-Range takes; "" where it has none
-    whole: bool  # whether it is here
 
 
 class Ledger:
@@ -93,7 +92,7 @@ class Download:
         if not self.path.exists():
             return False
         entry, size = self.ledger.entries.get(self.path.name), self.path.stat().st_size
-        if entry is not None and entry.whole and (entry.url, entry.bytes) == (self.url, size):
+        if entry is not None and (entry.url, entry.bytes) == (self.url, size):
             return True
         raise ConfigError(
             f"{self.path}: is not the file that was fetched from {self.url}; remove it, or give another folder"
@@ -132,7 +131,7 @@ class Download:
         entry = self.ledger.entries.get(self.path.name)
         if start and entry:
             if start == entry.bytes:
-                return self._finish(entry)
+                return self._finish()
             headers |= {"Range": f"bytes={start}-", "If-Range": entry.validator}
         with streamed(self.url, self.settings, self.settings.allow_private, headers) as stream:
             status = stream.answer.status
@@ -146,7 +145,7 @@ class Download:
                 raise HTTPException("the file has changed on the server")
             self.ledger.put(self.path.name, announced)
             self._receive(stream, start if status == 206 else 0, announced)
-        self._finish(announced)
+        self._finish()
 
     def _announced(self, stream: Stream, start: int) -> FileEntry:
         """What the server says of the file; StatusError where it says too little or gives other bytes of it."""
@@ -163,7 +162,7 @@ class Download:
             raise StatusError(f"{length:,} bytes long, more than --max-file-bytes {self.settings.max_file_bytes:,}")
         etag = answer.headers.get("ETag", "")
         validator = etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
-        return FileEntry(self.url, length, etag, validator, whole=False)
+        return FileEntry(self.url, length, etag, validator)
 
     def _receive(self, stream: Stream, start: int, entry: FileEntry) -> None:
         """Append the body to the part, from `start` on. IncompleteRead where it ends early."""
@@ -185,11 +184,10 @@ class Download:
             with _on_disk(self.part):
                 os.fsync(file.fileno())
 
-    def _finish(self, entry: FileEntry) -> None:
-        """Give the file its name."""
+    def _finish(self) -> None:
+        """Give the file its name, since it is whole."""
         with _on_disk(self.path):
             self.part.replace(self.path)
-        self.ledger.put(self.path.name, replace(entry, whole=True))
 
 
 @contextlib.contextmanager

@@ -6,11 +6,11 @@ the folders of the URLs given, no page longer than 10 MiB, no host outside the p
 
 import re
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import field_validator
 
 from curate.config import ByteSize, Settings, setting
+from curate.fetch.links import absolute
 
 
 class AccessSettings(Settings):
@@ -107,7 +107,6 @@ class CommonCrawlSettings(AccessSettings):
     @field_validator("data_base", "index_base")
     @classmethod
     def _web_address(cls, address: str) -> str:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        if absolute(address) is None or "?" in address or "#" in address:
             raise ValueError(f"must be a web address, as https://example.org/mirror, found {address!r}")
         return address.rstrip("/")
