@@ -24,7 +24,7 @@ import zstandard
 
 from curate.config import suggest
 from curate.errors import ConfigError, DamageError
-from curate.export.settings import ExportSettings
+from curate.export.settings import ExportSettings, Limit
 from curate.io.columns import json_text
 from curate.io.store import Store, Target, Written
 from curate.run.manifest import RunFolder
@@ -218,11 +218,17 @@ class DocumentFile:
     A compressor holds back up to some 128 KB, so that a compressed file may become larger than its limit by that.
     """
 
-    def __init__(self, store: Store, stem: str, shape: Shape, names: Sequence[str]) -> None:
-        self.shape, self.rows, self.size = shape, 0, 0
+    def __init__(self, store: Store, stem: str, shape: Shape, names: Sequence[str], limit: Limit) -> None:
+        self.shape, self.limit, self.rows, self.size = shape, limit, 0, 0
         self.target: Target = store.create(stem + shape.suffix)
         self.coder = _coder(shape.suffix)
         self._put(shape.head(names))
+
+    @property
+    def full(self) -> bool:
+        """Whether the file ends here."""
+        unit, amount = self.limit
+        return (self.rows if unit == "documents" else self.size) >= amount
 
     def write(self, record: bytes) -> None:
         """Append a document."""

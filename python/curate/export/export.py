@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from curate.errors import ConfigError
 from curate.export.documents import SHAPES, Columns, DocumentFile, columns_of, records
@@ -51,11 +51,11 @@ class Exported:
 class _File(Protocol):
     """A file in the making: DocumentFile or TokenFile."""
 
-    rows: int
-    size: int
-
     def commit(self) -> dict[str, Any]: ...
     def abort(self) -> None: ...
+
+
+F = TypeVar("F", bound=_File)
 
 
 def export(
@@ -192,7 +192,7 @@ def _remove_leftovers(store: Store) -> None:
 
 
 @contextlib.contextmanager
-def _next_file(store: Store, done: Exported, stem: str, create: Callable[[str], _File]) -> Iterator[_File]:
+def _next_file(store: Store, done: Exported, stem: str, create: Callable[[str], F]) -> Iterator[F]:
     """The next file, which is committed at the end, then noted."""
     number = len(done.files)
     file = create(f"{stem}-{number:05}")
@@ -223,16 +223,15 @@ class _Texts:
 
     def write(self, store: Store, done: Exported, watch: Watch) -> None:
         """Write the files that are not there."""
-        unit, limit = self.settings.limit
-        shape, names = SHAPES[self.settings.to], self.columns.names
+        limit, shape, names = self.settings.limit, SHAPES[self.settings.to], self.columns.names
         stem = "documents" if self.settings.lane == "main" else "heldout-documents"
         done.documents = sum(entry["documents"] for entry in done.files)
         left = records(self.folder, self.files, names, shape.encode, skip=done.documents)
         record = next(left, None)
         while record is not None:
-            with _next_file(store, done, stem, lambda name: DocumentFile(store, name, shape, names)) as file:
-                while record is not None and (file.rows if unit == "documents" else file.size) < limit:
-                    file.write(record)  # type: ignore[attr-defined]
+            with _next_file(store, done, stem, lambda name: DocumentFile(store, name, shape, names, limit)) as file:
+                while record is not None and not file.full:
+                    file.write(record)
                     done.documents += 1
                     if done.documents % WATCHED == 0:
                         watch(done)
@@ -291,7 +290,7 @@ class _Tokens:
         """Write the files that are not there."""
         form, dtype = self.settings.to, self.shards.dtype
         stem = "tokens" if self.settings.lane == "main" else "heldout-tokens"
-        unit, limit = self.settings.limit
+        limit = self.settings.limit
         tokenizer = self.folder.products.read(TOKENIZER)
         if store.stat(TOKENIZER) is None:
             write_bytes(store, TOKENIZER, tokenizer)
@@ -306,11 +305,9 @@ class _Tokens:
                 run = next(runs, None)
                 continue
             run = run.part(passed, len(run.lengths))
-            with _next_file(store, done, stem, lambda name: TokenFile(store, name, form, dtype)) as opened:
-                file: TokenFile = opened  # type: ignore[assignment]
-                reached = {"documents": lambda: file.rows, "tokens": lambda: file.tokens, "bytes": lambda: file.size}
-                while run is not None and reached[unit]() < limit:
-                    room = file.room(run, unit, limit)
+            with _next_file(store, done, stem, lambda name: TokenFile(store, name, form, dtype, limit)) as file:
+                while run is not None and not file.full:
+                    room = file.room(run)
                     file.write(run.part(0, room))
                     run = run.part(room, len(run.lengths)) if room < len(run.lengths) else next(runs, None)
 

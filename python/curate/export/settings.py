@@ -6,6 +6,10 @@ from pydantic import model_validator
 
 from curate.config import ByteSize, Settings, setting
 
+Unit = Literal["bytes", "documents", "tokens"]
+Limit = tuple[Unit, int]
+"""What a file is measured in, and the amount with which it ends."""
+
 Form = Literal["jsonl", "jsonl.gz", "jsonl.zst", "csv", "webdataset", "bin", "megatron"]
 FORMS: tuple[str, ...] = get_args(Form)
 TOKEN_FORMS = ("bin", "megatron")
@@ -43,7 +47,7 @@ class ExportSettings(Settings):
         return self.to in TOKEN_FORMS
 
     @property
-    def limit(self) -> tuple[Literal["bytes", "documents", "tokens"], int]:
+    def limit(self) -> Limit:
         """What ends a file, and how much of it."""
         if self.documents is not None:
             return "documents", self.documents

@@ -22,6 +22,7 @@ from curate.config import parse_yaml, validate
 from curate.errors import ConfigError, DamageError
 from curate.export.documents import REMEDY
 from curate.export.order import Documents, Int, mixed, one_after_the_other
+from curate.export.settings import Limit
 from curate.io.store import LocalStore, Store, Target
 from curate.io.write import TableFile
 from curate.mixture import Mixture
@@ -139,20 +140,29 @@ def _mixture(folder: RunFolder) -> Mixture | None:
 class TokenFile:
     """A file of ids in the making, with its order and, of megatron, its index."""
 
-    def __init__(self, store: Store, stem: str, form: str, dtype: Literal["uint16", "uint32"]) -> None:
-        self.store, self.stem, self.form, self.dtype = store, stem, form, dtype
+    def __init__(self, store: Store, stem: str, form: str, dtype: Literal["uint16", "uint32"], limit: Limit) -> None:
+        self.store, self.stem, self.form, self.dtype, self.limit = store, stem, form, np.dtype(dtype), limit
         self.target: Target = store.create(f"{stem}.bin")
         self.order = TableFile(store, f"{stem}.order.parquet")
         self.lengths: list[Int] = []
-        self.rows = self.tokens = self.size = 0
+        self.rows = self.tokens = 0
 
-    def room(self, run: Documents, unit: str, limit: int) -> int:
+    @property
+    def full(self) -> bool:
+        """Whether the file ends here."""
+        unit, amount = self.limit
+        return {"documents": self.rows, "tokens": self.tokens, "bytes": self.tokens * self.dtype.itemsize}[
+            unit
+        ] >= amount
+
+    def room(self, run: Documents) -> int:
         """How many documents of a run belong to this file: with the last of them it may reach its limit."""
+        unit, amount = self.limit
         if unit == "documents":
-            return min(len(run.lengths), limit - self.rows)
-        item = 1 if unit == "tokens" else np.dtype(self.dtype).itemsize
-        before = (self.tokens + np.cumsum(run.lengths)) * item
-        return min(len(run.lengths), int(np.searchsorted(before, limit, "left")) + 1)
+            return min(len(run.lengths), amount - self.rows)
+        item = 1 if unit == "tokens" else self.dtype.itemsize
+        ends = (self.tokens + np.cumsum(run.lengths)) * item
+        return min(len(run.lengths), int(np.searchsorted(ends, amount, "left")) + 1)
 
     def write(self, run: Documents) -> None:
         """Append documents."""
@@ -161,15 +171,15 @@ class TokenFile:
             raise ConfigError(
                 f"--to megatron: a document of {run.source} has {longest:,} tokens, more than the form has"
             )
-        data = np.ascontiguousarray(run.values, np.dtype(self.dtype).newbyteorder("<"))
-        self.target.write(memoryview(data).cast("B"))
+        data = np.ascontiguousarray(run.values, self.dtype.newbyteorder("<"))
+        self.target.write(data.view(np.uint8))
         n = len(run.lengths)
         source = pa.repeat(pa.scalar(run.source), n).dictionary_encode().cast(CATEGORY)
         columns = [run.ids, source, pa.repeat(pa.scalar(run.epoch, pa.uint32()), n), pa.array(run.lengths, pa.uint32())]
         self.order.write(pa.RecordBatch.from_arrays(columns, schema=ORDER))
         if self.form == "megatron":
             self.lengths.append(run.lengths.astype("<i4"))
-        self.rows, self.tokens, self.size = self.rows + n, self.tokens + len(data), self.size + data.nbytes
+        self.rows, self.tokens = self.rows + n, self.tokens + len(data)
 
     def commit(self) -> dict[str, Any]:
         """Complete the file and those beside it; returns its entry of the manifest."""
@@ -185,17 +195,14 @@ class TokenFile:
     def _index(self) -> dict[str, Any]:
         """Write the .idx file, whose parts are laid out at the top of this module."""
         lengths = np.concatenate(self.lengths)
-        ends = np.cumsum(lengths, dtype="<i8") * np.dtype(self.dtype).itemsize
+        ends = np.cumsum(lengths, dtype="<i8") * self.dtype.itemsize
         target = self.store.create(f"{self.stem}.idx")
         try:
-            target.write(MAGIC + (1).to_bytes(8, "little") + bytes([CODES[self.dtype]]))
+            target.write(MAGIC + (1).to_bytes(8, "little") + bytes([CODES[self.dtype.name]]))
             target.write(self.rows.to_bytes(8, "little") + (self.rows + 1).to_bytes(8, "little"))
-            for part in (
-                lengths,
-                np.concatenate([[0], ends[:-1]]).astype("<i8"),
-                np.arange(self.rows + 1, dtype="<i8"),
-            ):
-                target.write(memoryview(part).cast("B"))
+            starts = np.concatenate([[0], ends[:-1]]).astype("<i8")
+            for part in (lengths, starts, np.arange(self.rows + 1, dtype="<i8")):
+                target.write(part.view(np.uint8))
         except BaseException:
             target.abort()
             raise
