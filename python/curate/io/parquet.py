@@ -116,7 +116,7 @@ def _rows_at_once(handle: BinaryIO, metadata: pq.FileMetaData, index: int) -> in
     chunks = [group.column(i) for i in range(group.num_columns)]
     widths: list[int] = [_WIDTHS.get(c.physical_type, metadata.schema.column(i).length) for i, c in enumerate(chunks)]
     size = sum(max(c.total_uncompressed_size, c.num_values * w) for c, w in zip(chunks, widths, strict=True))
-    rows = max(1, min(BATCH_ROWS, BATCH_BYTES * group.num_rows // max(1, size)))
+    rows: int = max(1, min(BATCH_ROWS, BATCH_BYTES * group.num_rows // max(1, size)))
     most = 0.0  # bytes that a row may decode to
     for chunk in chunks:
         shared = "DELTA_BYTE_ARRAY" in chunk.encodings
@@ -137,7 +137,8 @@ def _longest(handle: BinaryIO, metadata: pq.FileMetaData, index: int, path: str)
     for batch in file.iter_batches(batch_size=_ROWS_OF_DICTIONARY, row_groups=[index], columns=[path]):
         values = [one.dictionary for one in _leaves(batch.column(0)) if pa.types.is_dictionary(one.type)]
         if any(map(len, values)):
-            return max(int(pc.max(pc.binary_length(one)).as_py() or 0) for one in values)
+            longest: int = max(pc.max(pc.binary_length(one)).as_py() or 0 for one in values)
+            return longest
     return 0  # all values are null
 
 

@@ -203,17 +203,12 @@ class Driver:
                 if self.outcome.failures and not self.receipts[p.index]:
                     reached = False
                     break
-                nowhere = reading.nowhere(self.receipts[p.index].values()) if p.records_reading else None
-                if nowhere and (self.outcome.failures or self.plan.recipe.limit):
-                    self.outcome.warnings.append(nowhere)  # not every row was read
-                elif nowhere:
-                    self.outcome.failures.append(ConfigError(nowhere))
-                    reached = False
-                    break
+                read_whole = not self.outcome.failures and self.plan.recipe.limit is None
+                self.outcome.warnings += reading.check_names(self.receipts[p.index].values(), whole=read_whole)
                 guard.check_failures(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 guard.check(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 self.outcome.warnings += guard.idle_settings(p, self.receipts[p.index])
-        except GuardError as error:
+        except (GuardError, ConfigError) as error:
             self.outcome.failures.append(error)
             self._end(reached=False)
             raise

@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from curate import schema
+from curate.errors import ConfigError
 from curate.io.columns import expected, listed
 from curate.run.manifest import Receipt
 
 
-def nowhere(receipts: Iterable[Receipt]) -> str | None:
-    """What to tell where the setting `columns` gives a name that no row of its source has; None where all are there.
+def check_names(receipts: Iterable[Receipt], *, whole: bool) -> list[str]:
+    """ConfigError where the setting `columns` gives a name that no row of its source has.
 
-    `receipts` are those of all tasks that read the inputs. Whether a key of JSON lines is there is known only after the
-    last line.
+    `receipts` are those of all tasks of a pass; only those that read the inputs first know names. Whether a key of JSON
+    lines is there is known only after the last line: where the inputs were not read as a `whole`, a warning is given.
     """
     rows: dict[tuple[str, str], int] = {}
     names: set[str] = set()
@@ -25,13 +26,16 @@ def nowhere(receipts: Iterable[Receipt]) -> str | None:
                 rows[source, name] = rows.get((source, name), 0) + n
     missing = sorted(key for key, n in rows.items() if not n)
     if not documents or not missing:
-        return None
+        return []
     source, name = missing[0]
     setting = "--trust-ids" if name == "doc_id" else "`columns`"
-    return (
+    told = (
         f'{setting} reads "{name}", and no row of the source {source} has it; the rows have: {listed(sorted(names))};'
         " mend `columns` (--columns) and run the same command again with --update"
     )
+    if whole:
+        raise ConfigError(told)
+    return [told]
 
 
 def put_aside(receipts: Iterable[Receipt]) -> Iterator[str]:
