@@ -8,9 +8,10 @@ import click
 
 from curate import console
 from curate.cli.options import (
+    COLUMNS,
     CONTEXT,
-    READ_OPTIONS,
     RUN_OPTIONS,
+    TRUST_IDS,
     given,
     names,
     print_json,
@@ -33,7 +34,8 @@ INPUT_OPTIONS = (
         default="auto",
         help="How to read the inputs.",
     ),
-    *READ_OPTIONS,
+    COLUMNS,
+    TRUST_IDS,
     click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Leave out files of an input folder; may be repeated."
     ),
