@@ -15,7 +15,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -125,7 +125,7 @@ class Slice:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for fingerprints and plans."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
