@@ -61,6 +61,21 @@ ALLOW_CODE = click.option(
     metavar="MODULE",
     help="Let the recipe run functions of this module or package of yours; may be repeated.",
 )
+# How inputs are read, on every command that reads some; a recipe has the same settings at each of its inputs.
+READ_OPTIONS = (
+    click.option(
+        "--columns",
+        multiple=True,
+        metavar="NAME=KEY",
+        help="Read the column NAME from this column or key of the input, for example text=content, or url=meta.url"
+        " where meta is an object; may be repeated, or take several with commas.",
+    ),
+    click.option(
+        "--trust-ids",
+        is_flag=True,
+        help="Keep the doc_ids of the input instead of making new ones; a repeat stops the run.",
+    ),
+)
 TAKE_OVER = click.option(
     "--take-over", is_flag=True, help="Go ahead though a process that cannot be seen from here holds the folder."
 )
@@ -107,6 +122,7 @@ RECIPE_OPTIONS = (
         metavar="KEY=VALUE",
         help="Change a setting, for example near_dedup.bands=20.",
     ),
+    *READ_OPTIONS,
 )
 
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate import console
-from curate.cli.options import CONTEXT, RUN_OPTIONS, given, names, print_json, setting_option, with_options
+from curate.cli.options import (
+    CONTEXT,
+    READ_OPTIONS,
+    RUN_OPTIONS,
+    given,
+    names,
+    print_json,
+    setting_option,
+    with_options,
+)
 from curate.cli.runs import execute
 
 if TYPE_CHECKING:
@@ -24,20 +33,13 @@ INPUT_OPTIONS = (
         default="auto",
         help="How to read the inputs.",
     ),
-    click.option(
-        "--column",
-        "columns",
-        multiple=True,
-        metavar="NAME=KEY",
-        help="Read the column NAME from this column or key of the input, for example text=content; may be repeated.",
-    ),
+    *READ_OPTIONS,
     click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Leave out files of an input folder; may be repeated."
     ),
     click.option(
         "--root", metavar="DIR", default=None, help="Folder that file names in doc_ids are relative to."
     ),
-    click.option("--trust-ids", is_flag=True, help="Keep the doc_ids of the input instead of making new ones."),
     click.option(
         "--only",
         multiple=True,
@@ -111,7 +113,7 @@ def input_settings(paths: Sequence[str], options: dict[str, Any]) -> list["Input
     shared = {
         "source": options.pop("source"),
         "format": options.pop("input_format"),
-        "columns": parse_pairs(options.pop("columns"), "--column"),
+        "columns": parse_pairs(options.pop("columns"), "--columns"),
         "exclude": list(options.pop("exclude")),
         "root": options.pop("root"),
         **({"trust_ids": True} if options.pop("trust_ids") else {}),

@@ -39,7 +39,7 @@ def read_jsonl(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
         elif not line.strip():
             continue
         else:
-            row, verdict = reader.row(line)
+            row, verdict = reader.row(line, offset)
         place = {"origin_offset": offset, "doc_id": schema.doc_id(piece.rel, offset)}
         yield from batcher.add(place | row, min(length, piece.max_line), verdict)
     yield from batcher.rest()
@@ -98,13 +98,14 @@ class _Lines:
         """Keys that `columns` names are counted from 0 on, so that one that no line has is known at the end."""
         self.piece, self.counts = piece, counts
         self.carried = columns.from_text(piece.carried)
-        self.named = set(piece.columns.values())
+        self.named = set(columns.wanted(piece.columns, trusted=piece.trusted))
+        self.nested = [name for name in piece.columns.values() if "." in name]
         self.layouts: dict[tuple[str, ...], Layout] = {}
         for key in self.named:
-            counts.columns_found.setdefault(key, 0)
+            counts.named[piece.source, key] += 0
 
-    def row(self, line: bytes) -> tuple[dict[str, Any], Verdict | None]:
-        """The row of one line, with its verdict where it is of no use or was mended."""
+    def row(self, line: bytes, offset: int) -> tuple[dict[str, Any], Verdict | None]:
+        """The row of the line that starts at `offset`, with its verdict where it is of no use or was mended."""
         mended = False
         try:
             try:
@@ -114,19 +115,21 @@ class _Lines:
             value = json.loads(text)
             if not isinstance(value, dict):
                 return _useless(line), _not_json(f"a JSON {type(value).__name__}, not an object")
-            self.counts.columns_found.update(self.named.intersection(value))
-            row, replaced = self._fields(value)
+            columns.lift(value, self.nested)
+            for key in self.named.intersection(value):
+                self.counts.named[self.piece.source, key] += 1
+            row, replaced = self._fields(value, offset)
         except (ValueError, RecursionError) as error:
             return _useless(line), _not_json(str(error) if isinstance(error, ValueError) else "nested too deeply")
         if "text" not in row:
             has = ", ".join(sorted(value)) or "nothing"
             name = self.piece.columns.get("text", "text")
             detail = columns.valid_text(f'no text under the key "{name}"; the line has: {has}'[:_SHOWN])[0]
-            return _useless(line), Verdict("read.no_text", detail=detail)
+            return row | _useless(line), Verdict("read.no_text", detail=detail)
         return row, REPLACED if mended or replaced else None
 
-    def _fields(self, value: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-        """The columns of a line, and whether its text was mended."""
+    def _fields(self, value: dict[str, Any], offset: int) -> tuple[dict[str, Any], bool]:
+        """The columns of the line at `offset`, and whether its text was mended."""
         mended = False
         row: dict[str, Any] = {}
         extra: dict[str, Any] = {}
@@ -134,7 +137,7 @@ class _Lines:
             item = value[key]
             if target is None:
                 columns.put(extra, key, item)
-            elif item is None:
+            elif item is None or (item == "" and target == "source"):
                 continue
             elif target == "text" and isinstance(item, str):
                 row["text"], mended = columns.valid_text(item)
@@ -144,6 +147,8 @@ class _Lines:
                 made = convert(item)
                 if made is None:
                     columns.put(extra, key, item)
+                    if target != "text":  # without a text the row is a reject
+                        self.counts.put_aside(key, target, 1, item, f"{self.piece.rel} at {offset:,}")
                 else:
                     row[target] = made
         if extra:
@@ -155,7 +160,8 @@ class _Lines:
         keys = tuple(value)
         found = self.layouts.get(keys)
         if found is None:
-            targets = columns.targets(keys, self.piece.columns, trusted=self.piece.trusted, keep_source=False)
+            self.counts.meet(columns.names_in(value) if self.nested else keys)
+            targets = columns.targets(keys, self.piece.columns, trusted=self.piece.trusted)
             found = [(key, *self._place(target)) for key, target in zip(keys, targets, strict=True)]
             if len(self.layouts) < _LAYOUTS and sum(map(len, keys)) < _LAYOUT_BYTES:
                 self.layouts[keys] = found

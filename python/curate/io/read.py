@@ -20,7 +20,7 @@ __all__ = [
     "LIBRARIES", "VERSIONS", "ReadCounts", "Rows", "open_decompressed", "read", "reader_identity", "split_by_bytes"
 ]  # fmt: skip
 
-VERSIONS: dict[Format, int] = {"warc": 2, "wet": 2, "jsonl": 2, "parquet": 2, "text": 2}
+VERSIONS: dict[Format, int] = {"warc": 2, "wet": 2, "jsonl": 3, "parquet": 3, "text": 2}
 """Of every form the version of its reader, raised when it gives other rows for the same file."""
 
 LIBRARIES: dict[Format, tuple[str, ...]] = {
@@ -62,10 +62,6 @@ def read(task: TaskInput, counts: ReadCounts) -> Iterator[Rows]:
             break
         # Only what was read to its end counts: a limit may end within a slice.
         counts.bytes += piece.size
-    unknown = sorted(key for key, lines in counts.columns_found.items() if not lines)
-    if unknown and counts.documents:
-        where = task.slices[0].rel + (f" and {len(task.slices) - 1} more" if len(task.slices) > 1 else "")
-        counts.warnings.append(f"{where}: `columns` names what no line has: {', '.join(unknown)}")
 
 
 def _slice(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
