@@ -34,7 +34,7 @@ def read_parquet(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
         except pa.ArrowException as error:
             raise DataError(f"{piece.path}: not a readable Parquet file: {error}") from None
         table = columns.table_of(file.schema_arrow, piece.columns, trusted=piece.trusted, where=piece.path)
-        sorter = _Sorter(piece, file.schema_arrow.names, table)
+        sorter = Sorter(piece, file.schema_arrow.names, table)
         end = file.metadata.num_row_groups if piece.end is None else piece.end
         # The number of the first row: ids follow from it, so it counts from the beginning of the file.
         row = sum(file.metadata.row_group(i).num_rows for i in range(piece.start))
@@ -64,7 +64,7 @@ def _batches(file: pq.ParquetFile, index: int) -> Iterator[pa.RecordBatch]:
         yield from split_by_bytes(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names))
 
 
-class _Sorter:
+class Sorter:
     """Puts the columns of one file's batches in their places."""
 
     def __init__(self, piece: Slice, names: list[str], table: columns.Table) -> None:
