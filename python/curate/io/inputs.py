@@ -266,9 +266,9 @@ def _files_of(entry: InputSettings, found: Found, into: Survey) -> None:
         left.append(Passed(entry.path, "hidden folders, not looked into", len(found.hidden), 0, names))
     into.passed.extend(left)
     for suffix, what in ((".wacz", "the WARCs in it are read"), (".open", "still being written, by its name; read")):
-        names = [one.rel for one in kept if one.name.lower().endswith(suffix)]
-        if names:
-            into.warnings.append(folder.listed(entry.path, what, names))
+        told = [one.rel for one in kept if one.name.lower().endswith(suffix)]
+        if told:
+            into.warnings.append(folder.listed(entry.path, what, told))
     into.chosen.extend(one for candidate in kept for one in _chosen(entry, found, candidate))
 
 
@@ -314,9 +314,10 @@ def _chosen(entry: InputSettings, found: Found, one: Candidate) -> Iterator[_Cho
     except (OSError, DataError):
         members = []  # a damaged archive is searched for records as it is
     for name, size, stored in members:
-        codec = forms.by_name(name)[1] if stored else ""  # what is compressed twice cannot be entered in the middle
-        place = {"path": f"{file.path}/{name}", "rel": f"{file.rel}/{listing.shown(name)}"}
-        yield _Chosen(entry, replace(file, **place, size=size, codec=codec), (identity, name))
+        # What is compressed twice cannot be entered in the middle.
+        codec = forms.by_name(name)[1] if stored else ""
+        path, rel = f"{file.path}/{name}", f"{file.rel}/{listing.shown(name)}"
+        yield _Chosen(entry, replace(file, path=path, rel=rel, size=size, codec=codec), (identity, name))
     if not members:
         yield _Chosen(entry, file, identity)
 

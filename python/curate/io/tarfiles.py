@@ -152,6 +152,7 @@ def _sample(sample: list[_Member], piece: Slice, maker: RowMaker, batcher: Batch
     size = sum(len(member.data) for member in sample)
     large = next((member for member in sample if member.size > piece.max_line), None)
     of = {member.suffix: member.data for member in sample}
+    row: dict[str, Any]
     verdict: Verdict | None
     if large:
         row, verdict = {}, Verdict("read.too_large", float(large.size), float(piece.max_line), large.suffix)

@@ -4,6 +4,8 @@ A stage expects to keep a share of its rows within a band, for example 2 % to 10
 least 1,000 rows and keeps another share stops the run (GuardError, exit code 3) and shows 20 of the rows that it
 dropped. A rule that is wrong for the data shows there, before hours of work are spent on what is left. `guard: off` at
 a step, or for the recipe, lets the run go on; `guard: [low, high]` sets another band.
+
+Reading has a guard too: where no document comes out of it, whatever the reason, the run stops with that reason.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import GuardError
 from curate.run.manifest import Receipt, RunFolder, StepCounts
-from curate.run.plan import Op, Pass
+from curate.run.plan import Pass
 from curate.run.recipe import Recipe
 
 LEAST_ROWS = 1_000  # that a step must see to be judged; of fewer, a share says little
@@ -21,13 +23,13 @@ RULE_ROWS = 100_000  # rows that a step must see before a rule that never fired 
 SAMPLES = 20  # dropped rows that the message of a GuardError shows
 
 
-def total(op: Op, receipts: Iterable[Receipt]) -> StepCounts:
-    """The counts of an op over all tasks, in the main lane only: a guard does not judge what happened to rows that an
-    earlier step set aside."""
-    found = StepCounts(op.name)
+def total(name: str, receipts: Iterable[Receipt]) -> StepCounts:
+    """The counts of an op, or of `read`, over all tasks, in the main lane only: a guard does not judge what happened to
+    rows that an earlier step set aside."""
+    found = StepCounts(name)
     for receipt in receipts:
         for count in receipt.steps:
-            if count.step == op.name:
+            if count.step == name:
                 found.rows_in += count.rows_in
                 found.rows_out += count.rows_out
                 found.untouched += count.untouched
@@ -52,7 +54,7 @@ def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunF
         band = op.step.band(recipe)
         if band is None or p.shape != "each" or not op.phase.documents:
             continue
-        counts = total(op, receipts.values())
+        counts = total(op.name, receipts.values())
         seen = counts.rows_in - counts.untouched
         if seen < LEAST_ROWS:
             continue
@@ -60,7 +62,7 @@ def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunF
         if not band[0] <= share <= band[1]:
             dropped = sorted(counts.dropped.items(), key=lambda item: (-item[1], item[0]))
             rules = ", ".join(f"{rule} {n:,}" for rule, n in dropped[:5])
-            samples = "\n".join(f"  {line}" for line in _samples(op, receipts, folder))
+            samples = "\n".join(f"  {line}" for line in _samples(op.step.name, receipts, folder))
             raise GuardError(
                 f"{op.step.name} kept {share:.1%} of {seen:,} rows, where {band[0]:.0%} to {band[1]:.0%} are expected"
                 f" (dropped: {rules or 'none'}).\n{samples}\nIf that is right, set `guard: off` at the step"
@@ -69,7 +71,34 @@ def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunF
             )
 
 
-def _samples(op: Op, receipts: Mapping[str, Receipt], folder: RunFolder) -> Iterator[str]:
+def check_reading(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunFolder) -> None:
+    """Raise GuardError where the first pass that read the inputs got no document out of them."""
+    if recipe.guard == "off" or not p.records_reading:
+        return
+    counts = total("read", receipts.values())
+    if counts.rows_out:
+        return
+    others: dict[str, int] = {}
+    for receipt in receipts.values():
+        for kind, n in receipt.reader.get("other_records", {}).items():
+            others[kind] = others.get(kind, 0) + n
+    seen = ", ".join(f"{n:,} {kind}" for kind, n in sorted(others.items()))
+    reasons = sorted(counts.dropped.items(), key=lambda item: (-item[1], item[0]))
+    if reasons:
+        rules = ", ".join(f"{rule} {n:,}" for rule, n in reasons)
+        why = f"all {counts.rows_in:,} rows were dropped ({rules})"
+    else:
+        why = "the inputs hold no rows"
+    samples = "\n".join(f"  {line}" for line in _samples("read", receipts, folder))
+    raise GuardError(
+        f"no document came out of reading: {why}{f'; not documents: {seen}' if seen else ''}.\n{samples}\n"
+        "`curate inputs` shows how the files are read; `columns` names the column or key of the text, `format` the form"
+        " of the files. If that is right, set `guard: off` in the recipe (--guard off with a stage's own command) and"
+        " run the same command with --update: it continues."
+    )
+
+
+def _samples(step: str, receipts: Mapping[str, Receipt], folder: RunFolder) -> Iterator[str]:
     """A line each for SAMPLES rejects of the step: doc_id, rule, value, limit, and how the text begins.
 
     They are spread over the tasks and, within a task, over its rejects.
@@ -80,7 +109,7 @@ def _samples(op: Op, receipts: Mapping[str, Receipt], folder: RunFolder) -> Iter
         # An equal part of what is left to show, for each file that is left.
         take = -(-left // (len(files) - number))
         table = pq.read_table(pa.BufferReader(folder.products.read(file.path)))
-        mine = [r for r in table.to_pylist() if r["stage"] == op.step.name and r["action"] == "drop"]
+        mine = [r for r in table.to_pylist() if r["stage"] == step and r["action"] == "drop"]
         for row in mine[:: max(1, len(mine) // take)][:take]:
             left -= 1
             begin = " ".join((row["excerpt"] or "").split())[:100]
@@ -96,7 +125,7 @@ def idle_settings(p: Pass, receipts: Mapping[str, Receipt]) -> Iterator[str]:
     for op in p.ops:
         if p.shape != "each":
             continue
-        counts = total(op, receipts.values())
+        counts = total(op.name, receipts.values())
         only = op.step.only.model_dump(mode="json", exclude_none=True)
         if only and counts.rows_in and counts.untouched == counts.rows_in:
             wanted = ", ".join(f"{key}: [{', '.join(values)}]" for key, values in only.items())
