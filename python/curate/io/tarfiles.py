@@ -75,10 +75,11 @@ class _Members:
     def __iter__(self) -> Iterator[_Member]:
         """Each file; Damaged where the archive ends early or a header is none."""
         name, size = "", -1  # from a header before the file's own
-        while True:
-            block = self.take(TAR_BLOCK)
-            if not block.strip(b"\0"):
-                return
+        ended = False
+        while block := self.take(TAR_BLOCK):
+            ended = not block.strip(b"\0")
+            if ended:  # archives may be put one after the other
+                continue
             kind, length = block[156:157], _number(block[124:136])
             if length is None or _number(block[148:156]) != sum(block[:148]) + 256 + sum(block[156:]):
                 raise Damaged("what stands here is no header of a member")
@@ -102,6 +103,8 @@ class _Members:
                 self.skip(length + -length % TAR_BLOCK if kind not in b"123456" else 0)
             if kind != b"g":
                 name, size = "", -1
+        if not ended:
+            raise Damaged("the archive lacks its end")
 
     def take(self, n: int) -> bytes:
         """The next `n` bytes; none at the end of the archive, Damaged where it ends among them."""
