@@ -63,6 +63,7 @@ POINTERS = "Git LFS pointers, not the files themselves; `git lfs pull` gets thes
 WAT = "WAT, the metadata of a crawl, which holds no documents"
 COMPRESSED = "compressed in a form that is not read (gz, zst, xz, bz2 and lz4 are); unpack them"
 PACKED = "Parquet, Arrow or zip inside a compressed file; unpack them"
+OTHER_ARCHIVE = "web archives compressed as xz, bz2 or lz4; compress their records as gzip or zstd"
 OTHER_TAR = "tar archives of other files than samples of text; unpack them"
 
 _MAGIC: tuple[tuple[bytes, Format | str], ...] = (
@@ -132,6 +133,8 @@ def of(name: str, head: bytes, size: int, texts: Texts = ("text", "html", "paylo
     if suffix == ".wat":
         return Form(None, codec, WAT)
     found = _by_magic(content, suffix, named)
+    if codec in ("xz", "bz2", "lz4") and (found == "warc" or named in ("warc", "wet")):
+        return Form(None, codec, OTHER_ARCHIVE)
     if found == "warc":
         return _archive(content, codec, named)
     if found in _SEEKABLE or found == ARCHIVES:
