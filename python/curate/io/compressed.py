@@ -136,20 +136,31 @@ def warc_members(path: str) -> list[tuple[str, int, bool]]:
         raise DataError(f"{path}: not a readable zip archive: {error}") from None
 
 
-def _open_member(archive: str, member: str) -> BinaryIO:
-    """A member of a zip archive, as a file that can be read and sought; OSError where it is not there."""
+def _open_member(path: str, member: str) -> BinaryIO:
+    """A member of a zip archive, as a file that can be read and sought; OSError where it is not there.
+
+    One that is stored as it is is a part of the archive; seeking in a compressed one decodes what lies before.
+    """
+    handle = open_file(path)
     try:
-        opened = zipfile.ZipFile(open_file(archive))
-        return io.BufferedReader(_Member(opened, member), _PIECE)
+        archive = zipfile.ZipFile(handle)
+        info = archive.getinfo(member)
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+            return io.BufferedReader(_Member(handle, archive.open(member)), _PIECE)
+        handle.seek(info.header_offset)
+        head = handle.read(30)  # of its own header, which ends with the lengths of name and extra field
+        start = info.header_offset + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+        return io.BufferedReader(_Stored(handle, start, info.file_size), _PIECE)
     except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+        handle.close()
         raise OSError(f"the archive has no readable member {member}: {error}") from None
 
 
-class _Member(io.RawIOBase):
-    """A member of a zip archive; closing it closes the archive."""
+class _Stored(io.RawIOBase):
+    """Bytes [start, start + size) of a file."""
 
-    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
-        self.archive, self.file = archive, archive.open(name)
+    def __init__(self, handle: BinaryIO, start: int, size: int) -> None:
+        self.handle, self.start, self.size, self.at = handle, start, size, 0
 
     def readable(self) -> bool:
         return True
@@ -158,10 +169,36 @@ class _Member(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self.file.seek(offset, whence)
+        self.at = max(0, offset + (0, self.at, self.size)[whence])
+        return self.at
 
     def tell(self) -> int:
-        return self.file.tell()
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        self.handle.seek(self.start + self.at)
+        data = self.handle.read(max(0, min(len(buffer), self.size - self.at)))
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self.handle.close()
+        super().close()
+
+
+class _Member(_Stored):
+    """A compressed member, which zipfile decodes."""
+
+    def __init__(self, handle: BinaryIO, file: Any) -> None:
+        super().__init__(handle, 0, 0)
+        self.file = file
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self.file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self.file.tell())
 
     def readinto(self, buffer: Any) -> int:
         try:
@@ -170,15 +207,6 @@ class _Member(io.RawIOBase):
             raise OSError(f"damaged member: {error}") from None
         buffer[: len(data)] = data
         return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            self.file.close()
-            under = self.archive.fp
-            self.archive.close()
-            if under is not None:
-                under.close()
-        super().close()
 
 
 # -- decoders --------------------------------------------------------------------------------------------------

@@ -116,7 +116,8 @@ def choose(
         else:
             kept.append(one)
     if wanted != "auto":
-        kept, others = _of_form(kept, wanted)
+        left[forms.POINTERS] = [one for one in kept if one.form.why == forms.POINTERS]
+        kept, others = _of_form([one for one in kept if one.form.why != forms.POINTERS], wanted)
         left.setdefault(OTHER_FORM, []).extend(others)
     else:
         kept = _known(kept, left)
