@@ -128,18 +128,16 @@ def of(name: str, head: bytes, size: int, texts: Texts = ("text", "html", "paylo
         return Form(named, named_codec if size else "") if named else _jl(suffix) or Form(None, why=UNKNOWN)
     codec = codec_of(head)
     content = decoded_head(head, codec, CONTENT)
-    if content.startswith(b"\0" * 4) and b"WARC/" in content:
-        content = content.lstrip(b"\0")
     if suffix == ".wat":
         return Form(None, codec, WAT)
-    found = _by_magic(content, suffix, named)
+    found = _by_magic(content, named)
     if codec in ("xz", "bz2", "lz4") and (found == "warc" or named in ("warc", "wet")):
         return Form(None, codec, OTHER_ARCHIVE)
     if found == "warc":
         return _archive(content, codec, named)
-    if found in _SEEKABLE or found == ARCHIVES:
-        if codec:
-            return Form(None, codec, PACKED)
+    if codec and (found in (*_SEEKABLE, ARCHIVES) or (named in _SEEKABLE and not found)):
+        return Form(None, codec, PACKED)
+    if found in (*_SEEKABLE, ARCHIVES):
         if found == ARCHIVES:
             return Form("warc") if suffix == ".wacz" else Form(None, why=ARCHIVES)
         return Form("arrow" if found == "arrow" else "parquet")
@@ -160,7 +158,7 @@ def _jl(suffix: str) -> Form | None:
     return Form("jsonl") if suffix == ".jl" else None
 
 
-def _by_magic(content: bytes, suffix: str, named: Format | None) -> Format | str | None:
+def _by_magic(content: bytes, named: Format | None) -> Format | str | None:
     """The form, or why there is none, that the first bytes tell beyond doubt; else None."""
     for magic, what in _MAGIC:
         if content.startswith(magic):
