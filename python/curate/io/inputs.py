@@ -19,7 +19,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
@@ -130,7 +130,7 @@ class Slice:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for fingerprints and plans."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)

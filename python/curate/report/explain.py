@@ -74,9 +74,8 @@ def _fetched(url: str) -> Page:
     from curate.fetch.crawl import fetch
     from curate.fetch.settings import FetchSettings
 
-    # Five requests allow for redirects. `exclude` matches every link, so none is followed. The user named this URL, so
-    # it may be one of this machine or its network.
-    settings = FetchSettings(max_pages=5, scope=(url,), exclude=(".",), allow_private=True)
+    # Five requests allow for redirects. The user named this URL, so it may be one of this machine or its network.
+    settings = FetchSettings(max_pages=5, follow=False, allow_private=True)
     with tempfile.TemporaryDirectory() as folder:
         summary = fetch(settings, [url], Path(folder))
         if summary.pages == 0:

@@ -39,7 +39,7 @@ from curate.run.estimate import forecasts
 from curate.run.executor import Executor, open_executor
 from curate.run.funnel import Funnel
 from curate.run.manifest import Output, Receipt, RunFolder
-from curate.run.memory import Budget
+from curate.run.memory import Budget, lasting_objects
 from curate.run.plan import Op, Pass, Plan, Source, make_plan
 from curate.run.reads import write_index
 from curate.run.recipe import Recipe
@@ -249,7 +249,9 @@ class Driver:
         tasks = self._tasks(p)
         wanted = {task: self._fingerprint(p, task) for task in tasks}
         damaged: list[str] = []
-        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task, damaged), tasks), strict=True))
+        with lasting_objects():
+            read = self._map(lambda task: self.folder.receipt(p.name, task, damaged), tasks)
+        found = dict(zip(tasks, read, strict=True))
         self.outcome.warnings += [f"{path} was damaged (a receipt); its task runs again" for path in damaged]
         valid = [r for task, r in found.items() if r and r.fingerprint == wanted[task]]
         kept = {r.task: r for r in self._settled(p, valid)}
@@ -278,7 +280,7 @@ class Driver:
         """Write the plan.json of a pass where it changed: what `curate status` measures the receipts against."""
         inputs = [[task.id, fingerprints.slices(task)] for task in self.plan.inputs] if p.from_inputs else p.upstream
         data = {"inputs": inputs, "tasks": list(wanted), "partitions": self.plan.partitions, "fingerprints": wanted}
-        text = json.dumps(data, indent=1).encode()
+        text = json.dumps(data).encode()
         path = self.folder.plan_path(p.name)
         if self.folder.products.stat(path) is None or self.folder.products.read(path) != text:
             write_bytes(self.folder.products, path, text)
@@ -361,26 +363,32 @@ class Driver:
         """
 
         def look(entry: tuple[Store, Written]) -> str | None:
+            """What size and stamp tell: "" where the file is sound, None where its bytes must be hashed."""
             store, file = entry
             sound = file.path in self.sound
             if sound and isinstance(store, RemoteStore):
-                return None
+                return ""
             found = store.stat(file.path)
             if found is None:
                 return "missing"
             if found.bytes != file.bytes:
                 return f"it has {found.bytes:,} bytes, and {file.bytes:,} were written"
-            if (trust_stamps or sound) and file.stamp and found.stamp == file.stamp:
-                return None
+            return "" if (trust_stamps or sound) and file.stamp and found.stamp == file.stamp else None
+
+        def hashed(entry: tuple[Store, Written]) -> str:
+            store, file = entry
             if sha256_of(store, file.path) != file.sha256:
                 return "its bytes are not those that were written"
             self.sound.add(file.path)
-            return None
+            return ""
 
-        remote = any(isinstance(store, RemoteStore) for store, _ in files)
-        with ThreadPoolExecutor(THREADS if remote else self.budget.workers) as threads:
-            found = list(threads.map(look, files)) if len(files) > 1 else [look(entry) for entry in files]
-        bad = {file.path: what for (_, file), what in zip(files, found, strict=True) if what}
+        seen = dict(zip(files, self._map(look, files), strict=True))
+        unknown = [entry for entry, what in seen.items() if what is None]
+        remote = any(isinstance(store, RemoteStore) for store, _ in unknown)
+        if unknown:
+            with ThreadPoolExecutor(THREADS if remote else self.budget.workers) as threads:
+                seen.update(zip(unknown, threads.map(hashed, unknown), strict=True))
+        bad = {file.path: what for (_, file), what in seen.items() if what}
         for path, what in bad.items():
             if what != "missing":
                 self.outcome.warnings.append(f"{path} was damaged ({what}); it has been made again")
