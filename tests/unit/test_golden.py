@@ -23,7 +23,7 @@ from curate.stages import STAGES, load
 from inline import Inline
 
 GOLDEN: dict[str, tuple[int, str]] = {
-    "extract": (3, "5b28db63440fbb6f"),
+    "extract": (4, "5b28db63440fbb6f"),
     "normalize": (1, "599792538f40205d"),
     "langid": (2, "9a1dfb77fd885aea"),
     "filter": (1, "feac889397752fe0"),

@@ -49,8 +49,8 @@ class Damaged(DataError):
 
 
 def is_local(path: str) -> bool:
-    """Whether a path is one of this machine, not a URL."""
-    return "://" not in path
+    """Whether a path is that of a file of this machine, not a URL nor that of a member of an archive."""
+    return "://" not in path and not archive_of(path)[1]
 
 
 def codec_of(head: bytes) -> Codec:
@@ -112,7 +112,7 @@ def archive_of(path: str) -> tuple[str, str]:
     if found is None or not re.match("archive/", path[found.end() :]):
         return path, ""
     archive = path[: found.end() - 1]
-    return (path, "") if is_local(path) and not _is_file(archive) else (archive, path[found.end() :])
+    return (path, "") if "://" not in path and not _is_file(archive) else (archive, path[found.end() :])
 
 
 def _is_file(path: str) -> bool:

@@ -208,6 +208,7 @@ class Driver:
                     break
                 if not self.outcome.failures:
                     guard.check_reading(p, self.receipts[p.index], self.plan.recipe, self.folder)
+                guard.check_failures(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 guard.check(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 self.outcome.warnings += guard.idle_settings(p, self.receipts[p.index])
         except GuardError as error:
@@ -438,6 +439,11 @@ class Driver:
                 self.sound |= {path for path, _ in result.content()}
                 if self.watcher:
                     self.watcher.task(result)
+                done = self.receipts[p.index]
+                if (
+                    len(done).bit_count() == 1
+                ):  # 1, 2, 4, 8 … tasks: the work of looking does not grow with their square
+                    guard.check_failures(p, done, self.plan.recipe, self.folder)
         return damaged
 
     def _revive(self, p: Pass, tasks: Sequence[str]) -> None:

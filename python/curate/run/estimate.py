@@ -77,9 +77,9 @@ def estimate(plan: Plan, files: Iterable[InputFile], budget: Budget) -> Estimate
 
 
 def forecasts(plan: Plan, files: Iterable[InputFile], budget: Budget) -> list[Forecast]:
-    """What each stage expects of this input, and of up to 100,000,000 documents like it."""
+    """What each stage says of its settings, and expects of this input and of up to 100,000,000 documents like it."""
     if not any(step.stage.forecast for step in plan.recipe.steps):
-        return []  # nothing is sampled for nobody
+        return _remarks(plan)  # nothing is sampled for nobody
     files = list(files)
     return _forecasts(plan, files, budget, *_text(plan, files, 1))
 
@@ -102,7 +102,13 @@ def _forecasts(plan: Plan, files: Sequence[InputFile], budget: Budget, text: flo
                 lone_task_memory=budget.lone_task,
             )
         )
-    return [s.stage.forecast(s.config, amounts) for s in plan.recipe.steps if s.stage.forecast]
+    return [*_remarks(plan), *(s.stage.forecast(s.config, amounts) for s in plan.recipe.steps if s.stage.forecast)]
+
+
+def _remarks(plan: Plan) -> list[Forecast]:
+    """What steps say of their settings on this machine, whatever the input."""
+    told = [step.stage.remarks(step.config) for step in plan.recipe.steps]
+    return [Forecast(sentences) for sentences in told if sentences]
 
 
 def _disk_bytes(forecast: Forecast) -> float:

@@ -5,10 +5,14 @@ least 1,000 rows and keeps another share stops the run (GuardError, exit code 3)
 dropped. A rule that is wrong for the data shows there, before hours of work are spent on what is left. `guard: off` at
 a step, or for the recipe, lets the run go on; `guard: [low, high]` sets another band.
 
+Drops that are failures of a step and no judgement of its rows (a parser that crashed) have a limit of their own. It is
+looked at whenever the number of finished tasks has doubled, too, so that a parser that fails at everything is not run
+over a whole crawl.
+
 Reading has a guard too: where no document comes out of it, whatever the reason, the run stops with that reason.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,6 +75,25 @@ def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunF
             )
 
 
+def check_failures(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunFolder) -> None:
+    """Raise GuardError where a larger share of a step's rows than its stage allows were dropped as failures."""
+    for op in p.ops:
+        limit = op.step.stage.failures(op.step.config)
+        if limit is None or op.step.band(recipe) is None or p.shape != "each" or not op.phase.documents:
+            continue
+        counts = total(op.name, receipts.values())
+        seen = counts.rows_in - counts.untouched
+        failed = {rule: counts.dropped[rule] for rule in limit.rules if rule in counts.dropped}
+        if seen < LEAST_ROWS or sum(failed.values()) <= limit.share * seen:
+            continue
+        samples = "\n".join(f"  {line}" for line in _samples(op.step.name, receipts, folder, failed))
+        raise GuardError(
+            f"{op.step.name} failed at {sum(failed.values()):,} of {seen:,} rows, where {limit.share:.1%} may fail"
+            f" ({', '.join(f'{rule} {n:,}' for rule, n in failed.items())}).\n{samples}\nIf that is right, raise"
+            f" {op.step.name}.{limit.setting} and run the same command with --update: it continues."
+        )
+
+
 def check_reading(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunFolder) -> None:
     """Raise GuardError where the first pass that read the inputs got no document out of them."""
     if recipe.guard == "off" or not p.records_reading:
@@ -83,23 +106,24 @@ def check_reading(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, fold
         for kind, n in receipt.reader.get("other_records", {}).items():
             others[kind] = others.get(kind, 0) + n
     seen = ", ".join(f"{n:,} {kind}" for kind, n in sorted(others.items()))
-    reasons = sorted(counts.dropped.items(), key=lambda item: (-item[1], item[0]))
-    if reasons:
-        rules = ", ".join(f"{rule} {n:,}" for rule, n in reasons)
-        why = f"all {counts.rows_in:,} rows were dropped ({rules})"
-    else:
-        why = "the inputs hold no rows"
-    samples = "\n".join(f"  {line}" for line in _samples("read", receipts, folder))
+    why = "the inputs hold no rows"
+    if counts.dropped:
+        ranked = sorted(counts.dropped.items(), key=lambda item: (-item[1], item[0]))
+        why = f"all {counts.rows_in:,} rows were dropped ({', '.join(f'{rule} {n:,}' for rule, n in ranked)})"
+    samples = "".join(f"\n  {line}" for line in _samples("read", receipts, folder))
     raise GuardError(
-        f"no document came out of reading: {why}{f'; not documents: {seen}' if seen else ''}.\n{samples}\n"
+        f"no document came out of reading: {why}{f'; not documents: {seen}' if seen else ''}.{samples}\n"
         "`curate inputs` shows how the files are read; `columns` names the column or key of the text, `format` the form"
         " of the files. If that is right, set `guard: off` in the recipe (--guard off with a stage's own command) and"
         " run the same command with --update: it continues."
     )
 
 
-def _samples(step: str, receipts: Mapping[str, Receipt], folder: RunFolder) -> Iterator[str]:
-    """A line each for SAMPLES rejects of the step: doc_id, rule, value, limit, and how the text begins.
+def _samples(
+    step: str, receipts: Mapping[str, Receipt], folder: RunFolder, rules: Container[str] | None = None
+) -> Iterator[str]:
+    """A line each for SAMPLES rejects of the step, by these rules alone where they are given: doc_id, rule, value,
+    limit, detail, and how the text begins, or the URL where there is none.
 
     They are spread over the tasks and, within a task, over its rejects.
     """
@@ -109,10 +133,14 @@ def _samples(step: str, receipts: Mapping[str, Receipt], folder: RunFolder) -> I
         # An equal part of what is left to show, for each file that is left.
         take = -(-left // (len(files) - number))
         table = pq.read_table(pa.BufferReader(folder.products.read(file.path)))
-        mine = [r for r in table.to_pylist() if r["stage"] == step and r["action"] == "drop"]
+        mine = [
+            row
+            for row in table.to_pylist()
+            if row["stage"] == step and row["action"] == "drop" and (rules is None or row["rule"] in rules)
+        ]
         for row in mine[:: max(1, len(mine) // take)][:take]:
             left -= 1
-            begin = " ".join((row["excerpt"] or "").split())[:100]
+            begin = " ".join((row["excerpt"] or row["url"] or "").split())[:100]
             value = "" if row["value"] is None else f" {row['value']:g}"
             limit = "" if row["limit"] is None else f" (limit {row['limit']:g})"
             yield f"{row['doc_id'].hex()[:12]} {row['rule']}{value}{limit} {row['detail'] or ''} {begin}".rstrip()

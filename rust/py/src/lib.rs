@@ -2,6 +2,7 @@
 
 mod arrow;
 mod bpe;
+mod confine;
 mod decontam;
 mod dedup;
 mod errors;
@@ -31,5 +32,6 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     lang::register(module)?;
     signals::register(module)?;
     pii::register(module)?;
-    bpe::register(module)
+    bpe::register(module)?;
+    confine::register(module)
 }
