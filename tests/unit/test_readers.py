@@ -178,6 +178,15 @@ def test_a_name_of_the_setting_comes_before_its_namesake(tmp_path: Path) -> None
             everything(path, columns={"text": "content", "title": "content"})
 
 
+def test_a_row_without_the_column_that_is_named_is_not_read_by_its_namesake(tmp_path: Path) -> None:
+    rows = [{"text": "LABEL", "content": "c", "when": "2020-01-01"}, {"text": "LABEL", "date": "2021-01-01"}]
+    corpus.write_jsonl(tmp_path / "a.jsonl", rows)
+    names = {"text": "content", "crawled_at": "when"}
+    assert [rule for rule, *_ in verdicts(tmp_path / "a.jsonl", columns=names)] == [None, "read.no_text"]
+    _, second = (row for rows in everything(tmp_path / "a.jsonl", columns=names) for row in rows.batch.to_pylist())
+    assert second["crawled_at"] is None
+
+
 def test_a_name_that_is_nowhere_is_an_error_with_the_names_there_are(tmp_path: Path) -> None:
     rows = [{"text": "t", "meta": {"link": "https://e.test/"}}]
     for path in (tmp_path / "a.parquet", tmp_path / "sub.parquet"):

@@ -44,19 +44,18 @@ KNOWN: dict[Kind, frozenset[str]] = {kind: frozenset(s.names) for kind, s in sch
 def targets(names: Sequence[str], columns: Mapping[str, str], *, trusted: bool) -> list[str | None]:
     """For every name of an input the column it stands for; None where it can only go into `extra`.
 
-    `columns` are the user's names (ours -> the input's), which come first. A text under `source` replaces the source of
-    the recipe.
+    `columns` are the user's names (ours -> the input's): nothing else is read as a column that they name, also where
+    the input lacks it. A text under `source` replaces the source of the recipe.
     """
     renamed = {given: ours for ours, given in columns.items()}
     found: list[str | None] = [renamed.get(name, name) for name in names]
-    taken = {renamed[name] for name in names if name in renamed}
     before: set[str | None] = set()
     for i, name in enumerate(names):
-        if name not in renamed and (name in taken or name in before):
-            found[i] = None  # the name stands for another column already
+        if name not in renamed and (name in columns or name in before):
+            found[i] = None  # another name stands for this column
         before.add(found[i])
     for alias, target in ALIASES.items():
-        if alias in names and alias not in renamed and target not in found:
+        if alias in names and alias not in renamed and target not in columns and target not in found:
             found[names.index(alias)] = target
     if not trusted:
         _without_identity(names, found)
@@ -283,8 +282,9 @@ def table_of(columns_of: pa.Schema, columns: Mapping[str, str], *, trusted: bool
     kind = kind_of(found)
     content = "text" if kind == "document" else next((n for n in ("payload", "html") if n in found), None)
     if kind is None or content is None:
+        needed = f"`{columns['text']}`, which `columns` reads as text" if "text" in columns else "`text` (nor `html`)"
         raise SchemaError(
-            f"{where}: no column `text` (nor `html`); it has: {listed(names)}; "
+            f"{where}: no column {needed}; it has: {listed(names)}; "
             "name the one that holds the text with `columns: {text: NAME}`, or --columns text=NAME"
         )
     place = found.index(content)
