@@ -443,9 +443,7 @@ class Driver:
                 if self.watcher:
                     self.watcher.task(result)
                 done = self.receipts[p.index]
-                if (
-                    len(done).bit_count() == 1
-                ):  # 1, 2, 4, 8 … tasks: the work of looking does not grow with their square
+                if len(done).bit_count() == 1:  # 1, 2, 4, 8 … tasks: looking does not grow with their square
                     guard.check_failures(p, done, self.plan.recipe, self.folder)
         return damaged
 
