@@ -9,7 +9,7 @@ import pytest
 
 from curate.stages import STAGES
 
-RUNS = ["audit", "clean", "fetch", "plan", "run", "status", "why"]
+RUNS = ["audit", "clean", "fetch", "inputs", "plan", "run", "status", "why"]
 STAGE_COMMANDS = [entry.name.replace("_", "-") for entry in STAGES]
 HEAVY = ("pydantic", "pyarrow", "numpy", "ruamel", "fsspec", "rich")
 

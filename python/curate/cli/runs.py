@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curate import console
+from curate.cli.inputs import inputs_json
 from curate.cli.options import (
     ALLOW_CODE,
     AS_JSON,
@@ -52,7 +53,7 @@ def plan(
 ) -> None:  # fmt: skip
     """Show what a recipe would do.
 
-    Prints its passes, tasks and estimates of disk and memory, for this input
+    Prints what of the inputs would be read how, its passes, tasks and estimates of disk and memory, for this input
     and for up to 100,000,000 documents like it; runs nothing.
     """
     from curate.report import terminal
@@ -66,9 +67,10 @@ def plan(
     budget = Budget(memory, workers or available_cores(), planned.resources, planned.n_tasks)
     facts = estimate(planned, found.files, budget)
     if as_json:
-        print_json(facts.to_json())
+        print_json({**facts.to_json(), "inputs": inputs_json(found.files, found.passed), "warnings": found.warnings})
     else:
-        console.out(terminal.estimate(facts))
+        console.out(terminal.inputs(found.files, found.passed))
+        console.out("\n" + terminal.estimate(facts))
 
 
 def _recipe(
@@ -180,7 +182,8 @@ def execute(
             verify=verify_files,
             watcher=watcher,
         )
-        for text in [*outcome.warnings, *map(str, outcome.failures)]:
+        later = [text for text in outcome.warnings if text not in watcher.told]
+        for text in [*later, *map(str, outcome.failures)]:
             watcher.log(text)
     if as_json:
         print_json({**outcome.funnel.to_json(), "ran": outcome.ran, "warnings": outcome.warnings})
@@ -190,15 +193,15 @@ def execute(
             console.out("\n" + console.wrap(line))
         ran, current = sum(outcome.ran.values()), sum(outcome.current.values())
         console.out(f"\n{console.plural(ran, 'task')} ran, {current:,} were up to date; documents in {out}/documents")
-    return report_failures(outcome)
+    return report_failures(outcome, later)
 
 
-def report_failures(outcome: "Outcome") -> int:
+def report_failures(outcome: "Outcome", warnings: Sequence[str]) -> int:
     """Print warnings and failures to stderr; returns the exit code: 0, or the one that the failures call for."""
-    for warning in outcome.warnings[:SHOWN]:
+    for warning in warnings[:SHOWN]:
         console.err(f"warning: {warning}")
-    if len(outcome.warnings) > SHOWN:
-        console.err(f"and {len(outcome.warnings) - SHOWN:,} more warnings, in run.log")
+    if len(warnings) > SHOWN:
+        console.err(f"and {len(warnings) - SHOWN:,} more warnings, in run.log")
     failures = outcome.failures
     if not failures:
         return 0

@@ -49,7 +49,7 @@ def read_parquet(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
             file = _opened(handle)
         except pa.ArrowException as error:
             raise DataError(f"{piece.path}: not a readable Parquet file: {error}") from None
-        sorter = _Sorter(piece, file.schema_arrow, counts)
+        sorter = Sorter(piece, file.schema_arrow, counts)
         end = file.metadata.num_row_groups if piece.end is None else piece.end
         # The number of the first row: ids follow from it, so it counts from the beginning of the file.
         row = sum(file.metadata.row_group(i).num_rows for i in range(piece.start))
@@ -87,7 +87,7 @@ def _batches(handle: BinaryIO, file: pq.ParquetFile, index: int) -> Iterator[pa.
     size = rows = 0
     try:
         for batch in file.iter_batches(batch_size=_rows_at_once(handle, file.metadata, index), row_groups=[index]):
-            for part in _decoded_parts(batch):
+            for part in decoded_parts(batch):
                 more = row_bytes(part)
                 if held and (size + more > BATCH_BYTES or rows + part.num_rows > BATCH_ROWS):
                     yield held[0] if len(held) == 1 else pa.concat_batches(held)
@@ -153,7 +153,7 @@ def _leaves(column: pa.Array) -> Iterator[pa.Array]:
         yield column
 
 
-def _decoded_parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+def decoded_parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The rows of a batch in parts of at most BATCH_BYTES, or one row; cut before dictionaries become plain values."""
     coded = [c for c in batch.columns if pa.types.is_dictionary(c.type)]
     sizes = np.zeros(batch.num_rows, np.int64)
@@ -172,7 +172,7 @@ def _decoded_parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         start = end
 
 
-class _Sorter:
+class Sorter:
     """Puts the columns of one file's batches in their places."""
 
     def __init__(self, piece: Slice, columns_of: pa.Schema, counts: ReadCounts) -> None:

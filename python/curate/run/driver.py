@@ -56,6 +56,7 @@ class Watcher(Protocol):
     `begin` of an earlier pass may come between `begin` and `end` of a pass, where files are made again for it.
     """
 
+    def warn(self, warnings: Sequence[str]) -> None: ...  # once, before `expect`: what is known before work begins
     def expect(self, forecasts: Sequence[Forecast]) -> None: ...  # once, before the first pass
     def begin(self, name: str, tasks: int, done: int) -> None: ...  # tasks to run, tasks done before
     def task(self, receipt: Receipt) -> None: ...  # a task ended well
@@ -132,11 +133,13 @@ def run(
                   "files": user_files.record(), "inputs": {file.rel: file.stamp for file in inputs.files}}  # fmt: skip
         if old is None or {key: old.get(key) for key in record} != record:
             folder.write_run_yaml(record)
+        known = [*taken, *inputs.warnings, *plan.warnings]
         if watcher:
+            watcher.warn(known)
             watcher.expect(forecasts(plan, inputs.files, budget))
         with open_executor(executor, budget.workers) as pool:
             driver = Driver(plan, folder, pool, watcher, budget, user_files, verify=verify)
-            driver.outcome.warnings += [*taken, *inputs.warnings, *plan.warnings]
+            driver.outcome.warnings += known
             return driver.run()
 
 
@@ -205,6 +208,8 @@ class Driver:
                     break
                 read_whole = not self.outcome.failures and self.plan.recipe.limit is None
                 self.outcome.warnings += reading.check_names(self.receipts[p.index].values(), whole=read_whole)
+                if not self.outcome.failures:
+                    guard.check_reading(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 guard.check_failures(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 guard.check(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 self.outcome.warnings += guard.idle_settings(p, self.receipts[p.index])
@@ -438,9 +443,7 @@ class Driver:
                 if self.watcher:
                     self.watcher.task(result)
                 done = self.receipts[p.index]
-                if (
-                    len(done).bit_count() == 1
-                ):  # 1, 2, 4, 8 … tasks: the work of looking does not grow with their square
+                if len(done).bit_count() == 1:  # 1, 2, 4, 8 … tasks: looking does not grow with their square
                     guard.check_failures(p, done, self.plan.recipe, self.folder)
         return damaged
 

@@ -18,7 +18,7 @@ from curate.stages.protocol import Amounts, Forecast
 # Text is about a tenth of a crawl's HTML and HTML about five times its gzip: measured on 2,442 mixed pages.
 TEXT_OF_WARC_GZ = 0.5
 TEXT_OF_HTML = 0.1
-TEXT_OF_OTHER = {".gz": 3.5, ".zst": 4.0}
+TEXT_OF_OTHER = {"gzip": 3.5, "zstd": 4.0, "xz": 4.5, "bz2": 4.5, "lz4": 2.5}  # by codec
 STORED = 0.4  # bytes of Parquet for a byte of text
 SAMPLED_TASKS = 4  # that a plan looks into; a run, whose time it is, looks into one
 SCALES = (1_000_000, 10_000_000, 100_000_000)  # documents that a plan looks ahead to
@@ -128,7 +128,7 @@ def _text(plan: Plan, files: Sequence[InputFile], sampled: int) -> tuple[float, 
     others = 0.0
     for file in files:
         if file.format != "parquet":
-            ratio = TEXT_OF_OTHER.get("." + file.path.rpartition(".")[2].lower(), 1.0)
+            ratio = TEXT_OF_OTHER.get(file.codec or "", 1.0) * (TEXT_OF_HTML if file.kind == "raw" else 1.0)
             others += file.size * (TEXT_OF_WARC_GZ if file.format == "warc" else ratio)
     return text + others, documents + (others / max(1.0, _document_bytes(plan, sampled)) if others else 0.0)
 
