@@ -310,6 +310,22 @@ def test_a_small_file_that_decodes_to_much_takes_little_memory(tmp_path: Path, k
     assert seen_within(tmp_path / "a.parquet", 150_000_000) > 190_000_000
 
 
+@pytest.mark.parametrize("kind", ["dictionary", "list", "struct", "runs"])
+def test_a_batch_of_an_arrow_file_is_cut_before_it_is_decoded(tmp_path: Path, kind: str) -> None:
+    n, large = 200, pa.array(["word " * 200_000])
+    column: Any = pa.DictionaryArray.from_arrays(pa.array([0] * n, pa.int32()), large)
+    if kind == "list":
+        column = pa.ListArray.from_arrays(pa.array(range(n + 1), pa.int32()), column)
+    if kind == "struct":
+        column = pa.StructArray.from_arrays([column], ["inside"])
+    if kind == "runs":
+        column = pa.RunEndEncodedArray.from_arrays(pa.array([n], pa.int32()), large)
+    batch = pa.record_batch({"text": ["a"] * n, "note": column})
+    with pa.ipc.new_file(tmp_path / "a.arrow", batch.schema) as writer:
+        writer.write_batch(batch)
+    assert seen_within(tmp_path / "a.arrow", 100_000_000) > 190_000_000
+
+
 @pytest.mark.slow
 def test_a_row_group_of_more_than_two_gigabytes_is_read_piece_by_piece(tmp_path: Path) -> None:
     words = pa.array([("word " * 20_000)[i:] for i in range(100)])
