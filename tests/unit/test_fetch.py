@@ -284,6 +284,10 @@ def test_a_stopped_fetch_goes_on_and_asks_for_nothing_twice(server: Server, tmp_
     assert not {"/docs/", "/docs/a.html"} & set(server.asked)
     assert (summary.tried, summary.known) == (21, 3)
 
+    few = fetch(settings(max_pages=2), seeds, tmp_path / "few")
+    assert (few.pages, few.not_fetched[crawl.BEYOND]) == (2, 14)
+    assert fetch(settings(max_pages=3), seeds, tmp_path / "few").known == 2
+
     server.asked[:] = []
     again = fetch(settings(), seeds, tmp_path)
     assert set(server.asked) == {"/docs/early"}, "only what has failed"

@@ -65,7 +65,8 @@ def test_parquet_is_cut_at_row_groups_and_its_footer_is_read_once(
     whole = documents(cut(list_files([InputSettings(path=str(tmp_path), columns={"text": "body"})])))
     opened: list[object] = []
     parquet_file = footers.pq.ParquetFile
-    monkeypatch.setattr(footers.pq, "ParquetFile", lambda handle: opened.append(1) or parquet_file(handle))
+    open_one = lambda handle, **more: opened.append(1) or parquet_file(handle, **more)  # noqa: E731
+    monkeypatch.setattr(footers.pq, "ParquetFile", open_one)
     monkeypatch.setattr(inputs, "SLICE", 400)
     listed = list_files([InputSettings(path=str(tmp_path), columns={"text": "body"})])
     tasks = cut(listed)

@@ -63,6 +63,21 @@ ALLOW_CODE = click.option(
     metavar="MODULE",
     help="Let the recipe run functions of this module or package of yours; may be repeated.",
 )
+# How inputs are read, on every command that reads some; a recipe has the same settings at each of its inputs.
+READ_OPTIONS = (
+    click.option(
+        "--columns",
+        multiple=True,
+        metavar="NAME=KEY",
+        help="Read the column NAME from this column or key of the input, for example text=content, or url=meta.url"
+        " where meta is an object; may be repeated, or take several with commas.",
+    ),
+    click.option(
+        "--trust-ids",
+        is_flag=True,
+        help="Keep the doc_ids of the input instead of making new ones; a repeat stops the run.",
+    ),
+)
 TAKE_OVER = click.option(
     "--take-over", is_flag=True, help="Go ahead though a process that cannot be seen from here holds the folder."
 )
@@ -109,6 +124,7 @@ RECIPE_OPTIONS = (
         metavar="KEY=VALUE",
         help="Change a setting, for example near_dedup.bands=20.",
     ),
+    *READ_OPTIONS,
 )
 
 
@@ -123,20 +139,13 @@ INPUT_OPTIONS = (
         default="auto",
         help="What to read of a folder, or how to read a file; auto goes by content, name and the other files there.",
     ),
-    click.option(
-        "--column",
-        "columns",
-        multiple=True,
-        metavar="NAME=KEY",
-        help="Read the column NAME from this column or key of the input, for example text=content; may be repeated.",
-    ),
+    *READ_OPTIONS,
     click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Leave out files of an input folder; may be repeated."
     ),
     click.option(
         "--root", metavar="DIR", default=None, help="Folder that file names in doc_ids are relative to."
     ),
-    click.option("--trust-ids", is_flag=True, help="Keep the doc_ids of the input instead of making new ones."),
 )  # fmt: skip
 
 
@@ -251,7 +260,7 @@ def input_settings(paths: Sequence[str], options: dict[str, Any]) -> list["Input
     shared = {
         "source": options.pop("source"),
         "format": options.pop("input_format"),
-        "columns": parse_pairs(options.pop("columns"), "--column"),
+        "columns": parse_pairs(options.pop("columns"), "--columns"),
         "exclude": list(options.pop("exclude")),
         "root": options.pop("root"),
         **({"trust_ids": True} if options.pop("trust_ids") else {}),

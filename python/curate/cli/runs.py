@@ -33,25 +33,23 @@ SHOWN = 20  # warnings, and errors, that are printed; run.log has all
 @click.command()
 @with_options(*RECIPE_OPTIONS, *RUN_OPTIONS)
 def run(
-    recipe: Path, inputs: Sequence[str], assignments: Sequence[str], limit: int | None, allow_code: Sequence[str],
-    **options: object,
+    recipe: Path, inputs: Sequence[str], assignments: Sequence[str], columns: Sequence[str], trust_ids: bool,
+    limit: int | None, allow_code: Sequence[str], **options: object,
 ) -> int:  # fmt: skip
     """Run a recipe, or continue it where it stopped.
 
     What is done already is not done again; after a change of the recipe,
     --update runs again only what depends on the change.
     """
-    from curate.run.recipe import load_recipe
-
-    made = load_recipe(recipe, inputs=inputs, assignments=assignments, limit=limit, allow_code=tuple(allow_code))
+    made = _recipe(recipe, inputs, assignments, columns, trust_ids, limit, allow_code)
     return execute(made, **options)  # type: ignore[arg-type]
 
 
 @click.command()
 @with_options(*RECIPE_OPTIONS, WORKERS, MEMORY, LIMIT, ALLOW_CODE, AS_JSON)
 def plan(
-    recipe: Path, inputs: Sequence[str], assignments: Sequence[str], workers: int | None, memory: int | None,
-    limit: int | None, allow_code: Sequence[str], as_json: bool,
+    recipe: Path, inputs: Sequence[str], assignments: Sequence[str], columns: Sequence[str], trust_ids: bool,
+    workers: int | None, memory: int | None, limit: int | None, allow_code: Sequence[str], as_json: bool,
 ) -> None:  # fmt: skip
     """Show what a recipe would do.
 
@@ -63,9 +61,8 @@ def plan(
     from curate.run.estimate import estimate
     from curate.run.machine import available_cores
     from curate.run.memory import Budget
-    from curate.run.recipe import load_recipe
 
-    made = load_recipe(recipe, inputs=inputs, assignments=assignments, limit=limit, allow_code=tuple(allow_code))
+    made = _recipe(recipe, inputs, assignments, columns, trust_ids, limit, allow_code)
     planned, found = prepare(made)
     budget = Budget(memory, workers or available_cores(), planned.resources, planned.n_tasks)
     facts = estimate(planned, found.files, budget)
@@ -74,6 +71,20 @@ def plan(
     else:
         console.out(terminal.inputs(found.files, found.passed))
         console.out("\n" + terminal.estimate(facts))
+
+
+def _recipe(
+    recipe: Path, inputs: Sequence[str], assignments: Sequence[str], columns: Sequence[str], trust_ids: bool,
+    limit: int | None, allow_code: Sequence[str],
+) -> "Recipe":  # fmt: skip
+    """The recipe as the options of a command change it."""
+    from curate.config import parse_pairs
+    from curate.run.recipe import load_recipe
+
+    return load_recipe(
+        recipe, inputs=inputs, assignments=assignments, columns=parse_pairs(columns, "--columns"), trust_ids=trust_ids,
+        limit=limit, allow_code=tuple(allow_code),
+    )  # fmt: skip
 
 
 @click.command()

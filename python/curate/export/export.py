@@ -299,24 +299,24 @@ class _Tokens:
         run = next(runs, None)
         while run is not None:
             # What earlier calls have written is gone through again, for its counts, and not read.
-            passed = min(skip, len(run.lengths))
+            passed = min(skip, run.documents)
             skip -= passed
-            if passed == len(run.lengths):
+            if passed == run.documents:
                 run = next(runs, None)
                 continue
-            run = run.part(passed, len(run.lengths))
+            run = run.part(passed, run.documents)
             with _next_file(store, done, stem, lambda name: TokenFile(store, name, form, dtype, limit)) as file:
                 while run is not None and not file.full:
                     room = file.room(run)
                     file.write(run.part(0, room))
-                    run = run.part(room, len(run.lengths)) if room < len(run.lengths) else next(runs, None)
+                    run = run.part(room, run.documents) if room < run.documents else next(runs, None)
 
     def _counted(self, done: Exported, watch: Watch) -> Iterator[Any]:
         """All runs of documents, counted by source."""
         shown = 0
         for run in self.shards.runs():
             self.tallies.setdefault(run.source, Tally()).add(run)
-            done.documents += len(run.lengths)
+            done.documents += run.documents
             if done.documents - shown >= WATCHED:
                 shown = done.documents
                 watch(done)

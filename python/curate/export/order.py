@@ -28,23 +28,27 @@ Int = npt.NDArray[np.int64]
 
 
 class Documents(NamedTuple):
-    """Documents that follow each other in a source: `values` holds their tokens one after the other."""
+    """Documents that follow each other in a source: document i has the tokens values[starts[i] : starts[i + 1]]."""
 
     source: str
     epoch: int  # passes over the source before this one
     ids: pa.Array
-    lengths: Int  # tokens of each
+    starts: Int  # one more than documents
     values: npt.NDArray[np.unsignedinteger]
+
+    @property
+    def documents(self) -> int:
+        """Documents."""
+        return len(self.ids)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all."""
+        return int(self.starts[-1] - self.starts[0])
 
     def part(self, first: int, end: int) -> "Documents":
         """Documents `first` to `end`, exclusive."""
-        if first == 0 and end == len(self.lengths):
-            return self
-        start = int(self.lengths[:first].sum())
-        stop = start + int(self.lengths[first:end].sum())
-        return self._replace(
-            ids=self.ids.slice(first, end - first), lengths=self.lengths[first:end], values=self.values[start:stop]
-        )
+        return self._replace(ids=self.ids.slice(first, end - first), starts=self.starts[first : end + 1])
 
 
 Read = Callable[[str, int], Iterator[Documents]]  # (source, epoch) -> its documents in shard order
@@ -100,7 +104,7 @@ class _Cursor:
         """A phase begins that takes `due` tokens."""
         self.due, self.given = due, 0
         if self.batch is not None:
-            self.given = -int(self.batch.lengths[: self.place].sum())
+            self.given = -self.batch.part(0, self.place).tokens
             self._measure()
 
     @property
@@ -110,7 +114,7 @@ class _Cursor:
 
     def take(self, limit: tuple[float, str] | None) -> Documents:
         """The next document, and those after it that begin before `limit` and before all that is due is given."""
-        if self.batch is None or self.place == len(self.batch.lengths):
+        if self.batch is None or self.place == self.batch.documents:
             self._next()
         assert self.batch is not None
         rest = self.shares[self.place : -1]
@@ -123,8 +127,8 @@ class _Cursor:
     def _next(self) -> None:
         """Go on to the next batch that has documents, from the start of the source again after its last."""
         if self.batch is not None:
-            self.given += int(self.batch.lengths.sum())
-        while (batch := next(self.batches, None)) is None or not len(batch.lengths):
+            self.given += self.batch.tokens
+        while (batch := next(self.batches, None)) is None or not batch.documents:
             if batch is None:
                 self.epoch += 1
                 self.batches = self.read(self.name, self.epoch)
@@ -134,7 +138,7 @@ class _Cursor:
     def _measure(self) -> None:
         """Note the shares of the batch: of n documents, n beginnings and the end of the last."""
         assert self.batch is not None
-        self.shares = (self.given + np.concatenate([[0], np.cumsum(self.batch.lengths)])) / self.due
+        self.shares = (self.given + self.batch.starts - self.batch.starts[0]) / self.due
 
 
 def one_after_the_other(sources: Sequence[str], read: Read) -> Iterator[Documents]:

@@ -16,12 +16,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from curate.config import parse_yaml, validate
 from curate.errors import ConfigError, DamageError
 from curate.export.documents import REMEDY
-from curate.export.order import Documents, Int, mixed, one_after_the_other
+from curate.export.order import Documents, mixed, one_after_the_other
 from curate.export.settings import Limit
 from curate.io.store import LocalStore, Store, Target
 from curate.io.write import TableFile
@@ -33,6 +34,7 @@ FOLDERS = {"main": "tokens", "heldout": "heldout/tokens"}  # of a run, by lane
 MAGIC = b"MMIDIDX\0\0"
 CODES = {"uint16": 8, "uint32": 4}  # Megatron's numbers of uint16 and int32
 ORDER = pa.schema({"doc_id": DOC_ID, "source": CATEGORY, "epoch": pa.uint32(), "n_tokens": pa.uint32()})
+NOTED = 4096  # documents between two additions to the order
 LONGEST = (1 << 31) - 1  # tokens of a sequence in an .idx file
 
 
@@ -69,9 +71,8 @@ class Shards:
             if file["source"] == source:
                 for batch in self._batches(file):
                     tokens = batch.column("tokens")
-                    offsets = tokens.offsets.to_numpy()
-                    values = tokens.values.to_numpy()[offsets[0] : offsets[-1]]
-                    yield Documents(source, epoch, batch.column("doc_id"), np.diff(offsets), values)
+                    starts, values = tokens.offsets.to_numpy(), tokens.values.to_numpy()
+                    yield Documents(source, epoch, batch.column("doc_id"), starts, values)
 
     def _batches(self, file: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
         """The record batches of a shard; DamageError where it is not as the manifest says."""
@@ -118,8 +119,8 @@ class Tally:
 
     def add(self, run: Documents) -> None:
         """Count a run."""
-        self.documents += len(run.lengths)
-        self.tokens += int(run.lengths.sum())
+        self.documents += run.documents
+        self.tokens += run.tokens
 
 
 def _handle(store: Store, rel: str) -> Any:
@@ -144,8 +145,9 @@ class TokenFile:
         self.store, self.stem, self.form, self.dtype, self.limit = store, stem, form, np.dtype(dtype), limit
         self.target: Target = store.create(f"{stem}.bin")
         self.order = TableFile(store, f"{stem}.order.parquet")
-        self.lengths: list[Int] = []
-        self.rows = self.tokens = 0
+        self.noted: list[Documents] = []  # documents, without their tokens, that the order and index have not yet
+        self.lengths: list[npt.NDArray[np.int32]] = []
+        self.rows = self.tokens = self.unwritten = 0
 
     @property
     def full(self) -> bool:
@@ -159,30 +161,45 @@ class TokenFile:
         """How many documents of a run belong to this file: with the last of them it may reach its limit."""
         unit, amount = self.limit
         if unit == "documents":
-            return min(len(run.lengths), amount - self.rows)
+            return min(run.documents, amount - self.rows)
         item = 1 if unit == "tokens" else self.dtype.itemsize
-        ends = (self.tokens + np.cumsum(run.lengths)) * item
-        return min(len(run.lengths), int(np.searchsorted(ends, amount, "left")) + 1)
+        ends = (self.tokens + run.starts[1:] - run.starts[0]) * item
+        return min(run.documents, int(np.searchsorted(ends, amount, "left")) + 1)
 
     def write(self, run: Documents) -> None:
         """Append documents."""
-        longest = int(run.lengths.max(initial=0))
-        if self.form == "megatron" and longest > LONGEST:
-            raise ConfigError(
-                f"--to megatron: a document of {run.source} has {longest:,} tokens, more than the form has"
-            )
-        data = np.ascontiguousarray(run.values, self.dtype.newbyteorder("<"))
+        values = run.values[run.starts[0] : run.starts[-1]]
+        data = np.ascontiguousarray(values, self.dtype.newbyteorder("<"))
         self.target.write(data.view(np.uint8))
-        n = len(run.lengths)
-        source = pa.repeat(pa.scalar(run.source), n).dictionary_encode().cast(CATEGORY)
-        columns = [run.ids, source, pa.repeat(pa.scalar(run.epoch, pa.uint32()), n), pa.array(run.lengths, pa.uint32())]
-        self.order.write(pa.RecordBatch.from_arrays(columns, schema=ORDER))
+        self.rows, self.tokens = self.rows + run.documents, self.tokens + len(data)
+        self.noted.append(run._replace(values=data[:0]))
+        self.unwritten += run.documents
+        if self.unwritten >= NOTED:
+            self._note()
+
+    def _note(self) -> None:
+        """Write which documents came last into the order and the index; rows are put together, a run may be one."""
+        runs, self.noted, self.unwritten = self.noted, [], 0
+        counts = [run.documents for run in runs]
+        lengths = np.concatenate([np.diff(run.starts) for run in runs])
         if self.form == "megatron":
-            self.lengths.append(run.lengths.astype("<i4"))
-        self.rows, self.tokens = self.rows + n, self.tokens + len(data)
+            if (longest := int(lengths.max(initial=0))) > LONGEST:
+                raise ConfigError(f"--to megatron: a document has {longest:,} tokens, and the form takes {LONGEST:,}")
+            self.lengths.append(lengths.astype("<i4"))
+        names = sorted({run.source for run in runs})
+        numbers = np.repeat([names.index(run.source) for run in runs], counts).astype("i4")
+        columns = [
+            pa.concat_arrays([run.ids for run in runs]),
+            pa.DictionaryArray.from_arrays(numbers, pa.array(names)),
+            pa.array(np.repeat([run.epoch for run in runs], counts).astype("u4")),
+            pa.array(lengths, pa.uint32()),
+        ]
+        self.order.write(pa.RecordBatch.from_arrays(columns, schema=ORDER))
 
     def commit(self) -> dict[str, Any]:
         """Complete the file and those beside it; returns its entry of the manifest."""
+        if self.noted:
+            self._note()
         ids = self.target.commit(self.rows)
         order = self.order.close()
         assert order is not None

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from curate.errors import DataError
-from curate.io import columns
-from curate.io.batches import ReadCounts, Rows, split_by_bytes
+from curate.io.batches import ReadCounts, Rows
 from curate.io.footers import open_arrow
 from curate.io.inputs import Slice
-from curate.io.parquet import Sorter
+from curate.io.parquet import Sorter, decoded_parts
 
 
 def read_arrow(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
@@ -24,13 +23,10 @@ def read_arrow(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
     row = done = 0
     try:
         with open_arrow(piece.path) as reader:
-            table = columns.table_of(reader.schema, piece.columns, trusted=piece.trusted, where=piece.path)
-            sorter = Sorter(piece, reader.schema.names, table)
+            sorter = Sorter(piece, reader.schema, counts)
             for batch in _batches(reader):
                 done += 1
-                arrays = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
-                whole = pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
-                for part in split_by_bytes(whole):
+                for part in decoded_parts(batch):
                     yield sorter.rows(part, row)
                     row += part.num_rows
     except pa.ArrowException as error:

@@ -44,7 +44,7 @@ def read_csv(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
             for values, offset, length, fault in found:
                 if not (values or fault):
                     continue  # an empty line
-                row, verdict = (useless(lines.first), fault) if fault else _row(maker, names, values, lines)
+                row, verdict = (useless(lines.first), fault) if fault else _row(maker, names, values, lines, offset)
                 place = {"origin_offset": offset, "doc_id": schema.doc_id(piece.rel, offset)}
                 yield from batcher.add(place | row, min(length, piece.max_line), verdict)
         except Damaged as error:
@@ -125,18 +125,19 @@ def _check_names(names: list[str], piece: Slice) -> None:
             f"{piece.path}: no column `{wanted}`; it has: {', '.join(names[:50])}; "
             "name the one that holds the text with `columns: {text: NAME}`"
         )
-    columns.check_names(names, piece.columns, piece.path)
 
 
-def _row(maker: RowMaker, names: list[str], values: list[str], lines: _Lines) -> tuple[dict[str, Any], Verdict | None]:
-    """The row of a record. An empty value says nothing, as null."""
+def _row(
+    maker: RowMaker, names: list[str], values: list[str], lines: _Lines, offset: int
+) -> tuple[dict[str, Any], Verdict | None]:
+    """The row of the record at `offset`. An empty value says nothing, as null."""
     given: dict[str, Any] = {}
     for name, value in zip(names, values, strict=False):
         if value:
             columns.put(given, name, value)
     if values[len(names) :]:
         columns.put(given, "more_values", values[len(names) :])
-    row, verdict = maker.of_object(given, lines.first)
+    row, verdict = maker.of_object(given, lines.first, offset)
     if verdict is None and len(values) != len(names):
         verdict = Verdict("read.ragged_row", float(len(values)), float(len(names)), action="mark")
     return row, verdict or (REPLACED if lines.replaced else None)

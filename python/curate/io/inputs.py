@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
-from curate.config import ByteSize, Settings, setting, suggest
+from curate.config import ByteSize, Settings, setting
 from curate.errors import ConfigError, DataError, SchemaError
 from curate.io import columns, compressed, folder, forms, listing
 from curate.io.compressed import Codec
@@ -58,7 +58,9 @@ class InputSettings(Settings):
         )
     )
     columns: dict[str, str] = setting(
-        {}, "names of columns or keys in the input, for example {text: content}; a key that is named gets a column"
+        {},
+        "names of columns or keys in the input, for example {text: content, url: meta.url}; meta.url is the key url of"
+        " the object meta; a key that is named gets a column",
     )
     exclude: list[str] = setting([], "globs, relative to the folder, of files to leave out")
     root: str | None = setting(
@@ -71,7 +73,7 @@ class InputSettings(Settings):
         "otherwise their own ids become source_id",
     )
     max_line: ByteSize = setting(
-        MAX_LINE, "longest line of JSON, and longest text file; what is longer is dropped", unit="bytes", ge=1
+        MAX_LINE, "longest line of JSON, text file, or text of a table; what is longer is dropped", unit="bytes", ge=1
     )
 
 
@@ -95,7 +97,7 @@ class InputFile:
     kind: Kind = "document"  # of its rows
     carried: str = ""  # columns that are carried on (columns.to_text)
     trusted: bool = False  # its doc_id, source and origin are kept
-    max_line: int = MAX_LINE  # bytes, of a line of JSON or a text file
+    max_line: int = MAX_LINE  # bytes, of a line of JSON, a text file or the text of a table's row
     readable: bool = True
     groups: tuple[tuple[int, int | None, int], ...] = ()
     rows: int = 0
@@ -380,10 +382,10 @@ def _with_columns(chosen: list[_Chosen], inputs: Sequence[InputSettings]) -> lis
             files[i] = replace(file, readable=False)
             if footer is None:
                 continue
-            names[i] = footer.columns.names
-            columns.check_names(names[i], file.columns, file.path)
+            lifted = columns.Lift.of(footer.columns, file.columns.values())
+            names[i] = sorted({*lifted.names, *lifted.schema.names})
             try:
-                tables[i] = columns.table_of(footer.columns, file.columns, trusted=file.trusted, where=file.path)
+                tables[i] = columns.table_of(lifted.schema, file.columns, trusted=file.trusted, where=file.path)
             except SchemaError as error:
                 faults[i] = error
                 continue
@@ -408,14 +410,14 @@ _NAMED_COLUMNS: tuple[Format, ...] = ("jsonl", "json", "csv", "tsv", "tar")
 
 
 def _check_found(entry: InputSettings, names: list[list[str]]) -> None:
-    """ConfigError where `columns` names what no Parquet file of an input has."""
+    """ConfigError where an input's settings name what no Parquet file of it has."""
     there = sorted({name for of_file in names for name in of_file})
-    missing = [(ours, given) for ours, given in entry.columns.items() if given not in there]
+    missing = [name for name in columns.wanted(entry.columns, trusted=entry.trust_ids) if name not in there]
     if there and missing:
-        ours, given = missing[0]
+        ours = next((ours for ours, given in entry.columns.items() if given == missing[0]), None)
+        what = f'`columns` reads "{missing[0]}" as {ours}' if ours else f"`trust_ids` reads {missing[0]}"
         raise ConfigError(
-            f'input {entry.path}: `columns` reads "{given}" as {ours}, and no file there has such a column'
-            f"{suggest(given, there)}"
+            f"input {entry.path}: {what}, and no file there has such a column; there are: {columns.listed(there)}"
         )
 
 

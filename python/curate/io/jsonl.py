@@ -63,7 +63,7 @@ def _rows(piece: Slice, counts: ReadCounts, found: Found) -> Iterator[Rows]:
         elif not line.strip():
             continue
         else:
-            row, verdict = maker.row(line)
+            row, verdict = maker.row(line, offset)
         place = {"origin_offset": offset, "doc_id": schema.doc_id(piece.rel, offset)}
         yield from batcher.add(place | row, min(length, piece.max_line), verdict)
     yield from batcher.rest()
@@ -210,20 +210,21 @@ class RowMaker:
         """Keys that `columns` names are counted from 0 on, so that one that no line has is known at the end."""
         self.piece, self.counts = piece, counts
         self.carried = columns.from_text(piece.carried)
-        self.named = set(piece.columns.values())
+        self.named = set(columns.wanted(piece.columns, trusted=piece.trusted))
+        self.nested = [name for name in piece.columns.values() if "." in name]
         self.layouts: dict[tuple[str, ...], Layout] = {}
         self.decoder = json.JSONDecoder(object_pairs_hook=self._object)
         self.repeated: list[str] = []  # keys that an object of the line has twice
         self.mended = False  # whether the line held bytes that are not UTF-8
         for key in self.named:
-            counts.columns_found.setdefault(key, 0)
+            counts.named[piece.source, key] += 0
 
-    def row(self, line: bytes) -> tuple[dict[str, Any], Verdict | None]:
-        """The row of one line, with its verdict where it is of no use or was mended."""
+    def row(self, line: bytes, offset: int) -> tuple[dict[str, Any], Verdict | None]:
+        """The row of the line that starts at `offset`, with its verdict where it is of no use or was mended."""
         value = self.parsed(line)
         if isinstance(value, Verdict):
             return useless(line), value
-        return self.of_object(value, line)
+        return self.of_object(value, line, offset)
 
     def parsed(self, line: bytes) -> dict[str, Any] | Verdict:
         """The object that a line is, or why it is none; `mended` and `repeated` are then those of it."""
@@ -239,18 +240,21 @@ class RowMaker:
             return _not_json(str(error) if isinstance(error, ValueError) else "nested too deeply")
         return value if isinstance(value, dict) else _not_json(f"a JSON {type(value).__name__}, not an object")
 
-    def of_object(self, value: dict[str, Any], shown: bytes) -> tuple[dict[str, Any], Verdict | None]:
-        """The row of an object, with its verdict where it is of no use or was mended; a reject shows `shown`."""
-        self.counts.columns_found.update(self.named.intersection(value))
+    def of_object(self, value: dict[str, Any], shown: bytes, offset: int) -> tuple[dict[str, Any], Verdict | None]:
+        """The row of the object at `offset`, with its verdict where it is of no use or was mended; a reject shows
+        `shown`."""
         try:
-            row, replaced = self._fields(value)
+            columns.lift(value, self.nested)
+            for key in self.named.intersection(value):
+                self.counts.named[self.piece.source, key] += 1
+            row, replaced = self._fields(value, offset)
         except (ValueError, RecursionError) as error:
             return useless(shown), _not_json(str(error) if isinstance(error, ValueError) else "nested too deeply")
         if "text" not in row:
             has = ", ".join(sorted(value)) or "nothing"
             name = self.piece.columns.get("text", "text")
             detail = columns.valid_text(f'no text under the key "{name}"; the line has: {has}'[:_SHOWN])[0]
-            return useless(shown), Verdict("read.no_text", detail=detail)
+            return row | useless(shown), Verdict("read.no_text", detail=detail)
         if self.repeated:
             keys = columns.valid_text(", ".join(self.repeated)[:_SHOWN])[0]
             return row, Verdict("read.repeated_key", detail=f"the last value counts of: {keys}", action="mark")
@@ -271,8 +275,8 @@ class RowMaker:
         self.repeated += earlier
         return value
 
-    def _fields(self, value: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-        """The columns of a line, and whether its text was mended."""
+    def _fields(self, value: dict[str, Any], offset: int) -> tuple[dict[str, Any], bool]:
+        """The columns of the line at `offset`, and whether its text was mended."""
         mended = False
         row: dict[str, Any] = {}
         extra: dict[str, Any] = {}
@@ -280,7 +284,7 @@ class RowMaker:
             item = value[key]
             if target is None:
                 columns.put(extra, key, item)
-            elif item is None:
+            elif item is None or (item == "" and target == "source"):
                 continue
             elif target == "text" and isinstance(item, str):
                 row["text"], mended = columns.valid_text(item)
@@ -290,6 +294,8 @@ class RowMaker:
                 made = convert(item)
                 if made is None:
                     columns.put(extra, key, item)
+                    if target != "text":  # without a text the row is a reject
+                        self.counts.put_aside(key, target, 1, item, f"{self.piece.rel} at {offset:,}")
                 else:
                     row[target] = made
         if extra:
@@ -301,7 +307,8 @@ class RowMaker:
         keys = tuple(value)
         found = self.layouts.get(keys)
         if found is None:
-            targets = columns.targets(keys, self.piece.columns, trusted=self.piece.trusted, keep_source=False)
+            self.counts.meet(columns.names_in(value) if self.nested else keys)
+            targets = columns.targets(keys, self.piece.columns, trusted=self.piece.trusted)
             found = [(key, *self._place(target)) for key, target in zip(keys, targets, strict=True)]
             if len(self.layouts) < _LAYOUTS and sum(map(len, keys)) < _LAYOUT_BYTES:
                 self.layouts[keys] = found

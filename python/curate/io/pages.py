@@ -22,6 +22,7 @@ from curate.io import columns
 from curate.io.batches import Batcher, ReadCounts, Rows, Verdict
 from curate.io.compressed import Damaged, open_decompressed
 from curate.io.inputs import Slice
+from curate.io.times import parse_time
 
 _LOOKED = 1 << 16  # bytes of a page that are searched for its address
 _HEADERS = 1 << 16  # bytes of the headers of a part
@@ -85,7 +86,7 @@ def _time(text: str) -> Any:
     """The time as a browser writes it: `Thu Jan 01 2026 10:00:00 GMT+0100 (…)`; None for anything else."""
     found = re.match(r"\w{3} (\w{3}) (\d{2}) (\d{4}) (\d{2}:\d{2}:\d{2}) GMT([+-]\d{4})", text)
     if found is None:
-        return columns.parse_time(text)
+        return parse_time(text)
     month, day, year, time, zone = found.groups()
     return _date(f"{day} {month} {year} {time} {zone}")
 
@@ -93,7 +94,7 @@ def _time(text: str) -> Any:
 def _date(text: str) -> Any:
     """A time as mail has it; None where it is none."""
     try:
-        return columns.parse_time(parsedate_to_datetime(text))
+        return parse_time(parsedate_to_datetime(text))
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 VERSIONS: dict[Format, int] = {
-    "warc": 2, "wet": 2, "jsonl": 3, "json": 1, "parquet": 2, "arrow": 1, "csv": 1, "tsv": 1, "html": 1, "mhtml": 1,
+    "warc": 2, "wet": 2, "jsonl": 4, "json": 1, "parquet": 3, "arrow": 1, "csv": 1, "tsv": 1, "html": 1, "mhtml": 1,
     "text": 3, "wiki": 1, "tar": 1,
 }  # fmt: skip
 """Of every form the version of its reader, raised when it gives other rows for the same file."""
@@ -68,10 +68,6 @@ def read(task: TaskInput, counts: ReadCounts) -> Iterator[Rows]:
             break
         # Only what was read to its end counts: a limit may end within a slice.
         counts.bytes += piece.size
-    unknown = sorted(key for key, lines in counts.columns_found.items() if not lines)
-    if unknown and counts.documents:
-        where = task.slices[0].rel + (f" and {len(task.slices) - 1} more" if len(task.slices) > 1 else "")
-        counts.warnings.append(f"{where}: `columns` names what no line has: {', '.join(unknown)}")
 
 
 def _slice(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:

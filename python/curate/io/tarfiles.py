@@ -162,11 +162,11 @@ def _sample(sample: list[_Member], piece: Slice, maker: RowMaker, batcher: Batch
     elif piece.kind == "raw":
         row, verdict = _page(sample[0].key, of)
     else:
-        row, verdict = _document(maker, sample[0].key, of)
+        row, verdict = _document(maker, sample[0].key, of, sample[0].offset)
     yield from batcher.add(place | row, size, verdict)
 
 
-def _document(maker: RowMaker, key: str, of: dict[str, bytes]) -> tuple[dict[str, Any], Verdict | None]:
+def _document(maker: RowMaker, key: str, of: dict[str, bytes], offset: int) -> tuple[dict[str, Any], Verdict | None]:
     """A sample's columns: the keys of its JSON, and its text."""
     text = of.get(".txt", of.get(".text"))
     value = maker.parsed(of[".json"]) if ".json" in of else {}
@@ -181,7 +181,7 @@ def _document(maker: RowMaker, key: str, of: dict[str, bytes]) -> tuple[dict[str
         value[name] = text.decode("utf-8-sig", "replace")
     if not any(alias in value for alias in ("id", "doc_id", "source_id")):
         value["id"] = key
-    row, verdict = maker.of_object(value, text or of.get(".json", b""))
+    row, verdict = maker.of_object(value, text or of.get(".json", b""), offset)
     return row, verdict
 
 

@@ -23,6 +23,7 @@ from curate.io import columns
 from curate.io.batches import Batcher, ReadCounts, Rows, Verdict
 from curate.io.compressed import open_file
 from curate.io.inputs import Slice
+from curate.io.times import parse_time
 from curate.schema import Kind
 
 MAX_RECORD = 64 << 20  # bytes of a record's block, and of a decoded body
@@ -271,7 +272,7 @@ def _row(record: WarcRecord, broken: Callable[[], str], piece: Slice, counts: Re
     headers = {name.lower(): value for name, value in record.headers.items()}
     row: dict[str, Any] = {
         "url": headers.get("warc-target-uri", "").strip("<> ") or None,
-        "crawled_at": columns.parse_time(headers.get("warc-date")),
+        "crawled_at": parse_time(headers.get("warc-date")),
     }
     declared = record.content_length
     if declared > MAX_RECORD:

@@ -118,7 +118,7 @@ def facts(page: Page, config: Extract) -> dict[str, Any]:
 
 def _rejected(page: Page, whole: dict[str, Any], config: Extract) -> str | None:
     """The rule by which a run with these settings would reject the page, with its value and limit; None if none."""
-    chars, least = len(whole["text"]), max(1, config.min_chars)
+    chars, least = len(whole["text"]), config.min_chars
     if len(page.html) > config.max_bytes:
         return f"extract.too_large: {len(page.html):,} bytes, limit {config.max_bytes:,}"
     if chars < least:

@@ -33,7 +33,7 @@ from curate.errors import (
 from curate.io.inputs import Inputs, cut, list_files
 from curate.io.lock import FolderLock
 from curate.io.store import LocalStore, RemoteStore, Store, Written, self_test, sha256_of, write_bytes
-from curate.run import fingerprints, guard, resume
+from curate.run import fingerprints, guard, reading, resume
 from curate.run.call import Call, OpWork, Work
 from curate.run.estimate import forecasts
 from curate.run.executor import Executor, open_executor
@@ -206,12 +206,14 @@ class Driver:
                 if self.outcome.failures and not self.receipts[p.index]:
                     reached = False
                     break
+                read_whole = not self.outcome.failures and self.plan.recipe.limit is None
+                self.outcome.warnings += reading.check_names(self.receipts[p.index].values(), whole=read_whole)
                 if not self.outcome.failures:
                     guard.check_reading(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 guard.check_failures(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 guard.check(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 self.outcome.warnings += guard.idle_settings(p, self.receipts[p.index])
-        except GuardError as error:
+        except (GuardError, ConfigError) as error:
             self.outcome.failures.append(error)
             self._end(reached=False)
             raise
@@ -226,6 +228,7 @@ class Driver:
         if reached:
             self._tidy()
         for made in self.receipts:
+            self.outcome.warnings += reading.put_aside(made.values())
             for receipt in made.values():
                 self.outcome.warnings += [*receipt.reader.get("warnings", []), *receipt.notes]
         self.outcome.came_out = bool(self.receipts[0])

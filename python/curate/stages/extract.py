@@ -69,7 +69,7 @@ class Extract(Settings):
         0.0, "pages whose text is less sure are rejected as extract.low_score (blocks only)", unit="0..1", ge=0, le=1
     )
     max_bytes: ByteSize = setting(5 << 20, "larger pages are rejected as extract.too_large", unit="bytes", ge=1)
-    min_chars: int = setting(1, "shorter texts are rejected as extract.empty", unit="characters", ge=0)
+    min_chars: int = setting(1, "shorter texts are rejected as extract.empty", unit="characters", ge=1)
     timeout: float = setting(
         5.0, "time a page may take, without that of a busy machine, before it is rejected (not blocks)",
         unit="seconds", gt=0,
@@ -218,7 +218,7 @@ def _judged(found: pa.RecordBatch, config: Extract) -> pa.RecordBatch:
     """
     free = pc.is_null(found.column("rule"))
     chars, score = pc.utf8_length(found.column("text")), found.column("score")
-    short = pc.and_(free, pc.less(chars, max(1, config.min_chars)))
+    short = pc.and_(free, pc.less(chars, config.min_chars))
     unsure = pc.and_(pc.and_not(free, short), pc.fill_null(pc.less(score, config.min_score), False))
     for name, empty, low in [
         ("rule", "extract.empty", "extract.low_score"),
