@@ -180,6 +180,23 @@ def test_the_address_of_a_saved_page_is_its_own_word_or_its_place(tmp_path: Path
     assert all("payload" in row for row in rows.values())
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<html>" + b"<!--" * 200_000,
+        b"<html>" + b"<link rel=canonical " * 60_000,
+        b'Content-Type: multipart/related; boundary="x"\r\n\r\n' + b"--x\r\n" * 200_000,
+    ],
+    ids=["comments", "links", "parts"],
+)
+def test_hostile_pages_take_linear_time(tmp_path: Path, data: bytes) -> None:
+    begin = time.process_time()
+    for name in ("a.html", "a.mhtml"):
+        (tmp_path / name).write_bytes(data)
+        assert len(everything(tmp_path / name)) == 1
+    assert time.process_time() - begin < 3
+
+
 # -- archives --------------------------------------------------------------------------------------------------
 
 

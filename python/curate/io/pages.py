@@ -6,6 +6,7 @@ else the canonical address in its head. It is null where none of them is there.
 """
 
 import binascii
+import itertools
 import quopri
 import re
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from curate.io.times import parse_time
 
 _LOOKED = 1 << 16  # bytes of a page that are searched for its address
 _HEADERS = 1 << 16  # bytes of the headers of a part
+_PARTS = 1000  # parts of an archive that are looked at; the page comes before its images
 # Comments of browsers: Save as, of Internet Explorer and Chrome; SingleFile.
 _SAVED_FROM = re.compile(rb"<!--\s*saved from url=\(\d{1,8}\)(\S{1,4000})\s", re.IGNORECASE)
 _SINGLE_FILE = re.compile(rb"<!--\s*Page saved with SingleFile\s+url:\s*(\S{1,4000})\s+(?:saved date: ([^\n]{1,100}))?")
@@ -145,9 +147,10 @@ def _first_page(headers: Message, data: bytes, depth: int) -> tuple[Message | No
         mark = re.compile(
             rb"(?:^|\r?\n)--" + re.escape(boundary.encode("utf-8", "replace")) + rb"(?:--)?[ \t]*(?:\r?\n|$)"
         )
-        found = list(mark.finditer(data))
-        for begin, end in zip(found, [*found[1:], None], strict=True):
-            inner, body = _headers(data[begin.end() : end.start() if end else len(data)])
+        found = list(itertools.islice(mark.finditer(data), _PARTS))
+        ends = [*(one.start() for one in found[1:]), len(data)]
+        for begin, end in zip(found, ends, strict=False):
+            inner, body = _headers(data[begin.end() : end])
             page, decoded = _first_page(inner, body, depth - 1)
             if page is not None:
                 return page, decoded
