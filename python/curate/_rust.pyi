@@ -320,3 +320,35 @@ def pack(lengths: Arrow, *, row_length: int) -> tuple[Column, Column, Column, Co
     start: uint32, length: uint32). Rows come full pieces first and then by falling length of their longest
     piece: shuffle them.
     """
+
+# -- WARC --------------------------------------------------------------------------------------------------
+
+@final
+class WarcReader:
+    """The rows of a WARC or ARC file (gzip, zstd or not compressed), or of a part of it."""
+
+    def __init__(
+        self,
+        file: str | object,
+        name: str,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        wet: bool = False,
+        verify: bool = False,
+    ) -> None:
+        """`file` is a path, or an object that reads bytes and seeks. `name` becomes part of every row's doc_id.
+
+        Rows are of the records that begin in bytes [start, end), in a compressed file of the members that do. `wet`:
+        the texts of conversion records instead of the bodies of responses and resources. `verify`: the digests in the
+        headers are compared with what they are of. OSError where the file cannot be read.
+        """
+
+    def next_batch(self) -> dict[str, Column] | None:
+        """Columns of about 8 MiB of rows, None at the end; those of verdicts are named `verdict.rule` and so on, and
+        are there where a row has one."""
+
+    def counts(self) -> tuple[list[tuple[str, int]], list[tuple[int, str, int]], list[tuple[str, int, int]], int]:
+        """Since the last call: (type, number) of records that are no rows; (byte, what, bytes skipped) of each damaged
+        place, the first 20 of a file; (what, places, bytes skipped) of all others; rows with a date that cannot be
+        read."""

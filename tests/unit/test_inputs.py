@@ -123,14 +123,6 @@ def test_limit_is_shared_out(tmp_path: Path) -> None:
     assert found == {"a": 3, "b": 3, "c": 2}
 
 
-def test_chunked_bodies_whether_decoded_already_or_not() -> None:
-    from curate.io.warc import dechunk
-
-    assert dechunk(b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n") == b"hello world"
-    assert dechunk(b"<html>decoded before it was archived</html>") == b"<html>decoded before it was archived</html>"
-    assert dechunk(b"5\r\nhello\r\nnot a size") == b"hellonot a size"
-
-
 def test_a_plain_warc_loses_nothing_around_damage_and_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,9 @@ class InputSettings(Settings):
     max_line: ByteSize = setting(
         MAX_LINE, "longest line of JSON, text file, or text of a table; what is longer is dropped", unit="bytes", ge=1
     )
+    verify_digests: bool = setting(
+        False, "compare the digests in WARC records with their bytes; where they differ, the row gets a mark"
+    )
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class InputFile:
     carried: str = ""  # columns that are carried on (columns.to_text)
     trusted: bool = False  # its doc_id, source and origin are kept
     max_line: int = MAX_LINE  # bytes, of a line of JSON, a text file or the text of a table's row
+    verify_digests: bool = False  # of the records of a WARC
     readable: bool = True
     groups: tuple[tuple[int, int | None, int], ...] = ()
     rows: int = 0
@@ -129,6 +133,7 @@ class Slice:
     carried: str = ""
     trusted: bool = False
     max_line: int = MAX_LINE
+    verify_digests: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for fingerprints and plans."""
@@ -305,7 +310,7 @@ def _chosen(entry: InputSettings, found: Found, one: Candidate) -> Iterator[_Cho
         found.address(one.name), one.rel, form, partitions.pop("source", entry.source), entry.columns, one.size,
         one.stamp, one.form.codec, partitions, kind="raw" if raw else "document",
         trusted=bool(found.runs) or entry.trust_ids, max_line=entry.max_line,
-        readable=one.stamp != listing.UNREADABLE,
+        verify_digests=entry.verify_digests, readable=one.stamp != listing.UNREADABLE,
     )  # fmt: skip
     identity = found.identity(one.name)
     if not (form == "warc" and one.name.lower().endswith(".wacz")):
@@ -441,7 +446,15 @@ def cut(files: Iterable[InputFile], limit: int | None = None) -> list[TaskInput]
             groups.append(slices)
             continue
         size = sum(s.size for s in slices)
-        kind = (file.source, file.format, file.kind, file.trusted, file.max_line, sorted(file.columns.items()))
+        kind = (
+            file.source,
+            file.format,
+            file.kind,
+            file.trusted,
+            file.max_line,
+            file.verify_digests,
+            sorted(file.columns.items()),
+        )
         if open_group and (len(slices) > 1 or held + size > _target(file.format) or kind != previous):
             groups.append(open_group)
             open_group, held = [], 0

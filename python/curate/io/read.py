@@ -24,14 +24,14 @@ __all__ = [
 ]  # fmt: skip
 
 VERSIONS: dict[Format, int] = {
-    "warc": 2, "wet": 2, "jsonl": 4, "json": 1, "parquet": 3, "arrow": 1, "csv": 1, "tsv": 1, "html": 1, "mhtml": 1,
+    "warc": 3, "wet": 3, "jsonl": 4, "json": 1, "parquet": 3, "arrow": 1, "csv": 1, "tsv": 1, "html": 1, "mhtml": 1,
     "text": 3, "wiki": 1, "tar": 1,
 }  # fmt: skip
 """Of every form the version of its reader, raised when it gives other rows for the same file."""
 
 LIBRARIES: dict[Format, tuple[str, ...]] = {
-    "warc": ("fastwarc", "brotli", "zstandard"),
-    "wet": ("fastwarc", "zstandard"),
+    "warc": (),
+    "wet": (),
     "parquet": ("pyarrow",),
     "arrow": ("pyarrow",),
     **dict.fromkeys(("jsonl", "json", "csv", "tsv", "html", "mhtml", "text", "wiki", "tar"), ("zstandard",)),

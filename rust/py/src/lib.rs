@@ -11,6 +11,7 @@ mod lang;
 mod pii;
 mod signals;
 mod text;
+mod warc;
 
 use curate_text::Cpu;
 use pyo3::prelude::*;
@@ -33,5 +34,6 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     signals::register(module)?;
     pii::register(module)?;
     bpe::register(module)?;
-    confine::register(module)
+    confine::register(module)?;
+    warc::register(module)
 }
