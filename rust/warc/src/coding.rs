@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use brotli_decompressor::Decompressor;
+use brotli_decompressor::{BrotliDecoderParameter, Decompressor};
 use memchr::memchr;
 
 use crate::inflate::{End, GZIP, Libdeflate, gzip_header, inflate};
@@ -127,12 +127,18 @@ impl Decoder {
             "deflate" => undeflate(body, out, cap),
             "br" if is_text(body) => Undone::Not,
             "br" => {
-                let mut reader = Decompressor::new(body, 64 << 10);
-                reader.set_parameter(
-                    brotli_decompressor::BrotliDecoderParameter::BROTLI_DECODER_PARAM_LARGE_WINDOW,
-                    0,
+                let mut reader = Decompressor::new(
+                    Given {
+                        rest: body,
+                        over: false,
+                    },
+                    64 << 10,
                 );
-                read_to(reader, out, cap)
+                reader.set_parameter(BrotliDecoderParameter::BROTLI_DECODER_PARAM_LARGE_WINDOW, 0);
+                match read_to(&mut reader, out, cap) {
+                    Undone::Bad if reader.get_ref().over => Undone::Short,
+                    undone => undone,
+                }
             }
             _ if !body.starts_with(ZSTD) => Undone::Not,
             _ => {
@@ -151,16 +157,17 @@ impl Decoder {
         if !body.starts_with(&GZIP[..2]) {
             return Undone::Not;
         }
+        let begin = out.len();
         // The trailer says how much it holds, unless it lies: deflate gives at most 1032 bytes for one.
         if let [.., a, b, c, d] = *body {
             let size = u32::from_le_bytes([a, b, c, d]) as usize;
-            if size <= body.len().saturating_mul(1032).min(cap - out.len())
-                && self.whole.gzip(body, out, size) == Some(body.len())
-            {
-                return Undone::Whole;
+            if size <= body.len().saturating_mul(1032).min(cap - out.len()) {
+                if self.whole.gzip(body, out, size) == Some(body.len()) {
+                    return Undone::Whole;
+                }
+                out.truncate(begin);
             }
         }
-        let begin = out.len();
         let mut rest = body;
         while let Some(header) = gzip_header(rest) {
             match inflate(&rest[header..], false, out, cap) {
@@ -224,6 +231,19 @@ fn is_text(body: &[u8]) -> bool {
     let head = &body[..body.len().min(512)];
     head.iter()
         .all(|b| *b >= 0x20 && *b != 0x7f || matches!(b, b'\t' | b'\n' | b'\r' | 0x0c))
+}
+
+/// A body of which it is told whether more was asked for than it has.
+struct Given<'a> {
+    rest: &'a [u8],
+    over: bool,
+}
+
+impl Read for Given<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.over |= self.rest.is_empty();
+        self.rest.read(buffer)
+    }
 }
 
 /// Reads a decoder to its end, to at most `cap` bytes in `out`.

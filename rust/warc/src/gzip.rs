@@ -218,7 +218,8 @@ impl Gzip {
         if !right {
             notes.add(start, CHECKSUM, 0);
             out.bad.push_back((out.end() - made, out.end()));
-            if self.look_back(input, start, end, made)? {
+            // The trailer may be that of no member: the next one may begin in it.
+            if self.look_back(input, start, end + 8, made)? {
                 out.mark(Edge::Cut(CHECKSUM));
                 return Ok(true);
             }

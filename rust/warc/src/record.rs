@@ -11,7 +11,9 @@ use std::io;
 use memchr::memchr;
 
 use crate::extent::{Extent, Head};
-use crate::heads::{ARC_LOOK, Format, WARC_LOOK, arc_line, content_length, find_head, is_version};
+use crate::heads::{
+    ARC_LOOK, Format, WARC_LOOK, arc_line, content_length, find_head, is_head, is_version,
+};
 use crate::input::Source;
 use crate::notes::Note;
 use crate::stream::Stream;
@@ -211,8 +213,15 @@ impl Reader {
                 self.end_garbage();
                 return Ok(None);
             }
-            self.stream.ensure(6)?;
-            if is_version(self.stream.bytes()) {
+            // A member that a slice begins with may begin in the middle of a record.
+            let strict = self.entering && !self.stream.is_plain();
+            self.stream.ensure(if strict { WARC_LOOK } else { 6 })?;
+            let bytes = self.stream.bytes();
+            if if strict {
+                is_head(bytes)
+            } else {
+                is_version(bytes)
+            } {
                 self.arc.get_or_insert(false);
                 self.end_garbage();
                 return Ok(Some((Format::Warc, 0)));
@@ -355,6 +364,12 @@ impl Reader {
                 at = cut;
                 break false;
             }
+            // Damage may have taken the end of this header: a record that begins a member ends it.
+            let next = self.stream.starts_within(end + 1).next();
+            if let Some(next) = next.filter(|next| is_head(&self.stream.bytes()[*next..])) {
+                at = next;
+                break false;
+            }
             let bytes = self.stream.bytes();
             let line = &bytes[at..end];
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -373,7 +388,7 @@ impl Reader {
                     whole: true,
                 });
             }
-            if at > 0 && is_version(line) && (!line.contains(&b':') || self.stream.mark_at(at)) {
+            if at > 0 && is_version(line) && !line.contains(&b':') {
                 break false;
             }
             if at > 0 {
