@@ -73,7 +73,7 @@ class InputSettings(Settings):
         "otherwise their own ids become source_id",
     )
     max_line: ByteSize = setting(
-        MAX_LINE, "longest line of JSON, text file, or text of a table; what is longer is dropped", unit="bytes", ge=1
+        MAX_LINE, "longest line of JSON, and longest text file; what is longer is dropped", unit="bytes", ge=1
     )
 
 
@@ -97,7 +97,7 @@ class InputFile:
     kind: Kind = "document"  # of its rows
     carried: str = ""  # columns that are carried on (columns.to_text)
     trusted: bool = False  # its doc_id, source and origin are kept
-    max_line: int = MAX_LINE  # bytes, of a line of JSON, a text file or the text of a table's row
+    max_line: int = MAX_LINE  # bytes, of a line of JSON or a text file
     readable: bool = True
     groups: tuple[tuple[int, int | None, int], ...] = ()
     rows: int = 0
