@@ -262,14 +262,6 @@ def test_every_type_that_a_file_can_have_is_read(tmp_path: Path) -> None:
         assert columns.plain(kind) is not None or name in ("took", "inner")
 
 
-def test_a_text_that_is_too_long_is_dropped_in_every_form(tmp_path: Path) -> None:
-    rows = [{"text": "x" * 200}, {"text": "y"}]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
-    corpus.write_jsonl(tmp_path / "a.jsonl", rows)
-    for name in ("a.parquet", "a.jsonl"):
-        assert [row.get("rule") for row in rows_of(tmp_path / name, max_line=100)] == ["read.too_large", None]
-
-
 def test_files_and_groups_without_rows_are_read(tmp_path: Path) -> None:
     table = pa.table({"text": ["a", "b"]})
     with pq.ParquetWriter(tmp_path / "a.parquet", table.schema) as writer:

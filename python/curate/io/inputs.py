@@ -73,7 +73,7 @@ class InputSettings(Settings):
         "otherwise their own ids become source_id",
     )
     max_line: ByteSize = setting(
-        MAX_LINE, "longest line of JSON, text file, or text of a table; what is longer is dropped", unit="bytes", ge=1
+        MAX_LINE, "longest line of JSON, and longest text file; what is longer is dropped", unit="bytes", ge=1
     )
     verify_digests: bool = setting(
         False, "compare the digests in WARC records with their bytes; where they differ, the row gets a mark"
@@ -100,7 +100,7 @@ class InputFile:
     kind: Kind = "document"  # of its rows
     carried: str = ""  # columns that are carried on (columns.to_text)
     trusted: bool = False  # its doc_id, source and origin are kept
-    max_line: int = MAX_LINE  # bytes, of a line of JSON, a text file or the text of a table's row
+    max_line: int = MAX_LINE  # bytes, of a line of JSON or a text file
     verify_digests: bool = False  # of the records of a WARC
     readable: bool = True
     groups: tuple[tuple[int, int | None, int], ...] = ()

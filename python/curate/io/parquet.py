@@ -243,7 +243,7 @@ class Sorter:
         found |= self._places(found, row, n)
         found["extra"] = extras.column()
         arrays = [found[f.name] if f.name in found else pa.nulls(n, f.type) for f in self.schema]
-        verdicts = self._verdicts(n, missing, replaced, found.get("text"))
+        verdicts = self._verdicts(n, missing, replaced)
         return Rows(self.table.kind, pa.RecordBatch.from_arrays(arrays, schema=self.schema), verdicts)
 
     def _places(self, found: dict[str, pa.Array], row: int, n: int) -> dict[str, pa.Array]:
@@ -292,20 +292,12 @@ class Sorter:
             cast = pa.array(made, kind)
         return cast.dictionary_encode().cast(field.type) if kind != field.type else cast
 
-    def _verdicts(
-        self, n: int, missing: pa.Array | None, replaced: set[int], text: pa.Array | None
-    ) -> pa.RecordBatch | None:
-        """Rows without a text, or with one of more than `max_line` bytes, are dropped, those with a mended one marked.
-
-        None where there are none of these.
-        """
-        found = {row: REPLACED for row in replaced}
-        if text is not None and missing is not None:
-            sizes, limit = pc.binary_length(text), float(self.piece.max_line)
-            for row in pc.indices_nonzero(pc.greater(sizes, self.piece.max_line)).to_pylist():
-                found[row] = Verdict("read.too_large", float(sizes[row].as_py()), limit)
-            for row in pc.indices_nonzero(missing).to_pylist():
-                found[row] = Verdict("read.no_text", detail="the text is null")
+    def _verdicts(self, n: int, missing: pa.Array | None, replaced: set[int]) -> pa.RecordBatch | None:
+        """Rows without a text are dropped, rows with a mended one are marked; None where there are neither."""
+        found = dict.fromkeys(replaced, REPLACED)
+        if missing is not None:
+            lost = Verdict("read.no_text", detail="the text is null")
+            found |= dict.fromkeys(pc.indices_nonzero(missing).to_pylist(), lost)
         return verdict_batch([found.get(row) for row in range(n)]) if found else None
 
 
