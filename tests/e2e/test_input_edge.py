@@ -61,7 +61,7 @@ def test_reading_that_gives_no_document_stops_the_run_with_the_reason(tmp_path: 
     assert done.code == 3 and "no document came out of reading: all 4 rows were dropped (read.no_text 4)" in words
     assert 'no text under the key "text"; the line has: content' in words and "--guard off" in words
     assert said(*arguments, "--guard", "off", "--update").code == 0 and rows(tmp_path / "out") == []
-    assert said(*arguments[:3], tmp_path / "named", "--column", "text=content", "--workers", 1).code == 0
+    assert said(*arguments[:3], tmp_path / "named", "--columns", "text=content", "--workers", 1).code == 0
     (tmp_path / "empty.jsonl").write_bytes(b"")
     done = said("normalize", tmp_path / "empty.jsonl", "--out", tmp_path / "none", "--workers", 1)
     assert done.code == 3 and "no document came out of reading: the inputs hold no rows" in told(done)

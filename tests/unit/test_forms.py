@@ -114,7 +114,7 @@ def test_csv_with_quotes_line_ends_ragged_rows_and_a_mark(tmp_path: Path) -> Non
         ('two\nlines, "quoted"', None), ("short", ("read.ragged_row", "mark")), ("long", ("read.ragged_row", "mark")),
         ("4,,9\r\n", ("read.no_text", None)), ("caf\ufffd", ("read.invalid_utf8", "mark")),
     ]  # fmt: skip
-    assert [row.get("source_id") for row in rows] == ["1", "2", "3", None, "5"]
+    assert [row.get("source_id") for row in rows] == ["1", "2", "3", "4", "5"]
     assert json.loads(rows[0]["extra"]) == {"n": "5"}
     assert json.loads(rows[2]["extra"]) == {"n": "6", "more_values": ["7", "8"]}
     assert rows[0]["origin_offset"] == len("\ufeffid,text,n\r\n".encode())
