@@ -26,6 +26,7 @@ from curate.io.write import PLACES
 from curate.run import driver, plan, status
 from curate.run.call import Call, Work
 from curate.run.manifest import Output, Receipt, RunFolder, StepCounts
+from curate.run.outcome import Outcome
 from curate.run.recipe import Recipe, Step
 from curate.stages import load
 
@@ -151,7 +152,7 @@ def _prepared(*_: Any, **__: Any) -> tuple[plan.Plan, inputs.Inputs]:
     return plan.make_plan(_recipe(), tuple(_inputs())), inputs.Inputs(())
 
 
-def _run(out: Path) -> driver.Outcome:
+def _run(out: Path) -> Outcome:
     """A run over the simulated inputs: what would read them or sample their text is replaced meanwhile."""
     before = driver.prepare, driver.open_executor, plan.partitions, driver.forecasts
     driver.prepare, plan.partitions = _prepared, lambda _: PARTITIONS  # type: ignore[assignment]

@@ -10,7 +10,7 @@ from curate.cli.options import given, names, setting_option, with_options
 from curate.cli.runs import report_failures
 from curate.config import ByteSize, Settings, setting, validate
 from curate.errors import ConfigError, CurateError, DataError, SchemaError
-from curate.run.driver import Outcome
+from curate.run.outcome import Outcome
 from curate.stages import STAGES
 
 

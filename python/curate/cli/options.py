@@ -64,19 +64,17 @@ ALLOW_CODE = click.option(
     help="Let the recipe run functions of this module or package of yours; may be repeated.",
 )
 # How inputs are read, on every command that reads some; a recipe has the same settings at each of its inputs.
-READ_OPTIONS = (
-    click.option(
-        "--columns",
-        multiple=True,
-        metavar="NAME=KEY",
-        help="Read the column NAME from this column or key of the input, for example text=content, or url=meta.url"
-        " where meta is an object; may be repeated, or take several with commas.",
-    ),
-    click.option(
-        "--trust-ids",
-        is_flag=True,
-        help="Keep the doc_ids of the input instead of making new ones; a repeat stops the run.",
-    ),
+COLUMNS = click.option(
+    "--columns",
+    multiple=True,
+    metavar="NAME=KEY",
+    help="Read the column NAME from this column or key of the input, for example text=content, or url=meta.url"
+    " where meta is an object; may be repeated, or take several with commas.",
+)
+TRUST_IDS = click.option(
+    "--trust-ids",
+    is_flag=True,
+    help="Keep the doc_ids of the input instead of making new ones; a repeat stops the run.",
 )
 TAKE_OVER = click.option(
     "--take-over", is_flag=True, help="Go ahead though a process that cannot be seen from here holds the folder."
@@ -124,7 +122,8 @@ RECIPE_OPTIONS = (
         metavar="KEY=VALUE",
         help="Change a setting, for example near_dedup.bands=20.",
     ),
-    *READ_OPTIONS,
+    COLUMNS,
+    TRUST_IDS,
 )
 
 
@@ -139,7 +138,8 @@ INPUT_OPTIONS = (
         default="auto",
         help="What to read of a folder, or how to read a file; auto goes by content, name and the other files there.",
     ),
-    *READ_OPTIONS,
+    COLUMNS,
+    TRUST_IDS,
     click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Leave out files of an input folder; may be repeated."
     ),

@@ -23,7 +23,7 @@ from curate.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from curate.run.driver import Outcome
+    from curate.run.outcome import Outcome
     from curate.run.recipe import Recipe
 
 EXIT_PARTIAL, EXIT_CONFIG = 1, 2  # exit codes of failures: trying again may help, or something must be changed

@@ -41,6 +41,7 @@ def read_csv(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
             if names is None:
                 return
             _check_names(names, piece)
+            maker.has(names)
             for values, offset, length, fault in found:
                 if not (values or fault):
                     continue  # an empty line
@@ -123,7 +124,7 @@ def _check_names(names: list[str], piece: Slice) -> None:
     if wanted not in names:
         raise SchemaError(
             f"{piece.path}: no column `{wanted}`; it has: {', '.join(names[:50])}; "
-            "name the one that holds the text with `columns: {text: NAME}`"
+            "name the one that holds the text with `columns: {text: NAME}`, or --columns text=NAME"
         )
 
 

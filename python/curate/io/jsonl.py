@@ -219,6 +219,12 @@ class RowMaker:
         for key in self.named:
             counts.named[piece.source, key] += 0
 
+    def has(self, names: list[str]) -> None:
+        """Note the columns of a table: they are there, also where they hold no value."""
+        self.counts.meet(names)
+        for name in self.named.intersection(names):
+            self.counts.named[self.piece.source, name] += 1
+
     def row(self, line: bytes, offset: int) -> tuple[dict[str, Any], Verdict | None]:
         """The row of the line that starts at `offset`, with its verdict where it is of no use or was mended."""
         value = self.parsed(line)

@@ -155,21 +155,52 @@ def _leaves(column: pa.Array) -> Iterator[pa.Array]:
 
 def decoded_parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The rows of a batch in parts of at most BATCH_BYTES, or one row; cut before dictionaries become plain values."""
-    coded = [c for c in batch.columns if pa.types.is_dictionary(c.type)]
-    sizes = np.zeros(batch.num_rows, np.int64)
-    for column in coded:
-        if columns.is_text(column.type.value_type) or columns.is_bytes(column.type.value_type):
-            lengths = pc.binary_length(column.dictionary).cast(pa.int64()).take(column.indices)
-            sizes += pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False)
-    ends = np.cumsum(sizes)
+    sizes = [_coded_bytes(column) for column in batch.columns]
+    # A list that is a part of another still has all its values, and a cast converts them all: such a part is copied.
+    lists = [columns.is_list(c.type) or pa.types.is_struct(c.type) for c in batch.columns]
+    nested = [of.any() and nests for of, nests in zip(sizes, lists, strict=True)]
+    ends = np.cumsum(sum(sizes, np.zeros(batch.num_rows, np.int64)))
     start = 0
     while start < batch.num_rows:
         before = ends[start - 1] if start else 0
         end = max(start + 1, int(np.searchsorted(ends, before + BATCH_BYTES, "right")))
         part = batch.slice(start, end - start)
-        arrays = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in part.columns]
+        rows = pa.array(range(end - start))
+        arrays = [_plain(c.take(rows) if copied else c) for c, copied in zip(part.columns, nested, strict=True)]
         yield from split_by_bytes(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names))
         start = end
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """A column with every value in its place: no dictionary, no runs."""
+    if pa.types.is_run_end_encoded(column.type):
+        return _plain(pc.run_end_decode(column))
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _coded_bytes(column: pa.Array) -> Any:
+    """Of every row the bytes of texts that stand once for many rows: in a dictionary, or for a run of rows."""
+    kind = column.type
+    if pa.types.is_run_end_encoded(kind):
+        ends = np.minimum(column.run_ends.to_numpy() - column.offset, len(column)).clip(0)
+        return np.repeat(_bytes_of(column.values), np.diff(ends, prepend=0))
+    if pa.types.is_dictionary(kind):
+        sizes = pa.array(_bytes_of(column.dictionary)).take(column.indices)
+        return pc.fill_null(sizes, 0).to_numpy(zero_copy_only=False)
+    if pa.types.is_struct(kind):
+        return sum((_coded_bytes(child) for child in column.flatten()), np.zeros(len(column), np.int64))
+    if columns.is_list(kind):
+        ends = np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False), dtype=np.int64)
+        inner = np.append(0, np.cumsum(_coded_bytes(column.flatten())))
+        return np.diff(inner[ends], prepend=0)
+    return np.zeros(len(column), np.int64)
+
+
+def _bytes_of(values: pa.Array) -> Any:
+    """The bytes of each text of a column; 0 of what is no text."""
+    if columns.is_text(values.type) or columns.is_bytes(values.type):
+        return pc.fill_null(pc.binary_length(values), 0).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return np.zeros(len(values), np.int64)
 
 
 class Sorter:
@@ -309,7 +340,7 @@ def _storage(column: pa.Array) -> pa.Array:
     if columns.is_view(column.type):  # a cast of the library gives lists that cannot be read
         ends = np.cumsum(pc.if_else(column.is_valid(), column.sizes, 0).to_numpy(zero_copy_only=False))
         column = pa.LargeListArray.from_arrays(np.append(0, ends), column.flatten(), mask=column.is_null())
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return _plain(column)
 
 
 def _carried(column: pa.Array, kind: pa.DataType, name: str, extras: _Extras, replaced: set[int]) -> pa.Array:

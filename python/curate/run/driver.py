@@ -17,9 +17,9 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from curate.errors import (
     ConfigError,
@@ -40,51 +40,15 @@ from curate.run.executor import Executor, open_executor
 from curate.run.funnel import Funnel
 from curate.run.manifest import Output, Receipt, RunFolder
 from curate.run.memory import Budget, lasting_objects
+from curate.run.outcome import Outcome, Watcher
 from curate.run.plan import Op, Pass, Plan, Source, make_plan
 from curate.run.reads import write_index
 from curate.run.recipe import Recipe
 from curate.run.tidy import FOREIGN_SHOWN, note_begun, note_stale, tidy
-from curate.stages.protocol import Forecast, SideFile
+from curate.stages.protocol import SideFile
 
 THREADS = 16  # requests to an object store at once, when files or receipts are looked at
 ATTEMPTS = 3  # at a task that finds what it reads damaged; the last one's DamageError is a failure of the run
-
-
-class Watcher(Protocol):
-    """What a run tells while it goes; report/progress.py shows it.
-
-    `begin` of an earlier pass may come between `begin` and `end` of a pass, where files are made again for it.
-    """
-
-    def warn(self, warnings: Sequence[str]) -> None: ...  # once, before `expect`: what is known before work begins
-    def expect(self, forecasts: Sequence[Forecast]) -> None: ...  # once, before the first pass
-    def begin(self, name: str, tasks: int, done: int) -> None: ...  # tasks to run, tasks done before
-    def task(self, receipt: Receipt) -> None: ...  # a task ended well
-    def end(self) -> None: ...  # of the pass that began last
-
-
-@dataclass
-class Outcome:
-    """What a run did; tasks that failed are part of it, not exceptions."""
-
-    ran: dict[str, int] = field(default_factory=dict)  # pass -> tasks that ran
-    current: dict[str, int] = field(default_factory=dict)  # pass -> tasks that were done before
-    failures: list[CurateError] = field(default_factory=list)  # of tasks, and the GuardError that stopped the run
-    warnings: list[str] = field(default_factory=list)  # for the user, in the order in which they came up
-    funnel: Funnel = field(default_factory=lambda: Funnel([], {}, [], []))
-    came_out: bool = False  # whether the first pass has the receipt of any task
-
-    @property
-    def exit_code(self) -> int:
-        """0, or that of the failures: 2 where trying again changes nothing, 1 where it may.
-
-        Trying again changes nothing where every failure has exit code 2 and one is a wrong setting, or no input could
-        be read at all.
-        """
-        if not self.failures:
-            return 0
-        hopeless = any(isinstance(f, ConfigError) for f in self.failures) or not self.came_out
-        return 2 if hopeless and all(f.exit_code == 2 for f in self.failures) else 1
 
 
 def prepare(recipe: Recipe, out: str | Path | None = None, scratch: str | Path | None = None) -> tuple[Plan, Inputs]:
