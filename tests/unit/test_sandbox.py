@@ -22,6 +22,7 @@ import mmap, os, socket, subprocess, time
 seen = mmap.mmap(-1, 256)  # shared by all children: how often each page was given
 
 def parse(page, mode="ok", path=""):
+    if not page: return prepare(path)
     seen[page[0]] += 1
     if mode == "hang":
         while True: pass
@@ -44,6 +45,12 @@ def parse(page, mode="ok", path=""):
     if mode == "group": return str(os.getpgid(0))
     if mode == "reach": return " ".join(reach(path))
     return page.decode()
+
+def prepare(path):
+    if not os.path.exists(path):
+        open(path, "x").close()
+        os.kill(os.getpid(), 9)
+    return ""
 
 def reach(path):
     attempts = {
@@ -169,6 +176,13 @@ def test_the_worker_outlives_what_a_child_sends_and_a_server_that_dies(
     with pytest.raises(Crashed):
         box.call(b"\0", mode="exit")
     assert box.call(b"ten bytes") == "ten bytes"
+
+
+def test_a_server_that_is_killed_while_it_prepares_is_started_once_more(
+    parser: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    box = parser(prepare={"path": str(tmp_path / "killed")})
+    assert box.call(b"a page") == "a page" and (tmp_path / "killed").exists()
 
 
 def test_failures_beyond_the_limit_stop_the_run_with_their_urls(

@@ -21,6 +21,7 @@ Frames: 4 bytes length (little-endian), 1 byte status, then the payload. A reque
 page; an answer is one.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -121,6 +122,13 @@ class Sandbox:
 
     def open(self) -> None:
         """Start the server and a child. Raises Timeout or Crashed where the server cannot prepare."""
+        try:
+            self._open()
+        except Killed:
+            self._open()
+
+    def _open(self) -> None:
+        """One attempt at that; Killed where something outside ended the server."""
         self.close()
         mine, its = socket.socketpair()
         arguments = [self.target, self.timeout, self.memory_bytes, json.dumps(self.prepare)]
@@ -141,7 +149,13 @@ class Sandbox:
             self.close()
             raise Timeout(f"what it imports took more than {PREPARATION:.0f} s") from None
         except (EOFError, ConnectionError):
+            ended = None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                ended = self.server.wait(1.0)
             self.close()
+            if ended is not None and -ended in FROM_OUTSIDE:
+                name = signal.Signals(-ended).name
+                raise Killed(f"its process was killed twice while it was prepared ({name})") from None
             raise Crashed("its process ended while it was prepared") from None
         if status != OK:
             self.close()
