@@ -4,7 +4,7 @@
 
 Simulated is the default recipe behind extraction: receipts, empty files of documents, and shuffle files with the
 places of 2,048 partitions. Measured are the three things that a person waits for (planning, the same command again
-with nothing to do, and `curate status`) and the peak memory of the process that does them.
+with nothing to do, and `curate status`), in seconds of CPU, and the peak memory of the process that does them.
 """
 
 import os
@@ -26,6 +26,7 @@ from curate.io.write import PLACES
 from curate.run import driver, plan, status
 from curate.run.call import Call, Work
 from curate.run.manifest import Output, Receipt, RunFolder, StepCounts
+from curate.run.outcome import Outcome
 from curate.run.recipe import Recipe, Step
 from curate.stages import load
 
@@ -116,7 +117,7 @@ def _inputs() -> list[TaskInput]:
 
 
 def simulation(report: Report) -> None:
-    """Seconds of planning, resuming and listing, and the peak memory of all three."""
+    """CPU seconds of planning, resuming and listing, and the peak memory of all three."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         pid = os.fork()
@@ -125,16 +126,16 @@ def simulation(report: Report) -> None:
             os._exit(0)
         if os.waitpid(pid, 0)[1]:
             raise RuntimeError("the simulated run failed")
-        start = time.perf_counter()
+        start = time.process_time()
         made, _ = _prepared()
-        planned = time.perf_counter() - start
-        start = time.perf_counter()
+        planned = time.process_time() - start
+        start = time.process_time()
         outcome = _run(out)
-        resumed = time.perf_counter() - start
+        resumed = time.process_time() - start
         assert not sum(outcome.ran.values()), outcome.ran
-        start = time.perf_counter()
+        start = time.process_time()
         facts = status.status_of(RunFolder(LocalStore(out), LocalStore(out)))
-        listed = time.perf_counter() - start
+        listed = time.process_time() - start
         assert facts.state == "finished", facts.state
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     note = f"{made.n_tasks:,} tasks in {len(made.passes)} passes, {PARTITIONS:,} partitions"
@@ -151,7 +152,7 @@ def _prepared(*_: Any, **__: Any) -> tuple[plan.Plan, inputs.Inputs]:
     return plan.make_plan(_recipe(), tuple(_inputs())), inputs.Inputs(())
 
 
-def _run(out: Path) -> driver.Outcome:
+def _run(out: Path) -> Outcome:
     """A run over the simulated inputs: what would read them or sample their text is replaced meanwhile."""
     before = driver.prepare, driver.open_executor, plan.partitions, driver.forecasts
     driver.prepare, plan.partitions = _prepared, lambda _: PARTITIONS  # type: ignore[assignment]

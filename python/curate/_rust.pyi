@@ -24,6 +24,17 @@ class Column:
 def cpu_path() -> str:
     """Which kernels this process uses: "avx512", "avx2" or "portable" (CURATE_CPU forces a lower one)."""
 
+# -- confine -----------------------------------------------------------------------------------------------
+
+def confine() -> tuple[str | None, str | None]:
+    """Take changes of files and the network from this thread and all that it starts, for good.
+
+    Returns why each is still there: (files, network), None where it is gone.
+    """
+
+def probe_confinement() -> tuple[str | None, str | None]:
+    """What `confine` would return here; nothing is given up."""
+
 # -- html --------------------------------------------------------------------------------------------------
 
 def extract_html(

@@ -55,7 +55,11 @@ _EXTRA = _field(
 RAW = pa.schema(
     [
         _DOC_ID, _SOURCE, _URL, _CRAWLED, _FILE, _OFFSET, _SOURCE_ID,
-        _field("content_type", pa.string(), "media type, lower case and without parameters, as declared; as the crawler found it where that says nothing"),
+        _field(
+            "content_type",
+            pa.string(),
+            "media type, without parameters, as declared, or as the crawler found it where that says nothing",
+        ),
         _field("charset", pa.string(), "charset as declared by the server; null where it declared none"),
         _field("payload", pa.large_binary(), "the body, transfer- and content-decoded", "bytes"),
         _EXTRA,
@@ -73,7 +77,7 @@ DOCUMENT = pa.schema(
         _field("extract_share", pa.float32(), "words extracted among the page's; set by extract", "0..1"),
         _field("lang", CATEGORY, "language, ISO 639-1; set by langid"),
         _field("lang_score", pa.float32(), "confidence of lang", "0..1"),
-        _field("quality_score", pa.float32(), "set by quality, higher is better", "0..1"),
+        _field("quality_score", pa.float32(), "quality that the input says, higher is better", "0..1"),
         _field("n_redactions", pa.uint32(), "spans replaced by redact", "count"),
         _field("cluster_id", DOC_ID, "doc_id of the representative, set by the last deduplication"),
         _field("n_copies", pa.uint32(), "documents that this one stands for, itself included", "count"),

@@ -1,11 +1,6 @@
 """From a mixture file and a budget to the order of a run's rows: which share of them comes from which source, when.
 
-A MIXTURE file means the same to curate's `mix` and to the trainer:
-
-    version: 1
-    tokenizer_sha256: …
-    phases:
-      - {name: main, tokens: 2000000, weights: {book: 0.4, code: 0.6}, max_epochs: {book: 4}}
+curate/mixture.py says what a MIXTURE file is.
 
 The trainer's budget, `tokens` or `minutes`, overrides the tokens of the file: its phases are then made longer or
 shorter in proportion and keep their weights. Without a budget the phases have the tokens that the file says. Without
@@ -16,39 +11,15 @@ over a source from the start of the run to the end of the phase; for a source th
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from curate.config import Settings, load_yaml, setting, suggest, validate
+from curate.config import load_yaml, suggest, validate
 from curate.errors import ConfigError, DataError
+from curate.mixture import Mixture, MixturePhase
 from train.config import TrainSettings
 from train.order import Phase, RowOrder, apportion
 from train.shards import Manifest
-
-
-class MixturePhase(Settings):
-    """A stretch of the run with its own weights."""
-
-    name: str = setting(..., "name of the phase")
-    tokens: int = setting(..., "its length", unit="tokens", gt=0)
-    weights: dict[str, float] = setting(..., "share of the tokens by source; scaled to sum 1", min_length=1)
-    max_epochs: dict[str, float] = Field(
-        default={}, description="passes over each source that the run may have made by the end of the phase"
-    )
-
-
-class Mixture(Settings):
-    """A MIXTURE file, version 1."""
-
-    version: Literal[1] = setting(..., "version of the format")
-    tokenizer_sha256: str | None = setting(None, "the tokenizer whose tokens are counted")
-    phases: list[MixturePhase] = setting(..., "one after the other", min_length=1)
-
-    @property
-    def tokens(self) -> int:
-        return sum(phase.tokens for phase in self.phases)
 
 
 def load_mixture(path: Path, manifest: Manifest) -> Mixture:

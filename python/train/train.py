@@ -23,11 +23,12 @@ from curate import console
 from curate.config import dump_yaml
 from curate.errors import CurateError, ResumeError
 from curate.io.lock import FolderLock
+from curate.mixture import Mixture
 from train import checkpoint, config
 from train.config import Shape, TrainSettings
 from train.loss import IGNORE, linear_cross_entropy
 from train.machine import DTYPES, fast_bf16, pick_device, set_threads, stop_on_signal
-from train.mixture import Mixture, check_order, load_mixture, longest_order, make_order, natural_mixture, steps_of
+from train.mixture import check_order, load_mixture, longest_order, make_order, natural_mixture, steps_of
 from train.model import Model, build, count_parameters
 from train.optim import AdamW, learning_rate
 from train.order import RowOrder

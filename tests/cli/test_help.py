@@ -9,7 +9,7 @@ import pytest
 
 from curate.stages import STAGES
 
-RUNS = ["audit", "clean", "fetch", "plan", "run", "status", "why"]
+RUNS = ["audit", "clean", "fetch", "inputs", "plan", "run", "status", "why"]
 STAGE_COMMANDS = [entry.name.replace("_", "-") for entry in STAGES]
 HEAVY = ("pydantic", "pyarrow", "numpy", "ruamel", "fsspec", "rich")
 
@@ -53,7 +53,7 @@ def test_help_answers_within_300_ms_and_imports_nothing_heavy() -> None:
         (["near-dedup", "x", "--out", "o", "--bandz", "3"], "No such option '--bandz'"),
         (["normalize", "x", "--out", "o", "--only", "web"], "--only web: expected NAME=VALUE"),
         (["normalize", "x", "--out", "o", "--only", "sauce=web"], 'sauce: no such setting; did you mean "source"?'),
-        (["normalize", "x", "--out", "o", "--column", "text"], "--column text: expected NAME=VALUE"),
+        (["normalize", "x", "--out", "o", "--columns", "text"], "--columns text: expected NAME=VALUE"),
         (["filter", "x", "--out", "o", "--limits", "gopher.min_wrods=3"], 'did you mean "gopher.min_words"?'),
         (["run", "x.yaml", "--out", "o", "--workers", "0"], "0 is not in the range x>=1"),
         (["why", "xyz", "--out", "nowhere"], "no run is here"),

@@ -10,7 +10,7 @@ from curate.cli.options import given, names, setting_option, with_options
 from curate.cli.runs import report_failures
 from curate.config import ByteSize, Settings, setting, validate
 from curate.errors import ConfigError, CurateError, DataError, SchemaError
-from curate.run.driver import Outcome
+from curate.run.outcome import Outcome
 from curate.stages import STAGES
 
 
@@ -95,13 +95,13 @@ def test_every_setting_of_a_stage_in_bytes_is_a_size(entry: Any) -> None:
 def test_the_exit_code_says_whether_trying_again_helps(
     failures: list[CurateError], code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert report_failures(Outcome(failures=failures, came_out=True)) == code
+    assert report_failures(Outcome(failures=failures, came_out=True), []) == code
     shown = capsys.readouterr().err
     assert message in shown and ("the same command" in shown) == (code == 1)
 
 
 def test_warnings_are_shown_up_to_a_number(capsys: pytest.CaptureFixture[str]) -> None:
-    report_failures(Outcome(warnings=[f"w{n}" for n in range(25)]))
+    report_failures(Outcome(), [f"w{n}" for n in range(25)])
     shown = capsys.readouterr().err
     assert shown.count("warning:") == 20 and "and 5 more warnings, in run.log" in shown
 

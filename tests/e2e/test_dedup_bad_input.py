@@ -39,7 +39,7 @@ def rows(out: Path, folder: str = "documents") -> int:
 )
 def test_degenerate_columns(command: str, texts: list[str], kept: dict[str, int], curate: Any, tmp_path: Path) -> None:
     done = curate(command, write(tmp_path / "in.parquet", texts), "--out", tmp_path / "out", "--workers", 1)
-    assert done.code == 0, done.err
+    assert done.code == (0 if texts else 3), done.err  # inputs without rows stop at a guard
     assert rows(tmp_path / "out") == kept[command]
 
 

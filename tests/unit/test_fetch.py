@@ -29,23 +29,12 @@ from curate.errors import ConfigError, CurateError, DataError
 from curate.fetch import crawl
 from curate.fetch import http as talking
 from curate.fetch import links as linking
-from curate.fetch.crawl import FetchSummary, fetch
+from curate.fetch.crawl import fetch
 from curate.fetch.settings import FetchSettings
+from curate.fetch.summary import FetchSummary
+from webserver import HTML, Server, links, page, redirect
 
-HTML = b"Content-Type: text/html; charset=utf-8\r\n"
 BINARY = bytes(range(256)) * 40
-
-
-def page(body: bytes, head: bytes = HTML, status: bytes = b"200 OK") -> bytes:
-    return b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (status, head, len(body), body)
-
-
-def links(*targets: str) -> bytes:
-    return page("".join(f'<p><a class=x href="{target}">to {target}</a>' for target in targets).encode())
-
-
-def redirect(target: str) -> bytes:
-    return page(b"", b"Location: %s\r\n" % target.encode(), b"302 Found")
 
 
 CHUNKED = (
@@ -82,48 +71,6 @@ SITE: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Server(socket.socket):
-    """Answers every path with the bytes of the site and closes; a list gives its items in turn."""
-
-    def __init__(self, site: dict[str, Any]) -> None:
-        super().__init__()
-        self.site = {path: list(item) if isinstance(item, list) else item for path, item in site.items()}
-        self.asked: list[str] = []
-        self.bind(("127.0.0.1", 0))
-        self.listen(64)
-        self.root = f"http://127.0.0.1:{self.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection = self.accept()[0]
-            except OSError:
-                return
-            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
-
-    def _answer(self, connection: socket.socket) -> None:
-        with connection:
-            request = b""
-            while b"\r\n\r\n" not in request:
-                piece = connection.recv(4096)
-                if not piece:
-                    return
-                request += piece
-            path = request.split()[1].decode()
-            self.asked.append(path)
-            answer = self.site.get(path, page(b"nothing here", status=b"404 Not Found"))
-            if isinstance(answer, list):
-                answer = answer.pop(0) if len(answer) > 1 else answer[0]
-            try:
-                if callable(answer):
-                    answer(connection)
-                else:
-                    connection.sendall(answer)
-            except OSError:
-                pass  # the client has heard enough
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server(SITE) as running:
@@ -133,7 +80,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crawl, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(talking, "RETRY_SECONDS", 0.01)
 
 
 def settings(**values: Any) -> FetchSettings:
@@ -181,8 +128,10 @@ def test_everything_reachable_is_recorded_breadth_first_exactly_as_it_came(serve
     assert summary.bytes == sum(len(message) for _, message in responses(summary).values())
     assert summary.errors == [
         (f"{server.root}/docs/gone", "HTTP status 404"),
-        (f"{server.root}/docs/early", "the connection ended before the page did"),
+        (f"{server.root}/docs/early", "the connection ended before the answer did"),
+        (f"{server.root}/docs/loop/2", "its redirect leads back to where it came from: '1'"),
     ]
+    assert summary.not_fetched == {crawl.SCOPE: 1, crawl.EXCLUDED: 1, crawl.BEYOND: 0}
     assert server.asked.count("/docs/early") == 3, "a broken answer is worth two further tries"
     assert "/docs/skip/me" not in server.asked and "/other/" not in server.asked
 
@@ -269,7 +218,7 @@ def test_a_server_that_hangs_or_drips_costs_its_timeout_and_no_more(tmp_path: Pa
         summary = fetch(settings(timeout=0.2, retries=0), [f"{server.root}/"], tmp_path)
         assert time.monotonic() - began < 2
     assert paths(summary) == ["", "fine"]
-    words = "no bytes for 0.2 s, or no whole page within 0.8 s"
+    words = "no bytes for 0.2 s, or no whole page or MiB within 0.8 s"
     assert summary.errors == [(f"{server.root}/hang", words), (f"{server.root}/drip", words)]
 
 
@@ -315,23 +264,45 @@ def test_two_fetches_of_the_same_pages_give_the_same_record_ids(server: Server, 
     assert ids[0] == ids[1]
 
 
-def test_an_interruption_leaves_a_whole_file(server: Server, tmp_path: Path) -> None:
+def test_a_stopped_fetch_goes_on_and_asks_for_nothing_twice(server: Server, tmp_path: Path) -> None:
+    """Pages that the files hold are read there; what failed or was busy is asked for again."""
+
     def interrupt(summary: FetchSummary) -> None:
         if summary.pages == 3:
             raise KeyboardInterrupt
 
+    seeds, whole = [f"{server.root}/docs/"], tmp_path / "whole"
+    fetch(settings(), seeds, whole)
     with pytest.raises(KeyboardInterrupt):
-        fetch(settings(), [f"{server.root}/docs/"], tmp_path, interrupt)
-    assert [path.name for path in tmp_path.iterdir()] == ["crawl-00000.warc.gz"]
-    assert len(paths(FetchSummary(files=list(tmp_path.iterdir())))) == 3
+        fetch(settings(), seeds, tmp_path, interrupt)
+    first = tmp_path / "crawl-00000.warc.gz"
+    assert paths(FetchSummary(files=[first])) == ["docs/", "docs/a.html", "docs/b.html?x=1&y=2"]
+    before, server.asked[:] = first.read_bytes(), []
+    summary = fetch(settings(), seeds, tmp_path)
+    assert summary.files == [first, tmp_path / "crawl-00001.warc.gz"] and first.read_bytes() == before
+    assert paths(summary) == paths(FetchSummary(files=[whole / first.name]))
+    assert not {"/docs/", "/docs/a.html"} & set(server.asked)
+    assert (summary.tried, summary.known) == (21, 3)
+
+    few = fetch(settings(max_pages=2), seeds, tmp_path / "few")
+    assert (few.pages, few.not_fetched[crawl.BEYOND]) == (2, 14)
+    assert fetch(settings(max_pages=3), seeds, tmp_path / "few").known == 2
+
+    server.asked[:] = []
+    again = fetch(settings(), seeds, tmp_path)
+    assert set(server.asked) == {"/docs/early"}, "only what has failed"
+    assert (again.pages, again.errors, again.known) == (summary.pages, summary.errors, 20)
+    assert again.files == summary.files and again.bytes == 0
+    ids = [headers.get_header("WARC-Record-ID") for headers, _ in responses(again).values()]
+    assert len(set(ids)) == 20
 
 
-def test_a_killed_fetch_leaves_whole_records(tmp_path: Path) -> None:
-    def slow(connection: socket.socket) -> None:
+def test_a_killed_fetch_leaves_whole_records_and_goes_on_behind_them(tmp_path: Path) -> None:
+    def slow(connection: socket.socket) -> bytes:
         time.sleep(0.05)
-        connection.sendall(page(b"a page"))
+        return page(b"a page")
 
-    names = [f"p{number}" for number in range(200)]
+    names = [f"p{number}" for number in range(60)]
     with Server({"/": links(*names)} | {f"/{name}": slow for name in names}) as server:
         code = "from curate.fetch.crawl import *\n"
         code += f"fetch(FetchSettings(allow_private=True), ['{server.root}/'], {str(tmp_path)!r})"
@@ -340,9 +311,20 @@ def test_a_killed_fetch_leaves_whole_records(tmp_path: Path) -> None:
             time.sleep(0.01)
         child.send_signal(signal.SIGKILL)
         child.wait()
-    left = list(tmp_path.iterdir())
-    assert [path.name for path in left] == ["crawl-00000.warc.gz.part"], "an unfinished file has no final name"
-    assert len(paths(FetchSummary(files=left))) >= 10
+        [part] = tmp_path.iterdir()
+        assert part.name == "crawl-00000.warc.gz.part", "an unfinished file has no final name"
+        written = paths(FetchSummary(files=[part]))
+        assert 10 <= len(written) < 40
+        # As after a kill in the middle of a write: the request of a page, and half of its response.
+        request, half = gzip.compress(b"WARC/1.1\r\nWARC-Type: request\r\n\r\n"), gzip.compress(b"x" * 99)[:20]
+        with part.open("ab") as file:
+            file.write(request + half)
+        server.site = {f"/{name}": page(b"a page") for name in names}
+        server.asked[:] = []
+        summary = fetch(settings(), [f"{server.root}/"], tmp_path)
+    assert list(tmp_path.iterdir()) == summary.files and len(summary.files) == 1
+    assert paths(summary) == ["", *names] and (summary.pages, summary.known) == (61, len(written))
+    assert sorted(server.asked) == sorted(f"/{path}" for path in ["", *names][len(written) :])
 
 
 def test_a_full_disk_leaves_whole_records_and_says_so(
@@ -360,35 +342,6 @@ def test_a_full_disk_leaves_whole_records_and_says_so(
         fetch(settings(), [f"{server.root}/docs/"], tmp_path)
     assert failure.value.exit_code == 1
     assert paths(FetchSummary(files=[tmp_path / "crawl-00000.warc.gz"]))
-
-
-def test_robots_txt_is_obeyed_and_the_host_given_its_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crawl, "is_loopback", lambda host: False)
-    rules = page(b"User-agent: curate-fetch\nDisallow: /secret\n\nUser-agent: *\nDisallow: /\n", b"")
-    site = {"/robots.txt": rules, "/": links("open", "secret/x"), "/open": page(b"open")}
-    with Server(site) as server:
-        began = time.monotonic()
-        summary = fetch(settings(delay=0.3), [f"{server.root}/"], tmp_path)
-        assert time.monotonic() - began > 0.3
-    assert paths(summary) == ["", "open"]
-    assert (summary.disallowed, summary.errors) == (1, [])
-    assert sorted(server.asked) == ["/", "/open", "/robots.txt"]
-
-
-@pytest.mark.parametrize(
-    ("answer", "allowed"),
-    [(page(b"", status=b"404 No"), True), (page(b"", status=b"500 No"), False), (b"garbage\r\n\r\n", False)],
-)
-def test_a_robots_txt_that_is_missing_allows_and_one_that_fails_forbids(
-    answer: bytes, allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(crawl, "is_loopback", lambda host: False)
-    with Server({"/robots.txt": answer, "/": page(b"here")}) as server:
-        if allowed:
-            assert fetch(settings(delay=0), [f"{server.root}/"], tmp_path).pages == 1
-        else:
-            with pytest.raises(DataError, match=r"robots\.txt forbids it"):
-                fetch(settings(delay=0), [f"{server.root}/"], tmp_path)
 
 
 NOT_PUBLIC = [
@@ -430,7 +383,7 @@ def test_a_public_page_cannot_send_us_to_a_private_one(tmp_path: Path, monkeypat
         assert paths(summary) == ["moved", "", "fine"]
         refused = [url for url, what in summary.errors if "127.0.0.9 is no public address" in what]
         assert refused == [f"{private}/", f"{private}/linked"]
-        monkeypatch.setattr(crawl, "is_loopback", lambda host: False)
+        monkeypatch.setattr(talking, "is_loopback", lambda host: False)
         with pytest.raises(DataError, match=r"127\.0\.0\.9 is no public address"):
             fetch(settings(), [f"{server.root}/"], tmp_path / "robots")
 
@@ -445,11 +398,36 @@ def test_nothing_fetched_is_an_error_that_names_the_cause(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_holds_a_crawl_is_not_written_over(server: Server, tmp_path: Path) -> None:
-    fetch(settings(), [f"{server.root}/docs/found"], tmp_path)
-    with pytest.raises(ConfigError, match=r"crawl-00000\.warc\.gz: stands here already"):
-        fetch(settings(), [f"{server.root}/docs/found"], tmp_path)
-    fetch(settings(prefix="second"), [f"{server.root}/docs/found"], tmp_path)
+def test_files_that_are_not_ours_or_damaged_are_not_continued(server: Server, tmp_path: Path) -> None:
+    seeds = [f"{server.root}/docs/found"]
+    [path] = fetch(settings(), seeds, tmp_path).files
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    with pytest.raises(ConfigError, match=r"crawl-00000\.warc\.gz: damaged after byte \d+; remove it") as failure:
+        fetch(settings(), seeds, tmp_path)
+    assert failure.value.exit_code == 2
+    path.write_bytes(gzip.compress(b"WARC/1.0\r\nWARC-Type: warcinfo\r\n\r\nsoftware: another\r\n\r\n"))
+    with pytest.raises(ConfigError, match="was not written by `curate fetch`"):
+        fetch(settings(), seeds, tmp_path)
+    assert fetch(settings(prefix="second"), seeds, tmp_path).pages == 1
+
+
+def test_a_list_is_fetched_by_turns_of_its_hosts_without_links(said: Any, tmp_path: Path) -> None:
+    with Server({"/a": links("/b"), "/c": redirect("/d"), "/d": links("/e")}) as one, Server({"/x": page(b"x")}) as two:
+        listed = tmp_path / "urls.txt"
+        listed.write_text(f"# mine\n{one.root}/a\n{one.root}/c\n\n{two.root}/x\n{two.root}/gone\n{one.root}/a\n")
+        command = ["fetch", "--list", listed, "--out", tmp_path / "out", "--allow-private", "--json"]
+        done = said(*command)
+        assert done.code == 0, done.err
+        facts = done.json
+        assert (facts["pages"], facts["redirects"], facts["not_fetched"]) == (3, 1, {})
+        assert facts["errors"] == [[f"{two.root}/gone", "HTTP status 404"]]
+        [file] = map(Path, facts["files"])
+        urls = [f"{one.root}/a", f"{two.root}/x", f"{one.root}/c", f"{two.root}/gone", f"{one.root}/d"]
+        assert list(responses(FetchSummary(files=[file]))) == urls
+        assert [path.name for path in file.parent.iterdir()] == [file.name], "the lock is gone"
+        again = said(*command[:-1])
+    assert "3 pages (5 asked for were there already)" in again.out and "1 failed" in again.out
 
 
 @pytest.mark.parametrize(

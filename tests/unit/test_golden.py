@@ -23,19 +23,19 @@ from curate.stages import STAGES, load
 from inline import Inline
 
 GOLDEN: dict[str, tuple[int, str]] = {
-    "extract": (3, "5b28db63440fbb6f"),
-    "normalize": (1, "599792538f40205d"),
-    "langid": (2, "9a1dfb77fd885aea"),
-    "filter": (1, "feac889397752fe0"),
-    "redact": (2, "34ded4c3ff8fe09f"),
-    "exact_dedup": (3, "df986f8223004273"),
-    "near_dedup": (5, "b7ceb61da521ba7c"),
-    "line_dedup": (2, "a57d7f8b1bd7128b"),
-    "holdout": (1, "6f8bde6fa1258265"),
-    "decontaminate": (2, "96fb999d0ff9d213"),
-    "train_tokenizer": (2, "be0a822621c6aa24"),
-    "tokenize": (3, "c2fe5116c4d4bb67"),
-    "mix": (1, "27cd108865b3e715"),
+    "extract": (4, "5b28db63440fbb6f"),
+    "normalize": (1, "996e747c5f13836a"),
+    "langid": (2, "b8a8c4b7f02f291b"),
+    "filter": (1, "58fea4775aabdcaa"),
+    "redact": (2, "d3d54e43ba8c1b7b"),
+    "exact_dedup": (3, "7333cf00d5ed51c6"),
+    "near_dedup": (5, "689a2e34e8d0056f"),
+    "line_dedup": (2, "a20b408b34bf9933"),
+    "holdout": (1, "57fe50d3fa72e1c4"),
+    "decontaminate": (2, "fcc868e6a93ed7c4"),
+    "train_tokenizer": (2, "ff15221c6fc58299"),
+    "tokenize": (3, "4ca3dc38936aa893"),
+    "mix": (2, "876ea14c15ae41b7"),
 }
 
 CONFIG: dict[str, dict[str, Any]] = {

@@ -70,7 +70,8 @@ def test_parquet_is_cut_at_row_groups_and_its_footer_is_read_once(
     whole = documents(cut(list_files([InputSettings(path=str(tmp_path), columns={"text": "body"})])))
     opened: list[object] = []
     parquet_file = footers.pq.ParquetFile
-    monkeypatch.setattr(footers.pq, "ParquetFile", lambda handle: opened.append(1) or parquet_file(handle))
+    open_one = lambda handle, **more: opened.append(1) or parquet_file(handle, **more)  # noqa: E731
+    monkeypatch.setattr(footers.pq, "ParquetFile", open_one)
     monkeypatch.setattr(inputs, "SLICE", 400)
     listed = list_files([InputSettings(path=str(tmp_path), columns={"text": "body"})])
     tasks = cut(listed)
@@ -249,19 +250,19 @@ def test_a_file_is_read_once_by_whatever_names_it_is_given(tmp_path: Path) -> No
     assert "b.jsonl: the same file as" in told and "c.jsonl: the same file as" in told and "given twice" in told
 
 
-def test_pipes_sockets_and_names_that_are_no_text_are_told_and_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_and_sockets_are_told_and_not_waited_for_and_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
     corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": "a"}])
     os.mkfifo(tmp_path / "pipe.jsonl")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(os.path.relpath(tmp_path / "socket.jsonl"))
-    (tmp_path / os.fsdecode(b"caf\xe9.jsonl")).write_text("{}")
+    corpus.write_jsonl(tmp_path / os.fsdecode(b"caf\xe9.jsonl"), [{"text": "b"}])
     listed = list_files([InputSettings(path=str(tmp_path), exclude=["b/*.jsonl"])])
-    assert [file.rel for file in listed.files] == ["a.jsonl"]
+    assert [file.rel for file in listed.files] == ["a.jsonl", "caf\\xe9.jsonl"]
+    assert [text for _, text in documents(cut(listed))] == ["a", "b"]
     told = "\n".join(listed.warnings)
     for words in (
         "a named pipe",
         "a socket",
-        "caf\\xe9.jsonl: the name is not UTF-8",
         'exclude "b/*.jsonl" matches no',
     ):
         assert words in told

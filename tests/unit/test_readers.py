@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import re
 import resource
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from curate.errors import ConfigError, DataError, SchemaError
 from curate.io import batches, columns, inputs, read
 from curate.io.inputs import InputSettings, Slice, TaskInput, cut, list_files
 from curate.io.read import ReadCounts, Rows, reader_identity
+from curate.run import driver
+from curate.run.recipe import single_stage
 
 
 def everything(path: Path, counts: ReadCounts | None = None, **setting: Any) -> list[Rows]:
@@ -161,23 +165,48 @@ def test_a_named_key_gets_a_column_of_text(tmp_path: Path) -> None:
     assert found[0]["extra"] == {"text": "not this"}
 
 
-def test_columns_that_are_not_there_and_names_that_clash(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"text": ["t"], "content": ["c"]}), tmp_path / "a.parquet")
-    with pytest.raises(SchemaError, match='reads "content" as "text", and there is a column "text" already'):
-        everything(tmp_path / "a.parquet", columns={"text": "content"})
-    (swapped,) = documents(tmp_path / "a.parquet", columns={"text": "content", "content": "text"})
-    assert (swapped["text"], swapped["content"]) == ("c", "t")
-    with pytest.raises(ConfigError, match='reads "adress" as url, and no file there has such a column'):
-        everything(tmp_path / "a.parquet", columns={"url": "adress"})
-    with pytest.raises(ConfigError, match='`columns` reads "content" as text and as title; name it once'):
-        everything(tmp_path / "a.parquet", columns={"text": "content", "title": "content"})
+def test_a_name_of_the_setting_comes_before_its_namesake(tmp_path: Path) -> None:
+    rows = [{"text": "t", "content": "c"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    corpus.write_jsonl(tmp_path / "a.jsonl", rows)
+    for path in (tmp_path / "a.parquet", tmp_path / "a.jsonl"):
+        (one,) = documents(path, columns={"text": "content"})
+        assert (one["text"], one["extra"]) == ("c", {"text": "t"})
+        (swapped,) = documents(path, columns={"text": "content", "content": "text"})
+        assert (swapped["text"], swapped["content"]) == ("c", "t")
+        with pytest.raises(ConfigError, match='`columns` reads "content" as text and as title; name it once'):
+            everything(path, columns={"text": "content", "title": "content"})
+
+
+def test_a_row_without_the_column_that_is_named_is_not_read_by_its_namesake(tmp_path: Path) -> None:
+    rows = [{"text": "LABEL", "content": "c", "when": "2020-01-01"}, {"text": "LABEL", "date": "2021-01-01"}]
+    corpus.write_jsonl(tmp_path / "a.jsonl", rows)
+    names = {"text": "content", "crawled_at": "when"}
+    assert [rule for rule, *_ in verdicts(tmp_path / "a.jsonl", columns=names)] == [None, "read.no_text"]
+    _, second = (row for rows in everything(tmp_path / "a.jsonl", columns=names) for row in rows.batch.to_pylist())
+    assert second["crawled_at"] is None
+
+
+def test_a_name_that_is_nowhere_is_an_error_with_the_names_there_are(tmp_path: Path) -> None:
+    rows = [{"text": "t", "meta": {"link": "https://e.test/"}}]
+    for path in (tmp_path / "a.parquet", tmp_path / "sub.parquet"):
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(ConfigError, match=r'reads "adress" as url, .* there are: meta, meta\.link, text$'):
+        everything(tmp_path, columns={"url": "adress"})
     pq.write_table(pa.table({"body": ["t"]}), tmp_path / "b.parquet")
-    with pytest.raises(SchemaError, match=r"no column `text` \(nor `html`\); it has: body"):
+    with pytest.raises(SchemaError, match=r"no column `text` \(nor `html`\); it has: body; .* --columns text=NAME"):
         everything(tmp_path / "b.parquet")
-    corpus.write_jsonl(tmp_path / "c.jsonl", [{"text": "t"}])
-    counts = ReadCounts()
-    everything(tmp_path / "c.jsonl", counts, columns={"url": "adress"})
-    assert counts.columns_found == {"adress": 0} and "`columns` names what no line has: adress" in counts.warnings[0]
+
+    corpus.write_jsonl(tmp_path / "c.jsonl", [{"text": "t", "meta": {"link": "x"}}, {"text": "t", "link": "x"}])
+    recipe = single_stage("normalize", {}, [InputSettings(path=str(tmp_path / "c.jsonl"), columns={"url": "meta.ulr"})])
+    told = 'reads "meta.ulr", and no row of the source main has it; the rows have: link, meta, meta.link, text;'
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        driver.run(recipe, tmp_path / "out")
+    sample = driver.run(replace(recipe, limit=1), tmp_path / "sample")  # a key may be in the lines that were not read
+    assert sample.exit_code == 0 and 'reads "meta.ulr"' in sample.warnings[0]
+    for name in ("link", "meta.link"):  # a key that some lines have is there
+        recipe = single_stage("normalize", {}, [InputSettings(path=str(tmp_path / "c.jsonl"), columns={"url": name})])
+        assert driver.run(recipe, tmp_path / name).exit_code == 0
 
 
 # -- identity --------------------------------------------------------------------------------------------------
@@ -338,7 +367,7 @@ def test_lines_nested_too_deeply_and_strange_values_are_rejects_not_crashes(tmp_
     deep = "[" * 100_000 + "]" * 100_000
     strange = '{"text": "b", "k": NaN, "n": 1e999, "\\ud800": "\\udc00"}'
     path.write_text(f'{{"text": "a", "k": {deep}}}\n{strange}\n{{"text": 5}}\n\ufeff\n')
-    assert [rule for rule, *_ in verdicts(path)] == ["read.not_json", None, "read.no_text", "read.not_json"]
+    assert [rule for rule, *_ in verdicts(path)] == ["read.not_json", None, "read.no_text"]
     assert documents(path)[0]["extra"] == {"k": "nan", "n": "inf", "\ud800": "\udc00"}
 
 

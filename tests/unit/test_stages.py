@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import corpus
 from curate import kernels, language, schema, stages
+from curate.config import validate
 from curate.errors import ConfigError
 from curate.filters import gopher
 from curate.stages import (
@@ -180,6 +181,16 @@ def test_mix_never_reads_a_source_too_often(sizes: dict[str, int], temperature: 
     (phase,) = mix.mixture(config, manifest(**sizes))["phases"]
     assert abs(sum(phase["weights"].values()) - 1) < 1e-5
     assert all(phase["weights"][n] * phase["tokens"] <= 2 * sizes[n] + 1e-6 * phase["tokens"] for n in sizes)
+
+
+def test_extract_asks_for_one_character_at_least() -> None:
+    with pytest.raises(ConfigError, match="min_chars: must be at least 1, found 0"):
+        validate(stages.load("extract").config, {"min_chars": 0}, name="extract")
+
+
+def test_mix_keeps_the_share_of_a_small_source() -> None:
+    (phase,) = mix.mixture(mix.Mix(), manifest(small=100, large=10**12))["phases"]
+    assert phase["weights"] == {"large": 1.0, "small": 1e-10}
 
 
 def test_mix_refuses_what_cannot_be_and_names_it() -> None:

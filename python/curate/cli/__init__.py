@@ -1,8 +1,8 @@
 """The `curate` command: recipe commands, and one command a stage whose options are made from the stage's settings.
 
-runs.py has the commands about runs, stages.py makes those of the stages, audit.py and fetch.py have one each, and
-options.py what they share. Nothing heavy is imported until a command needs it: `curate --help` answers within 0.3 s.
-So modules of this package import curate's other packages inside of functions.
+runs.py has the commands about runs, stages.py makes those of the stages, audit.py, export.py, fetch.py and inputs.py
+have one each, and options.py what they share. Nothing heavy is imported until a command needs it: `curate --help`
+answers within 0.3 s. So modules of this package import curate's other packages inside of functions.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from curate.cli import audit, fetch, runs, stages
+from curate.cli import audit, export, fetch, inputs, runs, stages
 from curate.cli.options import CONTEXT
 from curate.console import guarded
 from curate.errors import ConfigError
@@ -22,17 +22,21 @@ def hyphened(name: str) -> str:
     return name.replace("_", "-")
 
 
+# Commands whose options are made from settings, which are imported when the command is asked for.
+MADE = {"export": (export.export_command, export.SUMMARY), "fetch": (fetch.fetch_command, fetch.SUMMARY)}
+
+
 class Commands(click.Group):
-    """The commands of `curate`. A stage's module, and that of fetch, is imported when its command is asked for."""
+    """The commands of `curate`. A stage's module, and those of MADE, are imported when their command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands: those about runs, sorted, then the stages in pipeline order."""
-        return [*sorted([*super().list_commands(ctx), "fetch"]), *(hyphened(entry.name) for entry in STAGES)]
+        return [*sorted([*super().list_commands(ctx), *MADE]), *(hyphened(entry.name) for entry in STAGES)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command, made now if it is fetch or a stage; None where there is none. Underscores serve, too."""
-        if name == "fetch":
-            return fetch.fetch_command()
+        """The command, made now if it is of MADE or a stage; None where there is none. Underscores serve, too."""
+        if name in MADE:
+            return MADE[name][0]()
         found = super().get_command(ctx, name)
         if found is None and name.replace("-", "_") in {entry.name for entry in STAGES}:
             return stages.stage_command(name.replace("-", "_"))
@@ -53,7 +57,8 @@ class Commands(click.Group):
         """Two lists in place of click's one, with summaries that need no stage to be imported."""
         with formatter.section("Runs"):
             known = {name: self.commands[name].get_short_help_str(60) for name in super().list_commands(ctx)}
-            formatter.write_dl(sorted({**known, "fetch": fetch.SUMMARY}.items()))
+            made = {name: summary for name, (_, summary) in MADE.items()}
+            formatter.write_dl(sorted({**known, **made}.items()))
         with formatter.section("Stages, in pipeline order"):
             formatter.write_dl([(hyphened(entry.name), entry.summary) for entry in STAGES])
 
@@ -77,7 +82,7 @@ def cli() -> None:
     """
 
 
-for command in (runs.run, runs.plan, runs.status, runs.why, runs.clean, audit.audit):
+for command in (runs.run, runs.plan, runs.status, runs.why, runs.clean, audit.audit, inputs.inputs):
     cli.add_command(command)
 
 

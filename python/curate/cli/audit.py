@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from curate import console
-from curate.cli.options import AS_JSON, CONTEXT, MEMORY, OUT, WORKERS, print_json
+from curate.cli.options import AS_JSON, COLUMNS, CONTEXT, MEMORY, OUT, WORKERS, print_json
 
 
 @click.group(context_settings=CONTEXT)
@@ -28,13 +28,14 @@ def audit() -> None:
     help="Documents to plant copies of.",
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of near_dedup, as bands=20.")
+@COLUMNS
 @WORKERS
 @MEMORY
 @click.option("--seed", metavar="N", default=1, show_default=True, help="Chooses sample and edits.")
 @AS_JSON
 def audit_dedup_command(
-    inputs: Sequence[str], out: Path, size: int, assignments: Sequence[str], workers: int | None, memory: int | None,
-    seed: int, as_json: bool,
+    inputs: Sequence[str], out: Path, size: int, assignments: Sequence[str], columns: Sequence[str],
+    workers: int | None, memory: int | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Plant copies at known similarity; report what is found.
 
@@ -43,7 +44,7 @@ def audit_dedup_command(
     found beside that of the formula.
     """
     from curate.audit import audit_dedup
-    from curate.config import Document, assign, parse_assignment, validate
+    from curate.config import Document, assign, parse_assignment, parse_pairs, validate
     from curate.io.inputs import InputSettings
     from curate.run.machine import available_cores
     from curate.stages.near_dedup import NearDedup
@@ -55,7 +56,8 @@ def audit_dedup_command(
         path, value = parse_assignment(text)
         document.changed(assign(config, path, value, NearDedup, f"--set {text}"), f"--set {text}")
     validate(NearDedup, config, document)
-    entries = [validate(InputSettings, {"path": path}, name="input") for path in inputs]
+    named = parse_pairs(columns, "--columns")
+    entries = [validate(InputSettings, {"path": path, "columns": named}, name="input") for path in inputs]
     facts = audit_dedup(
         entries, config, out, size=size, workers=workers or available_cores(), memory=memory, seed=seed
     )  # fmt: skip

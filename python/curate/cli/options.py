@@ -12,6 +12,8 @@ from curate.errors import ConfigError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from curate.io.inputs import InputSettings
+
 # Of every command: -h is --help too, and help is at most 80 columns wide.
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
@@ -61,6 +63,19 @@ ALLOW_CODE = click.option(
     metavar="MODULE",
     help="Let the recipe run functions of this module or package of yours; may be repeated.",
 )
+# How inputs are read, on every command that reads some; a recipe has the same settings at each of its inputs.
+COLUMNS = click.option(
+    "--columns",
+    multiple=True,
+    metavar="NAME=KEY",
+    help="Read the column NAME from this column or key of the input, for example text=content, or url=meta.url"
+    " where meta is an object; may be repeated, or take several with commas.",
+)
+TRUST_IDS = click.option(
+    "--trust-ids",
+    is_flag=True,
+    help="Keep the doc_ids of the input instead of making new ones; a repeat stops the run.",
+)
 TAKE_OVER = click.option(
     "--take-over", is_flag=True, help="Go ahead though a process that cannot be seen from here holds the folder."
 )
@@ -107,7 +122,31 @@ RECIPE_OPTIONS = (
         metavar="KEY=VALUE",
         help="Change a setting, for example near_dedup.bands=20.",
     ),
+    COLUMNS,
+    TRUST_IDS,
 )
+
+
+FORMATS = ("auto", "warc", "wet", "jsonl", "parquet", "arrow", "csv", "tsv", "html", "text", "wiki", "tar")
+# How a stage command reads its inputs: what a recipe says under `inputs`.
+INPUT_OPTIONS = (
+    click.option("--source", default="main", show_default=True, help="Mixing domain of the documents."),
+    click.option(
+        "--format",
+        "input_format",
+        type=click.Choice(FORMATS),
+        default="auto",
+        help="What to read of a folder, or how to read a file; auto goes by content, name and the other files there.",
+    ),
+    COLUMNS,
+    TRUST_IDS,
+    click.option(
+        "--exclude", multiple=True, metavar="GLOB", help="Leave out files of an input folder; may be repeated."
+    ),
+    click.option(
+        "--root", metavar="DIR", default=None, help="Folder that file names in doc_ids are relative to."
+    ),
+)  # fmt: skip
 
 
 def with_options(*options: Decorator) -> Decorator:
@@ -208,6 +247,25 @@ def given(options: Mapping[str, Any], fields: Mapping[str, "FieldInfo"]) -> dict
 def print_json(data: Any) -> None:
     """Results for a script: ASCII only, so that nothing in them is anything but text on a terminal."""
     console.out(json.dumps(data, indent=1, default=str))
+
+
+def input_settings(paths: Sequence[str], options: dict[str, Any]) -> list["InputSettings"]:
+    """The inputs of a stage command, one for each path, all read in the same way.
+
+    Removes from `options` those that say how to read. Raises ConfigError where one of them is wrong.
+    """
+    from curate.config import parse_pairs, validate
+    from curate.io.inputs import InputSettings
+
+    shared = {
+        "source": options.pop("source"),
+        "format": options.pop("input_format"),
+        "columns": parse_pairs(options.pop("columns"), "--columns"),
+        "exclude": list(options.pop("exclude")),
+        "root": options.pop("root"),
+        **({"trust_ids": True} if options.pop("trust_ids") else {}),
+    }
+    return [validate(InputSettings, {"path": path, **shared}, name="input") for path in paths]
 
 
 def names(values: Iterable[str], flag: str) -> dict[str, list[str]]:

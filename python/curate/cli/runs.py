@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curate import console
+from curate.cli.inputs import inputs_json
 from curate.cli.options import (
     ALLOW_CODE,
     AS_JSON,
@@ -22,7 +23,7 @@ from curate.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from curate.run.driver import Outcome
+    from curate.run.outcome import Outcome
     from curate.run.recipe import Recipe
 
 EXIT_PARTIAL, EXIT_CONFIG = 1, 2  # exit codes of failures: trying again may help, or something must be changed
@@ -32,29 +33,27 @@ SHOWN = 20  # warnings, and errors, that are printed; run.log has all
 @click.command()
 @with_options(*RECIPE_OPTIONS, *RUN_OPTIONS)
 def run(
-    recipe: Path, inputs: Sequence[str], assignments: Sequence[str], limit: int | None, allow_code: Sequence[str],
-    **options: object,
+    recipe: Path, inputs: Sequence[str], assignments: Sequence[str], columns: Sequence[str], trust_ids: bool,
+    limit: int | None, allow_code: Sequence[str], **options: object,
 ) -> int:  # fmt: skip
     """Run a recipe, or continue it where it stopped.
 
     What is done already is not done again; after a change of the recipe,
     --update runs again only what depends on the change.
     """
-    from curate.run.recipe import load_recipe
-
-    made = load_recipe(recipe, inputs=inputs, assignments=assignments, limit=limit, allow_code=tuple(allow_code))
+    made = _recipe(recipe, inputs, assignments, columns, trust_ids, limit, allow_code)
     return execute(made, **options)  # type: ignore[arg-type]
 
 
 @click.command()
 @with_options(*RECIPE_OPTIONS, WORKERS, MEMORY, LIMIT, ALLOW_CODE, AS_JSON)
 def plan(
-    recipe: Path, inputs: Sequence[str], assignments: Sequence[str], workers: int | None, memory: int | None,
-    limit: int | None, allow_code: Sequence[str], as_json: bool,
+    recipe: Path, inputs: Sequence[str], assignments: Sequence[str], columns: Sequence[str], trust_ids: bool,
+    workers: int | None, memory: int | None, limit: int | None, allow_code: Sequence[str], as_json: bool,
 ) -> None:  # fmt: skip
     """Show what a recipe would do.
 
-    Prints its passes, tasks and estimates of disk and memory, for this input
+    Prints what of the inputs would be read how, its passes, tasks and estimates of disk and memory, for this input
     and for up to 100,000,000 documents like it; runs nothing.
     """
     from curate.report import terminal
@@ -62,16 +61,30 @@ def plan(
     from curate.run.estimate import estimate
     from curate.run.machine import available_cores
     from curate.run.memory import Budget
-    from curate.run.recipe import load_recipe
 
-    made = load_recipe(recipe, inputs=inputs, assignments=assignments, limit=limit, allow_code=tuple(allow_code))
+    made = _recipe(recipe, inputs, assignments, columns, trust_ids, limit, allow_code)
     planned, found = prepare(made)
     budget = Budget(memory, workers or available_cores(), planned.resources, planned.n_tasks)
     facts = estimate(planned, found.files, budget)
     if as_json:
-        print_json(facts.to_json())
+        print_json({**facts.to_json(), "inputs": inputs_json(found.files, found.passed), "warnings": found.warnings})
     else:
-        console.out(terminal.estimate(facts))
+        console.out(terminal.inputs(found.files, found.passed))
+        console.out("\n" + terminal.estimate(facts))
+
+
+def _recipe(
+    recipe: Path, inputs: Sequence[str], assignments: Sequence[str], columns: Sequence[str], trust_ids: bool,
+    limit: int | None, allow_code: Sequence[str],
+) -> "Recipe":  # fmt: skip
+    """The recipe as the options of a command change it."""
+    from curate.config import parse_pairs
+    from curate.run.recipe import load_recipe
+
+    return load_recipe(
+        recipe, inputs=inputs, assignments=assignments, columns=parse_pairs(columns, "--columns"), trust_ids=trust_ids,
+        limit=limit, allow_code=tuple(allow_code),
+    )  # fmt: skip
 
 
 @click.command()
@@ -169,7 +182,8 @@ def execute(
             verify=verify_files,
             watcher=watcher,
         )
-        for text in [*outcome.warnings, *map(str, outcome.failures)]:
+        later = [text for text in outcome.warnings if text not in watcher.told]
+        for text in [*later, *map(str, outcome.failures)]:
             watcher.log(text)
     if as_json:
         print_json({**outcome.funnel.to_json(), "ran": outcome.ran, "warnings": outcome.warnings})
@@ -179,15 +193,15 @@ def execute(
             console.out("\n" + console.wrap(line))
         ran, current = sum(outcome.ran.values()), sum(outcome.current.values())
         console.out(f"\n{console.plural(ran, 'task')} ran, {current:,} were up to date; documents in {out}/documents")
-    return report_failures(outcome)
+    return report_failures(outcome, later)
 
 
-def report_failures(outcome: "Outcome") -> int:
+def report_failures(outcome: "Outcome", warnings: Sequence[str]) -> int:
     """Print warnings and failures to stderr; returns the exit code: 0, or the one that the failures call for."""
-    for warning in outcome.warnings[:SHOWN]:
+    for warning in warnings[:SHOWN]:
         console.err(f"warning: {warning}")
-    if len(outcome.warnings) > SHOWN:
-        console.err(f"and {len(outcome.warnings) - SHOWN:,} more warnings, in run.log")
+    if len(warnings) > SHOWN:
+        console.err(f"and {len(warnings) - SHOWN:,} more warnings, in run.log")
     failures = outcome.failures
     if not failures:
         return 0

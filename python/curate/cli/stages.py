@@ -7,37 +7,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate import console
-from curate.cli.options import CONTEXT, RUN_OPTIONS, given, names, print_json, setting_option, with_options
+from curate.cli.options import (
+    CONTEXT,
+    INPUT_OPTIONS,
+    RUN_OPTIONS,
+    given,
+    input_settings,
+    names,
+    print_json,
+    setting_option,
+    with_options,
+)
 from curate.cli.runs import execute
 
 if TYPE_CHECKING:
-    from curate.io.inputs import InputSettings
     from curate.stages.protocol import Stage
 
-# How a stage command reads its inputs: what a recipe says under `inputs`, at the step and at the top.
-INPUT_OPTIONS = (
-    click.option("--source", default="main", show_default=True, help="Mixing domain of the documents."),
-    click.option(
-        "--format",
-        "input_format",
-        type=click.Choice(["auto", "warc", "wet", "jsonl", "parquet", "text"]),
-        default="auto",
-        help="How to read the inputs.",
-    ),
-    click.option(
-        "--column",
-        "columns",
-        multiple=True,
-        metavar="NAME=KEY",
-        help="Read the column NAME from this column or key of the input, for example text=content; may be repeated.",
-    ),
-    click.option(
-        "--exclude", multiple=True, metavar="GLOB", help="Leave out files of an input folder; may be repeated."
-    ),
-    click.option(
-        "--root", metavar="DIR", default=None, help="Folder that file names in doc_ids are relative to."
-    ),
-    click.option("--trust-ids", is_flag=True, help="Keep the doc_ids of the input instead of making new ones."),
+# What a recipe says beside the inputs, at the step and at the top.
+STEP_OPTIONS = (
     click.option(
         "--only",
         multiple=True,
@@ -92,31 +79,13 @@ def stage_command(name: str) -> click.Command:
         click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
         *(setting_option(key, field) for key, field in fields.items()),
         *INPUT_OPTIONS,
+        *STEP_OPTIONS,
         *RUN_OPTIONS,
     )
     command: click.Command = click.command(
         name.replace("_", "-"), context_settings=CONTEXT, help=_help(stage)
     )(added(invoke))  # fmt: skip
     return explaining(command) if name == "extract" else command
-
-
-def input_settings(paths: Sequence[str], options: dict[str, Any]) -> list["InputSettings"]:
-    """The inputs of a stage command, one for each path, all read in the same way.
-
-    Removes from `options` those that say how to read. Raises ConfigError where one of them is wrong.
-    """
-    from curate.config import parse_pairs, validate
-    from curate.io.inputs import InputSettings
-
-    shared = {
-        "source": options.pop("source"),
-        "format": options.pop("input_format"),
-        "columns": parse_pairs(options.pop("columns"), "--column"),
-        "exclude": list(options.pop("exclude")),
-        "root": options.pop("root"),
-        **({"trust_ids": True} if options.pop("trust_ids") else {}),
-    }
-    return [validate(InputSettings, {"path": path, **shared}, name="input") for path in paths]
 
 
 def _help(stage: "Stage") -> str:

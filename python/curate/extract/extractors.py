@@ -7,7 +7,6 @@ for trafilatura's default mode, at 1.3 times its speed, and it repairs forums (.
 
 import re
 from collections.abc import Callable, Sequence
-from importlib import import_module
 
 import pyarrow as pa
 
@@ -66,13 +65,8 @@ EXTRACTORS: dict[str, Callable[..., str]] = {
 }
 
 
-LIBRARIES = {
-    "cascade": ("trafilatura", "resiliparse.extract.html2text"),
-    "trafilatura": ("trafilatura",),
-    "trafilatura-precision": ("trafilatura",),
-    "resiliparse": ("resiliparse.extract.html2text",),
-}
-"""What an extractor imports when it is first used: seconds, which must not count as a page's."""
+WARM_UP = b"<!doctype html><title>a</title><article><h1>a</h1><p>one two three four five</p><ul><li>six</ul></article>"
+"""The page of a probe: with it an extractor imports and compiles what it needs, seconds that are no page's."""
 
 
 def extract(
@@ -80,14 +74,13 @@ def extract(
 ) -> str:
     """The entry of the child process: the text of a page by one of EXTRACTORS or by the user's function.
 
-    `allowed` are the packages whose code the command line allows; with `probe` the function is only looked up. Raises
-    ConfigError where it cannot be imported, TypeError where it returns no text, and whatever the extractor raises.
+    `allowed` are the packages whose code the command line allows. With `probe` the user's function is only looked up,
+    and one of EXTRACTORS is tried with WARM_UP. Raises ConfigError where it cannot be imported, TypeError where it
+    returns no text, and whatever the extractor raises.
     """
     function: Callable[..., str] = EXTRACTORS.get(extractor) or plugins.load(extractor, allowed)
     if probe:
-        for library in LIBRARIES.get(extractor, ()):
-            import_module(library)
-        return ""
+        return EXTRACTORS[extractor](WARM_UP) if extractor in EXTRACTORS else ""
     text = function(page, charset)
     if not isinstance(text, str):
         raise TypeError(f"{extractor} returned {type(text).__name__}, not str")

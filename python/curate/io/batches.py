@@ -1,9 +1,9 @@
 """What every reader gives: rows of one kind with their verdicts beside them, and counts of what was no row."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -13,6 +13,8 @@ from curate.schema import Kind
 
 BATCH_BYTES = 8 << 20  # of the texts or pages of a batch; a single row may have more
 BATCH_ROWS = 4096
+_NAMES = 100  # names of columns and keys that are remembered, for messages
+_NAME_LENGTH = 200  # characters of such a name; longer ones are not remembered
 
 
 class Rows(NamedTuple):
@@ -56,16 +58,54 @@ class ReadCounts:
     # kind of record that is no document -> their number: request, revisit, ...
     other_records: Counter[str] = field(default_factory=Counter)
     skipped_bytes: int = 0  # of the file as it is stored; within a member of a WARC, as decompressed
-    columns_found: Counter[str] = field(default_factory=Counter)
-    """Of every JSON key that the setting `columns` names: the lines that had it. A key with 0 was in no line."""
-    # one a place that is damaged, at most 20, and others of the reader
-    warnings: list[str] = field(default_factory=list)
+    named: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(source, name in the input that the setting `columns` gives) -> rows that have it; 0 where none has."""
+    names: set[str] = field(default_factory=set)  # of columns and keys that there are, at most _NAMES
+    aside: dict[tuple[str, str], "Aside"] = field(default_factory=dict)
+    """(name in the input, column of ours) -> values that the column cannot hold, and which went into `extra`."""
+    warnings: list[str] = field(default_factory=list)  # one a place that is damaged, at most 20
 
     def damage(self, where: str, what: str, skipped: int = 0) -> None:
         """Note damaged input: `skipped` bytes could not be read; the first 20 places are named."""
         self.skipped_bytes += skipped
         if len(self.warnings) < 20:
             self.warnings.append(f"{where}: {what}" + (f" ({skipped:,} bytes skipped)" if skipped else ""))
+
+    def meet(self, names: Iterable[str]) -> None:
+        """Note names of columns or keys that there are: of hostile ones, which may be many or long, only some."""
+        if len(self.names) < _NAMES:
+            short = (name for name in islice(names, _NAMES) if len(name) <= _NAME_LENGTH)
+            self.names.update(name.encode("utf-8", "replace").decode() for name in short)
+
+    def put_aside(self, name: str, column: str, values: int, value: Any, where: str) -> None:
+        """Note values that a known column cannot hold; `value` is one of them, and `where` its place."""
+        found = self.aside.setdefault((name, column), Aside(0, _WORDS.get(type(value), "something else"), where))
+        self.aside[name, column] = found._replace(values=found.values + values)
+
+    def about_columns(self) -> dict[str, Any]:
+        """What is known of columns, as plain data for a receipt."""
+        named: dict[str, dict[str, int]] = {}
+        for (source, name), rows in sorted(self.named.items()):
+            named.setdefault(source, {})[name] = rows
+        aside: dict[str, dict[str, Any]] = {}
+        for (name, column), found in sorted(self.aside.items()):
+            aside.setdefault(name, {})[column] = found._asdict()
+        return {"named": named, "names": sorted(self.names)[:_NAMES], "aside": aside}
+
+
+class Aside(NamedTuple):
+    """Values of one column that went into `extra`; of one of them what it is, and where."""
+
+    values: int
+    what: str
+    where: str
+
+
+# How messages call a value: it is not shown, since it may be personal.
+_WORDS = {
+    str: "text", bytes: "bytes", bool: "true or false", int: "a number", float: "a number", list: "a list",
+    dict: "an object",
+}  # fmt: skip
 
 
 class Batcher:
@@ -93,7 +133,7 @@ class Batcher:
     def rest(self) -> Iterator[Rows]:
         """The rows that are left, if there are any."""
         if self.rows:
-            batch, verdicts = self._batch(), _verdict_batch(self.verdicts)
+            batch, verdicts = self._batch(), verdict_batch(self.verdicts)
             self.rows, self.verdicts, self.size = [], [], 0
             yield Rows(self.kind, batch, verdicts)
 
@@ -115,7 +155,7 @@ class Batcher:
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 
-def _verdict_batch(found: list[Verdict | None]) -> pa.RecordBatch | None:
+def verdict_batch(found: list[Verdict | None]) -> pa.RecordBatch | None:
     """The verdicts of a batch's rows as schema.VERDICT; None where no row has one."""
     if not any(found):
         return None

@@ -6,29 +6,34 @@
     extra      anything else, in one JSON object a row
 
 An input's own id (`doc_id`, else `source_id`, else `id`) becomes source_id. Only trusted inputs, the folders of
-finished runs for example, keep their doc_id, source, origin_file and origin_offset. An example: of a file with the
-columns id, content and lang and the setting `columns: {text: content}`, id becomes source_id, content becomes text,
-and lang stays lang.
+finished runs for example, keep their doc_id, origin_file and origin_offset. An example: of a file with the columns id,
+content and lang and the setting `columns: {text: content}`, id becomes source_id, content becomes text, and lang stays
+lang.
+
+A name of the setting may lead into objects: `meta.url` is the key "meta.url" where there is one, else the key url of
+the object meta. What is read from there is taken out of the object, and the rest of the object stays what it was.
 """
 
 import base64
 import functools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import schema
 from curate.errors import SchemaError
+from curate.io.times import parse_time
 from curate.schema import Kind
 
 # Common names -> columns of ours. An alias counts only where nothing else in the input stands for that column.
 ALIASES = {"id": "source_id", "timestamp": "crawled_at", "date": "crawled_at"}
 # Identity and provenance: the reader sets them, except where the input is trusted.
-OURS = frozenset(("doc_id", "source", "origin_file", "origin_offset", "extra"))
+OURS = frozenset(("doc_id", "origin_file", "origin_offset", "extra"))
 # Columns that extraction writes: a page's own column of that name goes into `extra`.
 EXTRACTED = frozenset(("text", "title", "lang_declared", "extract_score", "extract_share"))
 
@@ -36,50 +41,40 @@ EXTRACTED = frozenset(("text", "title", "lang_declared", "extract_score", "extra
 KNOWN: dict[Kind, frozenset[str]] = {kind: frozenset(s.names) for kind, s in schema.SCHEMA_OF.items()}
 
 
-def targets(names: Sequence[str], columns: Mapping[str, str], *, trusted: bool, keep_source: bool) -> list[str | None]:
+def targets(names: Sequence[str], columns: Mapping[str, str], *, trusted: bool) -> list[str | None]:
     """For every name of an input the column it stands for; None where it can only go into `extra`.
 
-    `columns` are the user's names (ours -> the input's), which come first. `keep_source`: a column `source` replaces
-    the source of the recipe.
+    `columns` are the user's names (ours -> the input's): nothing else is read as a column that they name, also where
+    the input lacks it. A text under `source` replaces the source of the recipe.
     """
     renamed = {given: ours for ours, given in columns.items()}
     found: list[str | None] = [renamed.get(name, name) for name in names]
-    taken = {renamed[name] for name in names if name in renamed}
     before: set[str | None] = set()
     for i, name in enumerate(names):
-        if name not in renamed and (name in taken or name in before):
-            found[i] = None  # the name stands for another column already
+        if name not in renamed and (name in columns or name in before):
+            found[i] = None  # another name stands for this column
         before.add(found[i])
     for alias, target in ALIASES.items():
-        if alias in names and alias not in renamed and target not in found:
+        if alias in names and alias not in renamed and target not in columns and target not in found:
             found[names.index(alias)] = target
     if not trusted:
-        _without_identity(names, found, renamed, keep_source)
+        _without_identity(names, found)
     return found
 
 
-def _without_identity(
-    names: Sequence[str], found: list[str | None], renamed: Mapping[str, str], keep_source: bool
-) -> None:
+def _without_identity(names: Sequence[str], found: list[str | None]) -> None:
     """Take the columns that only trusted inputs may set out of `found`; a doc_id becomes the source_id."""
     if "doc_id" in found:
         for i, target in enumerate(found):
             if target == "source_id":
                 found[i] = names[i] if names[i] == "id" else None
         found[found.index("doc_id")] = "source_id"
-    for i, target in enumerate(found):
-        if target in OURS and not (target == "source" and (keep_source or names[i] in renamed)):
-            found[i] = None
+    found[:] = [None if target in OURS else target for target in found]
 
 
-def check_names(names: Sequence[str], columns: Mapping[str, str], where: str) -> None:
-    """SchemaError where `columns` renames a column of a table onto one that is there."""
-    for ours, given in columns.items():
-        if given in names and ours in names and ours != given and ours not in columns.values():
-            raise SchemaError(
-                f'{where}: `columns` reads "{given}" as "{ours}", and there is a column "{ours}" already; '
-                f"rename that one too, for example `columns: {{{ours}: {given}, other: {ours}}}`"
-            )
+def wanted(columns: Mapping[str, str], *, trusted: bool) -> list[str]:
+    """The names that an input must have somewhere: those that the user gives, and doc_id where ids are trusted."""
+    return [*columns.values(), *(["doc_id"] if trusted and "doc_id" not in columns else [])]
 
 
 def kind_of(found: Iterable[str | None]) -> Kind | None:
@@ -90,24 +85,171 @@ def kind_of(found: Iterable[str | None]) -> Kind | None:
     return "raw" if there & {"html", "payload"} else None
 
 
+# -- names that lead into objects --------------------------------------------------------------------------------
+
+
+def path_of(tree: Any, name: str) -> tuple[str, ...] | None:
+    """The keys that lead from an object to `name`: ("meta", "url") for "meta.url"; None where it is nowhere.
+
+    A key that holds the dot itself comes first, at every depth.
+    """
+    if not isinstance(tree, dict):
+        return None
+    if name in tree:
+        return (name,)
+    for dot in reversed([i for i, letter in enumerate(name) if letter == "."]):
+        rest = path_of(tree.get(name[:dot]), name[dot + 1 :])
+        if rest is not None:
+            return (name[:dot], *rest)
+    return None
+
+
+def lift(row: dict[str, Any], names: Iterable[str]) -> None:
+    """Move what stands under nested names to keys of these names, in place; objects that are empty then are removed."""
+    for name in names:
+        path = path_of(row, name)
+        if path is None or len(path) == 1:
+            continue
+        objects = [row]
+        for key in path[:-1]:
+            objects.append(objects[-1][key])
+        value = objects[-1].pop(path[-1])
+        for key, outer, inner in zip(path[-2::-1], objects[-2::-1], objects[::-1], strict=False):
+            if not inner:
+                del outer[key]
+        row[name] = value
+
+
+def names_in(tree: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of an object, and those of the objects in it as nested names, for messages."""
+    for key, value in tree.items():
+        yield key
+        if isinstance(value, dict):
+            yield from (f"{key}.{inner}" for inner in value)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names that there are, for a message: the first 40."""
+    return ", ".join(names[:40]) + (f" and {len(names) - 40:,} more" if len(names) > 40 else "")
+
+
+class Lift(NamedTuple):
+    """The columns of a table after what stands under nested names was moved to columns of these names."""
+
+    schema: pa.Schema
+    paths: Sequence[tuple[str, tuple[str, ...]]]  # (name, the keys that lead to it) in the order of moving
+    names: Sequence[str]  # those that there are, nested ones too, for messages
+
+    @classmethod
+    def of(cls, columns_of: pa.Schema, names: Iterable[str]) -> "Lift":
+        """What `names`, those that the setting `columns` gives, find in a table with these columns."""
+        paths = []
+        there = list(names_in(_tree(columns_of)))
+        for name in names:
+            path = path_of(_tree(columns_of), name)
+            if path is not None and len(path) > 1:
+                columns_of = columns_of.append(pa.field(name, _type_at(columns_of.field(path[0]), path[1:])))
+                columns_of = _replaced(columns_of, path[0], _field_without(columns_of.field(path[0]), path[1:]))
+                paths.append((name, path))
+        return cls(columns_of.remove_metadata(), paths, there)
+
+    def columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        """The columns of a batch of the table, in the order of `schema`."""
+        names, found = list(batch.schema.names), list(batch.columns)
+        for name, path in self.paths:
+            at = names.index(path[0])
+            value = found[at]
+            for key in path[1:]:
+                value = pc.struct_field(value, key)
+            rest = _column_without(found[at], path[1:])
+            if rest is None:
+                del names[at], found[at]
+            else:
+                found[at] = rest
+            names.append(name)
+            found.append(value)
+        return found
+
+
+def _tree(fields: Iterable[pa.Field]) -> dict[str, Any]:
+    """The names of columns, those of structs with the names inside them, as `path_of` walks them."""
+    return {f.name: _tree(f.type) if pa.types.is_struct(f.type) else None for f in fields}
+
+
+def _type_at(outer: pa.Field, path: Sequence[str]) -> pa.DataType:
+    """The type of what stands at a path inside a struct."""
+    for key in path:
+        outer = outer.type.field(key)
+    return outer.type
+
+
+def _replaced(columns_of: pa.Schema, name: str, new: pa.Field | None) -> pa.Schema:
+    """The schema with another field in place of the one of this name, or without it."""
+    at = columns_of.names.index(name)
+    return columns_of.remove(at) if new is None else columns_of.set(at, new)
+
+
+def _field_without(outer: pa.Field, path: Sequence[str]) -> pa.Field | None:
+    """A struct's field without what stands at a path inside it; None where nothing is left."""
+    inner = [f if f.name != path[0] else _field_without(f, path[1:]) if len(path) > 1 else None for f in outer.type]
+    left = [f for f in inner if f is not None]
+    return outer.with_type(pa.struct(left)) if left else None
+
+
+def _column_without(outer: pa.StructArray, path: Sequence[str]) -> pa.StructArray | None:
+    """A struct column without what stands at a path inside it; None where nothing is left."""
+    left = {}
+    for i, f in enumerate(outer.type):
+        column = outer.field(i)
+        if f.name == path[0]:
+            column = _column_without(column, path[1:]) if len(path) > 1 else None
+        if column is not None:
+            left[f.name] = column
+    if not left:
+        return None
+    return pa.StructArray.from_arrays(list(left.values()), names=list(left), mask=outer.is_null())
+
+
 # -- types -----------------------------------------------------------------------------------------------------
 
 
 def plain(kind: pa.DataType) -> pa.DataType | None:
-    """The type that a column is carried in: dictionaries as their values, one spelling of text and of bytes.
+    """The type that a column is carried in: one spelling of text, of bytes and of lists, dictionaries as their values.
 
-    None where there is none, as of a list of dictionaries: such a column goes into `extra`.
+    Maps are lists of keys and values, which every reader of Parquet has. None where there is no such type, as of a
+    union: such a column goes into `extra`.
     """
     if isinstance(kind, pa.BaseExtensionType):
-        kind = kind.storage_type
-    if pa.types.is_dictionary(kind):
+        return plain(kind.storage_type)
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return plain(kind.value_type)
     if is_text(kind):
         return pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return pa.binary()
+    if pa.types.is_map(kind):
+        return plain(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+    if not pa.types.is_nested(kind):
+        return None if pa.types.is_interval(kind) or pa.types.is_duration(kind) else kind  # Parquet has no such type
     inner = [kind.field(i).type for i in range(kind.num_fields)]
-    return kind if all(plain(one) is not None and not pa.types.is_dictionary(one) for one in inner) else None
+    found = [None if is_view(one) else plain(one) for one in inner]  # lists of views: the library cannot convert them
+    if not found or None in found or not (is_list(kind) or pa.types.is_struct(kind)):
+        return None
+    if is_list(kind):
+        return pa.list_(found[0])
+    return pa.struct([(kind.field(i).name, one) for i, one in enumerate(found)])
+
+
+def is_view(kind: pa.DataType) -> bool:
+    """Whether a type is a list whose values may lie in any order."""
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a type is a list, in any of Arrow's layouts."""
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind) or is_view(kind)
+    )
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -136,14 +278,14 @@ class Table(NamedTuple):
 def table_of(columns_of: pa.Schema, columns: Mapping[str, str], *, trusted: bool, where: str) -> Table:
     """What the columns of a Parquet file stand for. SchemaError where it has neither text nor HTML."""
     names, types = columns_of.names, [plain(kind) for kind in columns_of.types]
-    place = columns_of.get_field_index("source")
-    found = targets(names, columns, trusted=trusted, keep_source=place >= 0 and types[place] == pa.string())
+    found = targets(names, columns, trusted=trusted)
     kind = kind_of(found)
     content = "text" if kind == "document" else next((n for n in ("payload", "html") if n in found), None)
     if kind is None or content is None:
+        needed = f"`{columns['text']}`, which `columns` reads as text" if "text" in columns else "`text` (nor `html`)"
         raise SchemaError(
-            f"{where}: no column `text` (nor `html`); it has: {', '.join(names)}; "
-            "name the one that holds the text with `columns: {text: NAME}`"
+            f"{where}: no column {needed}; it has: {listed(names)}; "
+            "name the one that holds the text with `columns: {text: NAME}`, or --columns text=NAME"
         )
     place = found.index(content)
     if types[place] not in (pa.string(), pa.binary(), pa.null()):
@@ -208,8 +350,10 @@ def converter(name: str, kind: pa.DataType) -> Callable[[Any], Any]:
         return as_text
     if pa.types.is_timestamp(kind):
         return parse_time
+    if name == "source":
+        return lambda value: _text(value) or None
     if pa.types.is_boolean(kind):
-        return lambda value: value if isinstance(value, bool) else None
+        return _truth
     if pa.types.is_float32(kind):
         return _number
     if pa.types.is_integer(kind):
@@ -230,10 +374,38 @@ def _bytes(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
-def _whole(kind: pa.DataType, value: Any) -> int | None:
-    """A whole number that the integer type `kind` can hold; 3.0 is 3, and True is no number."""
+def expected(kind: pa.DataType) -> str:
+    """What the values of a known column are, as the end of "cannot be read as"."""
+    if pa.types.is_timestamp(kind):
+        return "times"
+    if pa.types.is_boolean(kind):
+        return "true or false"
+    if pa.types.is_float32(kind):
+        return "numbers"
+    if pa.types.is_integer(kind):
+        low, high = _bounds(kind)
+        return f"whole numbers from {low:,} to {high - 1:,}"
+    return "ids of 16 bytes or 32 hex digits" if pa.types.is_fixed_size_binary(kind) else "text"
+
+
+def _bounds(kind: pa.DataType) -> tuple[int, int]:
+    """The least number that an integer type can hold, and one more than the largest."""
     bits = kind.bit_width
-    low, high = (0, 2**bits) if pa.types.is_unsigned_integer(kind) else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    return (0, 2**bits) if pa.types.is_unsigned_integer(kind) else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+
+
+def _truth(value: Any) -> bool | None:
+    """true or false, as such, as 1 or 0, or as these words."""
+    if isinstance(value, str):
+        return {"true": True, "false": False, "1": True, "0": False}.get(value.strip().lower())
+    return bool(value) if isinstance(value, bool | int | float) and value in (0, 1) else None
+
+
+def _whole(kind: pa.DataType, value: Any) -> int | None:
+    """A whole number that the integer type `kind` can hold; 3.0 and "3" are 3, and True is no number."""
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,20}\s*", value):
+        value = int(value)
+    low, high = _bounds(kind)
     number = int(value) if isinstance(value, float) and value.is_integer() else value
     return number if isinstance(number, int) and not isinstance(number, bool) and low <= number < high else None
 
@@ -250,30 +422,13 @@ def _number(value: Any) -> float | None:
 
 
 def identity(value: Any) -> bytes | None:
-    """A doc_id of 16 bytes or 32 hex digits; None for anything else."""
+    """A doc_id of 16 bytes, of 32 hex digits, or of a UUID as it is written; None for anything else."""
     if isinstance(value, bytes):
         return value if len(value) == 16 else None
-    try:
-        found = bytes.fromhex(value) if isinstance(value, str) and len(value) == 32 else b""
-    except ValueError:
+    if not isinstance(value, str) or len(value) > 50:
         return None
-    return found if len(found) == 16 else None
-
-
-def parse_time(value: Any) -> datetime | None:
-    """ISO 8601 text, Unix seconds, a date or a datetime as a UTC datetime; None where it is none of them."""
-    try:
-        if isinstance(value, bool):
-            return None
-        if isinstance(value, int | float):
-            return datetime.fromtimestamp(value, UTC)
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        if isinstance(value, datetime):
-            return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-        return datetime(value.year, value.month, value.day, tzinfo=UTC) if isinstance(value, date) else None
-    except (ValueError, OverflowError, OSError):
-        return None
+    written = re.fullmatch(r"<?(?:urn:uuid:)?([0-9a-f]{8}(-?)(?:[0-9a-f]{4}\2){3}[0-9a-f]{12})>?", value, re.IGNORECASE)
+    return bytes.fromhex(written[1].replace("-", "")) if written else None
 
 
 def valid_text(text: str) -> tuple[str, bool]:

@@ -1,25 +1,27 @@
-"""What the footers of Parquet files say before anything is run: columns, rows, and where to cut them."""
+"""What Parquet and Arrow files say of themselves before anything is run: columns, rows, and where to cut them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.io.compressed import open_file
+from curate.io.compressed import is_local, open_file
 
 _THREADS = 8  # footers of an object store wait for the network
 
 
 class Footer(NamedTuple):
-    """What the footer of one Parquet file says."""
+    """What the footer of one Parquet file says; of an Arrow file, its schema alone."""
 
     columns: pa.Schema  # names and types, as Arrow reads them
     # (first row group, one past the last, bytes) of runs of about the size asked for
-    groups: tuple[tuple[int, int, int], ...]
-    rows: int  # of the file
-    text_bytes: int  # of the columns of text or HTML, uncompressed
+    groups: tuple[tuple[int, int | None, int], ...] = ()
+    rows: int = 0  # of the file
+    text_bytes: int = 0  # of the columns of text or HTML, uncompressed
 
 
 class File(Protocol):
@@ -28,15 +30,20 @@ class File(Protocol):
     @property
     def path(self) -> str: ...
     @property
+    def format(self) -> str: ...
+    @property
     def columns(self) -> Mapping[str, str]: ...
 
 
 def read_footers(files: Iterable[File], run_bytes: int) -> list[Footer | None]:
-    """The footer of every file in order, cut at about `run_bytes`; None of one that cannot be read as Parquet."""
+    """The footer of every file in order, cut at about `run_bytes`; None of one that cannot be read as what it is."""
 
     def one(file: File) -> Footer | None:
         texts = {file.columns.get(name, name) for name in ("text", "html", "payload")}
         try:
+            if file.format == "arrow":
+                with open_arrow(file.path) as reader:
+                    return Footer(reader.schema.remove_metadata())
             with open_file(file.path) as handle, pq.ParquetFile(handle) as opened:
                 return _footer(opened, texts, run_bytes)
         except (OSError, pa.ArrowException):
@@ -44,6 +51,23 @@ def read_footers(files: Iterable[File], run_bytes: int) -> list[Footer | None]:
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(one, files))
+
+
+@contextlib.contextmanager
+def open_arrow(path: str) -> Iterator[Any]:
+    """A reader of an Arrow IPC file in either form: of the file form one with `num_record_batches`, of a stream one
+    that gives its batches in turn. A file of this machine is mapped into memory.
+
+    Raises OSError where it cannot be opened, ArrowException where it is no Arrow IPC.
+    """
+    with contextlib.ExitStack() as opened:
+        local = is_local(path)
+        source = opened.enter_context(
+            pa.memory_map(os.fsencode(path)) if local else pa.PythonFile(open_file(path), "r")
+        )
+        form = source.read(6) == b"ARROW1"
+        source.seek(0)
+        yield opened.enter_context((pa.ipc.open_file if form else pa.ipc.open_stream)(source))
 
 
 def _footer(file: pq.ParquetFile, texts: set[str], run_bytes: int) -> Footer:

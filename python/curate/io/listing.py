@@ -1,8 +1,8 @@
 """What files a path stands for: a file, a glob, a folder, a URL, or the folder of another run.
 
-Nothing is left out silently. What a walk passes over (another run's folder, a link to a folder, a folder that cannot
-be listed, a name that is not UTF-8) is a warning; an input that is no whole run, or that the run would write over, is
-a ConfigError.
+Nothing is left out silently. What a walk passes over (another run's folder, a folder that cannot be listed, a link
+back to what is read already) is a warning, hidden folders are listed as such; an input that is no whole run, or that
+the run would write over, is a ConfigError.
 """
 
 import glob
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from curate.errors import ConfigError
+from curate.io.compressed import archive_of
 from curate.io.remote import HOPELESS, failure, file_system, open_object, tried
 
 UNREADABLE = "unreadable"  # stamp of a file that cannot be opened
@@ -49,10 +50,12 @@ class Found:
     names: list[str]  # as `fs` has them, sorted
     runs: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)  # folders that were not looked into
+    alone: bool = False  # it is one file, given by its name
 
     def relative(self, name: str) -> str:
-        """The name that documents of the file are identified by."""
-        return name[len(self.root) :].lstrip("/") if name.startswith(self.root) else name
+        """The name that documents of the file are identified by; bytes in it that are not UTF-8 as \\xNN."""
+        return shown(name[len(self.root) :].lstrip("/") if name.startswith(self.root) else name)
 
     def address(self, name: str) -> str:
         """The file as a path or URL, which a worker can open."""
@@ -61,6 +64,16 @@ class Found:
     def open(self, name: str) -> BinaryIO:
         """The file, to be read."""
         return open(name, "rb") if self.local else open_object(self.fs, name, self.address(name))
+
+    def head(self, name: str, n: int) -> bytes:
+        """Its first `n` bytes; none where it cannot be read: whoever reads it says so."""
+        try:
+            if self.local:
+                with open(name, "rb", buffering=0) as handle:
+                    return handle.read(n)
+            return bytes(tried(lambda: self.fs.cat_file(name, start=0, end=n)))
+        except Exception:  # every storage library has exceptions of its own
+            return b""
 
     def stat(self, name: str) -> tuple[int, str]:
         """(bytes, stamp); the stamp of a file that cannot be opened is UNREADABLE."""
@@ -89,7 +102,7 @@ def find(given: str, root: str | None, ours: Sequence[str]) -> Found:
     fs, path = _opened(given, given)
     found = Found(fs, "file" in fs.protocol, "", [])
     if found.local and _not_utf8(path):
-        raise ConfigError(f"input {_shown(path)}: the name is not UTF-8; rename it, or give the folder above it")
+        raise ConfigError(f"input {shown(path)}: the name is not UTF-8; rename it, or give the folder above it")
     try:
         _list(found, given, path)
     except ConfigError:
@@ -101,9 +114,6 @@ def find(given: str, root: str | None, ours: Sequence[str]) -> Found:
     if root is not None:
         found.root = _opened(root, given)[1].rstrip("/")
     _without_ours(found, given, path, ours)
-    bad = [name for name in found.names if _not_utf8(found.relative(name))]
-    found.warnings += [f"{_shown(name)}: the name is not UTF-8; not read" for name in bad]
-    found.names = [name for name in found.names if not _not_utf8(found.relative(name))]
     return found
 
 
@@ -151,7 +161,7 @@ def _list(found: Found, given: str, path: str) -> None:
         return
     if not (tried(lambda: fs.exists(path)) or (found.local and os.path.lexists(path))):
         raise ConfigError(f"input {given}: no such file or folder")
-    found.names, found.root = [path], path.rpartition("/")[0]
+    found.names, found.root, found.alone = [path], path.rpartition("/")[0], True
     found.runs = _runs_of(found, {found.root})
 
 
@@ -161,20 +171,63 @@ def _is_folder(fs: Any, path: str) -> bool:
 
 
 def _walk(found: Found, top: str) -> Iterator[str]:
-    """The files of a folder of this machine at any depth; what is passed over becomes a warning."""
+    """The files of a folder of this machine at any depth; what is passed over becomes a warning.
+
+    A linked folder is walked under the name of its link, after all that lies below `top` itself, so that what is there
+    too keeps its own name. No folder is walked twice.
+    """
+    seen: set[tuple[int, int]] = set()
+    links = [top]
+    while links:
+        path = links.pop(0)
+        if path != top and (why := _not_to_follow(found, path, seen)):
+            found.warnings.append(why)
+            continue
+        more: list[str] = []
+        yield from _tree(found, path, seen, more)
+        links += sorted(more)
+
+
+def _not_to_follow(found: Found, link: str, seen: set[tuple[int, int]]) -> str:
+    """Why a link to a folder is not followed; "" where it is."""
+    if f"{os.path.realpath(os.path.dirname(link))}/".startswith(f"{os.path.realpath(link).rstrip('/')}/"):
+        return f"{shown(link)}: a link to a folder that holds it; not followed"
+    if _folder_id(link) in seen:
+        return f"{shown(link)}: a link to a folder that is read already; not followed"
+    return _passed_over(link) if _is_run(found, link) else ""
+
+
+def _tree(found: Found, top: str, seen: set[tuple[int, int]], links: list[str]) -> Iterator[str]:
+    """The files below a folder, without following links, which are added to `links`; its folders join `seen`."""
 
     def cannot(error: OSError) -> None:
-        found.warnings.append(f"{_shown(str(error.filename))}: cannot be listed: {error.strerror}; not read")
+        found.warnings.append(f"{shown(str(error.filename))}: cannot be listed: {error.strerror}; not read")
 
     for folder, folders, names in os.walk(top, onerror=cannot):
+        seen.add(_folder_id(folder))
         for name in sorted(folders):
             path = os.path.join(folder, name)
-            if os.path.islink(path):
-                found.warnings.append(f"{_shown(path)}: a link to a folder, which is not followed; give it by name")
+            keep = False
+            if name.startswith("."):
+                found.hidden.append(path)
+            elif os.path.islink(path):
+                links.append(path)
             elif _is_run(found, path):
                 found.warnings.append(_passed_over(path))
+            else:
+                keep = _folder_id(path) not in seen
+            if not keep:
                 folders.remove(name)
         yield from (os.path.join(folder, name) for name in names)
+
+
+def _folder_id(path: str) -> tuple[int, int]:
+    """The same for two names of one folder; of what cannot be looked at, of no other."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return -1, hash(path)
+    return status.st_dev, status.st_ino
 
 
 def special(name: str) -> str | None:
@@ -249,7 +302,7 @@ def _check_finished(found: Found, run: str) -> None:
 
 def _passed_over(run: str) -> str:
     """The warning on a run's folder inside an input."""
-    return f"{_shown(run)}: the folder of a run inside the input; not read (to read its documents, give it by name)"
+    return f"{shown(run)}: the folder of a run inside the input; not read (to read its documents, give it by name)"
 
 
 def _without_runs(found: Found, candidates: set[str] | None) -> None:
@@ -294,7 +347,11 @@ def _without_ours(found: Found, given: str, path: str, ours: Sequence[str]) -> N
 
 
 def stamp_of(path: str) -> str:
-    """What a file is now, as text that changes when its content does; UNREADABLE where it cannot be opened."""
+    """What a file is now, as text that changes when its content does; UNREADABLE where it cannot be opened.
+
+    Of a member of an archive it is that of the archive.
+    """
+    path = archive_of(path)[0]
     if "://" not in path:
         return _local_stat(path)[1]
     fs, name = file_system(path)
@@ -342,6 +399,6 @@ def _not_utf8(name: str) -> bool:
         return True
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """A file name that can be printed: bytes that are not UTF-8 as \\xNN."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

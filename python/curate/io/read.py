@@ -5,13 +5,16 @@ beside it: the run layer records it as a reject. What is no document (requests, 
 be read at all (garbage between members) is counted in `ReadCounts`.
 """
 
+import importlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.errors import CurateError, DataError
+from curate.io import columns
 from curate.io.batches import ReadCounts, Rows, split_by_bytes
 from curate.io.compressed import open_decompressed
 from curate.io.inputs import Format, Slice, TaskInput, stamp_of
@@ -20,15 +23,18 @@ __all__ = [
     "LIBRARIES", "VERSIONS", "ReadCounts", "Rows", "open_decompressed", "read", "reader_identity", "split_by_bytes"
 ]  # fmt: skip
 
-VERSIONS: dict[Format, int] = {"warc": 3, "wet": 3, "jsonl": 2, "parquet": 2, "text": 2}
+VERSIONS: dict[Format, int] = {
+    "warc": 3, "wet": 3, "jsonl": 4, "json": 1, "parquet": 3, "arrow": 1, "csv": 1, "tsv": 1, "html": 1, "mhtml": 1,
+    "text": 3, "wiki": 1, "tar": 1,
+}  # fmt: skip
 """Of every form the version of its reader, raised when it gives other rows for the same file."""
 
 LIBRARIES: dict[Format, tuple[str, ...]] = {
     "warc": (),
     "wet": (),
-    "jsonl": ("zstandard",),
     "parquet": ("pyarrow",),
-    "text": ("zstandard",),
+    "arrow": ("pyarrow",),
+    **dict.fromkeys(("jsonl", "json", "csv", "tsv", "html", "mhtml", "text", "wiki", "tar"), ("zstandard",)),
 }
 """The distributions that decide what a reader gives, beside our own code."""
 
@@ -62,10 +68,6 @@ def read(task: TaskInput, counts: ReadCounts) -> Iterator[Rows]:
             break
         # Only what was read to its end counts: a limit may end within a slice.
         counts.bytes += piece.size
-    unknown = sorted(key for key, lines in counts.columns_found.items() if not lines)
-    if unknown and counts.documents:
-        where = task.slices[0].rel + (f" and {len(task.slices) - 1} more" if len(task.slices) > 1 else "")
-        counts.warnings.append(f"{where}: `columns` names what no line has: {', '.join(unknown)}")
 
 
 def _slice(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
@@ -74,7 +76,8 @@ def _slice(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
     Whatever the error, the file is looked at first: where it changed since the run was planned, that is what is told.
     """
     try:
-        yield from _reader(piece.format)(piece, counts)
+        for rows in _reader(piece.format)(piece, counts):
+            yield _with_partitions(rows, piece) if piece.partitions else rows
     except OSError as error:
         _check_unchanged(piece)
         raise DataError(f"{piece.path}: cannot be read: {error.strerror or error}") from None
@@ -99,20 +102,46 @@ def _check_unchanged(piece: Slice) -> None:
         )
 
 
+# Form -> module and function of its reader, imported when it is used.
+_READERS: dict[Format, tuple[str, str]] = {
+    "warc": ("warc", "read_warc"),
+    "wet": ("warc", "read_warc"),
+    "jsonl": ("jsonl", "read_jsonl"),
+    "json": ("jsonl", "read_json"),
+    "parquet": ("parquet", "read_parquet"),
+    "arrow": ("arrowfiles", "read_arrow"),
+    "csv": ("csvfiles", "read_csv"),
+    "tsv": ("csvfiles", "read_csv"),
+    "html": ("pages", "read_pages"),
+    "mhtml": ("pages", "read_pages"),
+    "text": ("textfiles", "read_text"),
+    "wiki": ("wikifiles", "read_wiki"),
+    "tar": ("tarfiles", "read_tar"),
+}
+
+
 def _reader(form: Format) -> Callable[[Slice, ReadCounts], Iterator[Rows]]:
-    """The reader of a form; its libraries are imported when it is used."""
-    if form == "jsonl":
-        from curate.io.jsonl import read_jsonl
+    """The reader of a form."""
+    module, name = _READERS[form]
+    found: Callable[[Slice, ReadCounts], Iterator[Rows]] = getattr(importlib.import_module(f"curate.io.{module}"), name)
+    return found
 
-        return read_jsonl
-    if form == "parquet":
-        from curate.io.parquet import read_parquet
 
-        return read_parquet
-    if form == "text":
-        from curate.io.textfiles import read_text
-
-        return read_text
-    from curate.io.warc import read_warc
-
-    return read_warc
+def _with_partitions(rows: Rows, piece: Slice) -> Rows:
+    """The rows with what the folders of their file say: in a column of that name where the row has no value of its
+    own, else in `extra`."""
+    batch = rows.batch
+    for name, value in piece.partitions.items():
+        place = batch.schema.get_field_index(name)
+        kind = batch.schema.field(place).type if place >= 0 else None
+        plain = kind.value_type if kind is not None and pa.types.is_dictionary(kind) else kind
+        made = None if plain is None else columns.converter(name, plain)(value)
+        if made is None:
+            place = batch.schema.get_field_index("extra")
+            texts = [columns.joined(text, {name: value}) for text in batch.column(place).to_pylist()]
+            filled = pa.array(texts, pa.large_string())
+        else:
+            filled = pc.fill_null(batch.column(place).cast(plain), pa.scalar(made, plain))
+            filled = filled.dictionary_encode().cast(kind) if plain != kind else filled
+        batch = batch.set_column(place, batch.schema.field(place), filled)
+    return rows._replace(batch=batch)

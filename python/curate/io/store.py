@@ -143,11 +143,12 @@ class LocalStore:
         return open(self.root / rel, "rb")
 
     def read(self, rel: str) -> bytes:
-        return (self.root / rel).read_bytes()
+        with open(f"{self.name}/{rel}", "rb", buffering=0) as file:
+            return file.read()
 
     def stat(self, rel: str) -> Stat | None:
         try:
-            found = os.stat(self.root / rel)
+            found = os.stat(f"{self.name}/{rel}")
         except (FileNotFoundError, NotADirectoryError):
             return None
         return None if stat.S_ISDIR(found.st_mode) else Stat(found.st_size, str(found.st_mtime_ns))

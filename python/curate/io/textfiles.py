@@ -10,7 +10,7 @@ from typing import Any
 from curate import schema
 from curate.io import columns
 from curate.io.batches import REPLACED, Batcher, ReadCounts, Rows, Verdict
-from curate.io.compressed import Damaged, open_decompressed
+from curate.io.compressed import Damaged, open_utf8
 from curate.io.inputs import Slice
 
 
@@ -20,7 +20,7 @@ def read_text(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
     row: dict[str, Any] = {"origin_offset": 0, "doc_id": schema.doc_id(piece.rel, 0), "text": ""}
     verdict = None
     data = b""
-    with open_decompressed(piece.path) as handle:
+    with open_utf8(piece.path, piece.codec) as handle:
         try:
             data = handle.read(piece.max_line + 1)
         except Damaged as error:

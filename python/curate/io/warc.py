@@ -13,7 +13,7 @@ from curate import schema
 from curate._rust import WarcReader
 from curate.io import columns
 from curate.io.batches import ReadCounts, Rows
-from curate.io.compressed import is_local, open_file
+from curate.io.compressed import open_file
 from curate.io.inputs import Slice
 from curate.schema import Kind
 
@@ -27,6 +27,7 @@ def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
     kind: Kind = "document" if piece.format == "wet" else "raw"
     fields = pa.schema([*schema.SCHEMA_OF[kind], *columns.from_text(piece.carried)])
     constant = {"source": piece.source, "origin_file": piece.rel}
+    # A file of this machine is opened there; what is remote, or inside of an archive, is read through Python.
     with nullcontext(piece.path) if is_local(piece.path) else open_file(piece.path) as source:
         reader = WarcReader(
             source, piece.rel, start=piece.start, end=piece.end, wet=kind == "document", verify=piece.verify_digests
@@ -58,9 +59,8 @@ def _verdicts(given: dict[str, pa.Array]) -> pa.RecordBatch | None:
     """The verdicts of a batch's rows; None where no row has one."""
     if "verdict.rule" not in given:
         return None
-    return pa.RecordBatch.from_arrays(
-        [given[f"verdict.{field.name}"] for field in schema.VERDICT], schema=schema.VERDICT
-    )
+    columns_of = [given[f"verdict.{field.name}"] for field in schema.VERDICT]
+    return pa.RecordBatch.from_arrays(columns_of, schema=schema.VERDICT)
 
 
 def _count(reader: WarcReader, piece: Slice, counts: ReadCounts) -> None:

@@ -74,9 +74,8 @@ def _fetched(url: str) -> Page:
     from curate.fetch.crawl import fetch
     from curate.fetch.settings import FetchSettings
 
-    # Five requests allow for redirects. `exclude` matches every link, so none is followed. The user named this URL, so
-    # it may be one of this machine or its network.
-    settings = FetchSettings(max_pages=5, scope=(url,), exclude=(".",), allow_private=True)
+    # Five requests allow for redirects. The user named this URL, so it may be one of this machine or its network.
+    settings = FetchSettings(max_pages=5, follow=False, allow_private=True)
     with tempfile.TemporaryDirectory() as folder:
         summary = fetch(settings, [url], Path(folder))
         if summary.pages == 0:
@@ -119,7 +118,7 @@ def facts(page: Page, config: Extract) -> dict[str, Any]:
 
 def _rejected(page: Page, whole: dict[str, Any], config: Extract) -> str | None:
     """The rule by which a run with these settings would reject the page, with its value and limit; None if none."""
-    chars, least = len(whole["text"]), max(1, config.min_chars)
+    chars, least = len(whole["text"]), config.min_chars
     if len(page.html) > config.max_bytes:
         return f"extract.too_large: {len(page.html):,} bytes, limit {config.max_bytes:,}"
     if chars < least:

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from curate.console import harmless
+from curate.console import err, harmless, wrap
 from curate.report.terminal import forecast
 from curate.run.manifest import Receipt
 from curate.stages.protocol import Forecast
 
+SHOWN = 20  # warnings that are printed; run.log has all
 NAME_SHOWN = 30  # characters of a pass's name beside its bar
 
 
@@ -31,6 +32,7 @@ class Progress:
         self.bars: list[Any] = []  # of the passes that are open: one may make files of an earlier one again
         self.documents = self.bytes = 0
         self.started = datetime.now(UTC)
+        self.told: set[str] = set()  # warnings that were shown before work began
 
     def __enter__(self) -> "Progress":
         if sys.stderr.isatty():
@@ -55,6 +57,20 @@ class Progress:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as handle:
                 handle.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {harmless(text)}\n")
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """What is known before work begins: the first SHOWN on standard error, all in the log."""
+        self.told = set(warnings)
+        lines = [f"warning: {text}" for text in warnings[:SHOWN]]
+        if len(warnings) > SHOWN:
+            lines.append(f"and {len(warnings) - SHOWN:,} more warnings, in run.log")
+        for text in warnings:
+            self.log(text)
+        for line in lines:
+            if self.bar:
+                self.bar.console.print(wrap(line), markup=False, highlight=False, soft_wrap=True)
+            else:
+                err(line)
 
     def expect(self, forecasts: Sequence[Forecast]) -> None:
         """What the run will take and find, shown before it begins: on a terminal, and in the log."""

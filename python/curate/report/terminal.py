@@ -4,9 +4,11 @@ Each of the public functions renders the facts of one command. Tables and paragr
 makes what comes from data harmless.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from curate.console import count, plural, size, table, wrap
+from curate.io.forms import TITLES
+from curate.io.inputs import InputFile, Passed
 from curate.run.estimate import Estimate
 from curate.run.funnel import Action, Funnel, FunnelStep
 from curate.run.status import Status
@@ -66,6 +68,32 @@ def reader(facts: Funnel) -> str:
     if seen.get("skipped_bytes"):
         parts.append(f"{count(seen['skipped_bytes'])} damaged bytes skipped")
     return f"not documents: {', '.join(parts)}" if parts else ""
+
+
+# -- inputs --------------------------------------------------------------------------------------------------------
+
+
+def inputs(files: Iterable[InputFile], passed: Iterable[Passed]) -> str:
+    """What would be read how, by form and compression, and what is passed over and why."""
+    forms: dict[str, list[InputFile]] = {}
+    for file in files:
+        title = TITLES[file.format] + (f", {file.codec}" if file.codec else "")
+        forms.setdefault(title, []).append(file)
+    read = [
+        _kind(title, len(found), sum(file.size for file in found), [file.rel for file in found[:NAMES_SHOWN]])
+        for title, found in sorted(forms.items())
+    ]
+    left = [_kind(one.why, one.files, one.bytes, one.names) for one in passed]
+    return "\n".join(
+        [wrap("read:" if read else "nothing would be read"), *read, *(["not read:"] if left else []), *left]
+    )
+
+
+def _kind(what: str, files: int, length: int, names: Sequence[str]) -> str:
+    """Files of one kind: how many, their bytes, and the names of the first."""
+    more = files - len(names)
+    named = ", ".join(map(_line, names)) + (f" and {more:,} more" if more > 0 else "")
+    return wrap(f"  {plural(files, 'file')}, {size(length)}, {what}: {named}")
 
 
 # -- plan ----------------------------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from curate.errors import (
     ConfigError,
@@ -33,57 +33,22 @@ from curate.errors import (
 from curate.io.inputs import Inputs, cut, list_files
 from curate.io.lock import FolderLock
 from curate.io.store import LocalStore, RemoteStore, Store, Written, self_test, sha256_of, write_bytes
-from curate.run import fingerprints, guard, resume
+from curate.run import fingerprints, guard, reading, resume
 from curate.run.call import Call, OpWork, Work
 from curate.run.estimate import forecasts
 from curate.run.executor import Executor, open_executor
 from curate.run.funnel import Funnel
 from curate.run.manifest import Output, Receipt, RunFolder
-from curate.run.memory import Budget
+from curate.run.memory import Budget, lasting_objects
+from curate.run.outcome import Outcome, Watcher
 from curate.run.plan import Op, Pass, Plan, Source, make_plan
 from curate.run.reads import write_index
 from curate.run.recipe import Recipe
 from curate.run.tidy import FOREIGN_SHOWN, note_begun, note_stale, tidy
-from curate.stages.protocol import Forecast, SideFile
+from curate.stages.protocol import SideFile
 
 THREADS = 16  # requests to an object store at once, when files or receipts are looked at
 ATTEMPTS = 3  # at a task that finds what it reads damaged; the last one's DamageError is a failure of the run
-
-
-class Watcher(Protocol):
-    """What a run tells while it goes; report/progress.py shows it.
-
-    `begin` of an earlier pass may come between `begin` and `end` of a pass, where files are made again for it.
-    """
-
-    def expect(self, forecasts: Sequence[Forecast]) -> None: ...  # once, before the first pass
-    def begin(self, name: str, tasks: int, done: int) -> None: ...  # tasks to run, tasks done before
-    def task(self, receipt: Receipt) -> None: ...  # a task ended well
-    def end(self) -> None: ...  # of the pass that began last
-
-
-@dataclass
-class Outcome:
-    """What a run did; tasks that failed are part of it, not exceptions."""
-
-    ran: dict[str, int] = field(default_factory=dict)  # pass -> tasks that ran
-    current: dict[str, int] = field(default_factory=dict)  # pass -> tasks that were done before
-    failures: list[CurateError] = field(default_factory=list)  # of tasks, and the GuardError that stopped the run
-    warnings: list[str] = field(default_factory=list)  # for the user, in the order in which they came up
-    funnel: Funnel = field(default_factory=lambda: Funnel([], {}, [], []))
-    came_out: bool = False  # whether the first pass has the receipt of any task
-
-    @property
-    def exit_code(self) -> int:
-        """0, or that of the failures: 2 where trying again changes nothing, 1 where it may.
-
-        Trying again changes nothing where every failure has exit code 2 and one is a wrong setting, or no input could
-        be read at all.
-        """
-        if not self.failures:
-            return 0
-        hopeless = any(isinstance(f, ConfigError) for f in self.failures) or not self.came_out
-        return 2 if hopeless and all(f.exit_code == 2 for f in self.failures) else 1
 
 
 def prepare(recipe: Recipe, out: str | Path | None = None, scratch: str | Path | None = None) -> tuple[Plan, Inputs]:
@@ -132,11 +97,13 @@ def run(
                   "files": user_files.record(), "inputs": {file.rel: file.stamp for file in inputs.files}}  # fmt: skip
         if old is None or {key: old.get(key) for key in record} != record:
             folder.write_run_yaml(record)
+        known = [*taken, *inputs.warnings, *plan.warnings]
         if watcher:
+            watcher.warn(known)
             watcher.expect(forecasts(plan, inputs.files, budget))
         with open_executor(executor, budget.workers) as pool:
             driver = Driver(plan, folder, pool, watcher, budget, user_files, verify=verify)
-            driver.outcome.warnings += [*taken, *inputs.warnings, *plan.warnings]
+            driver.outcome.warnings += known
             return driver.run()
 
 
@@ -203,9 +170,14 @@ class Driver:
                 if self.outcome.failures and not self.receipts[p.index]:
                     reached = False
                     break
+                read_whole = not self.outcome.failures and self.plan.recipe.limit is None
+                self.outcome.warnings += reading.check_names(self.receipts[p.index].values(), whole=read_whole)
+                if not self.outcome.failures:
+                    guard.check_reading(p, self.receipts[p.index], self.plan.recipe, self.folder)
+                guard.check_failures(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 guard.check(p, self.receipts[p.index], self.plan.recipe, self.folder)
                 self.outcome.warnings += guard.idle_settings(p, self.receipts[p.index])
-        except GuardError as error:
+        except (GuardError, ConfigError) as error:
             self.outcome.failures.append(error)
             self._end(reached=False)
             raise
@@ -220,6 +192,7 @@ class Driver:
         if reached:
             self._tidy()
         for made in self.receipts:
+            self.outcome.warnings += reading.put_aside(made.values())
             for receipt in made.values():
                 self.outcome.warnings += [*receipt.reader.get("warnings", []), *receipt.notes]
         self.outcome.came_out = bool(self.receipts[0])
@@ -244,7 +217,9 @@ class Driver:
         tasks = self._tasks(p)
         wanted = {task: self._fingerprint(p, task) for task in tasks}
         damaged: list[str] = []
-        found = dict(zip(tasks, self._map(lambda task: self.folder.receipt(p.name, task, damaged), tasks), strict=True))
+        with lasting_objects():
+            read = self._map(lambda task: self.folder.receipt(p.name, task, damaged), tasks)
+        found = dict(zip(tasks, read, strict=True))
         self.outcome.warnings += [f"{path} was damaged (a receipt); its task runs again" for path in damaged]
         valid = [r for task, r in found.items() if r and r.fingerprint == wanted[task]]
         kept = {r.task: r for r in self._settled(p, valid)}
@@ -273,7 +248,7 @@ class Driver:
         """Write the plan.json of a pass where it changed: what `curate status` measures the receipts against."""
         inputs = [[task.id, fingerprints.slices(task)] for task in self.plan.inputs] if p.from_inputs else p.upstream
         data = {"inputs": inputs, "tasks": list(wanted), "partitions": self.plan.partitions, "fingerprints": wanted}
-        text = json.dumps(data, indent=1).encode()
+        text = json.dumps(data).encode()
         path = self.folder.plan_path(p.name)
         if self.folder.products.stat(path) is None or self.folder.products.read(path) != text:
             write_bytes(self.folder.products, path, text)
@@ -356,26 +331,32 @@ class Driver:
         """
 
         def look(entry: tuple[Store, Written]) -> str | None:
+            """What size and stamp tell: "" where the file is sound, None where its bytes must be hashed."""
             store, file = entry
             sound = file.path in self.sound
             if sound and isinstance(store, RemoteStore):
-                return None
+                return ""
             found = store.stat(file.path)
             if found is None:
                 return "missing"
             if found.bytes != file.bytes:
                 return f"it has {found.bytes:,} bytes, and {file.bytes:,} were written"
-            if (trust_stamps or sound) and file.stamp and found.stamp == file.stamp:
-                return None
+            return "" if (trust_stamps or sound) and file.stamp and found.stamp == file.stamp else None
+
+        def hashed(entry: tuple[Store, Written]) -> str:
+            store, file = entry
             if sha256_of(store, file.path) != file.sha256:
                 return "its bytes are not those that were written"
             self.sound.add(file.path)
-            return None
+            return ""
 
-        remote = any(isinstance(store, RemoteStore) for store, _ in files)
-        with ThreadPoolExecutor(THREADS if remote else self.budget.workers) as threads:
-            found = list(threads.map(look, files)) if len(files) > 1 else [look(entry) for entry in files]
-        bad = {file.path: what for (_, file), what in zip(files, found, strict=True) if what}
+        seen = dict(zip(files, self._map(look, files), strict=True))
+        unknown = [entry for entry, what in seen.items() if what is None]
+        remote = any(isinstance(store, RemoteStore) for store, _ in unknown)
+        if unknown:
+            with ThreadPoolExecutor(THREADS if remote else self.budget.workers) as threads:
+                seen.update(zip(unknown, threads.map(hashed, unknown), strict=True))
+        bad = {file.path: what for (_, file), what in seen.items() if what}
         for path, what in bad.items():
             if what != "missing":
                 self.outcome.warnings.append(f"{path} was damaged ({what}); it has been made again")
@@ -425,6 +406,9 @@ class Driver:
                 self.sound |= {path for path, _ in result.content()}
                 if self.watcher:
                     self.watcher.task(result)
+                done = self.receipts[p.index]
+                if len(done).bit_count() == 1:  # 1, 2, 4, 8 … tasks: looking does not grow with their square
+                    guard.check_failures(p, done, self.plan.recipe, self.folder)
         return damaged
 
     def _revive(self, p: Pass, tasks: Sequence[str]) -> None:

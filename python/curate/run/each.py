@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -24,7 +24,7 @@ from curate.config import Settings
 from curate.errors import DamageError, TaskError
 from curate.io.read import ReadCounts, Rows, read, split_by_bytes
 from curate.io.store import Store
-from curate.io.write import ShuffleFile, SourceFiles, TableFile
+from curate.io.write import GROUP_ROWS, ShuffleFile, SourceFiles, TableFile
 from curate.run.call import Call, OpWork, Work, product_path
 from curate.run.manifest import Output, Receipt, StepCounts
 from curate.run.reads import MappedFiles, OwnRows
@@ -33,7 +33,6 @@ from curate.schema import Kind
 from curate.stages.protocol import Applied, Channel, Phase, Stage
 
 LONGEST_SOURCE = 100  # characters of a source in the name of a file
-ROWS_AT_ONCE = 4096  # of documents of an earlier pass, as many as a row group has
 
 
 @dataclass
@@ -118,8 +117,8 @@ class EachTask:
     def _batches(self) -> Iterator[tuple[Rows, str]]:
         """(rows, lane) of the task's input: slices of input files, or documents of an earlier pass.
 
-        Files of documents are read whole and their checksum is verified first, so that a damaged one raises DamageError
-        before any row of it is used. The main lane comes before the heldout lane.
+        The checksum of a file of documents is verified first, so that a damaged one raises DamageError before any row
+        of it is used. The main lane comes before the heldout lane.
         """
         if self.call.input is not None:
             for rows in read(self.call.input, self.read_counts):
@@ -128,10 +127,9 @@ class EachTask:
         store = self.stores["products" if self.work.reads_products else "scratch"]
         kind: Kind = "raw" if self.call.kind == "raw" else "document"
         for lane, file in sorted(self.call.documents.items(), reverse=True):
-            data = store.read(file.path)
-            verify(data, file.path, file.sha256)
-            for group in pq.ParquetFile(pa.BufferReader(data)).iter_batches(batch_size=ROWS_AT_ONCE):
-                for batch in split_by_bytes(group):
+            with store.open(file.path) as handle:
+                verify(handle, file.path, file.sha256)
+                for batch in groups_of(handle):
                     yield Rows(kind, schema.conform(batch, schema.SCHEMA_OF[kind]), None), lane
 
     def _judge_reading(self, rows: Rows) -> pa.RecordBatch:
@@ -332,6 +330,7 @@ class EachTask:
             receipt.reader = {
                 "documents": seen.documents, "bytes": seen.bytes, "skipped_bytes": seen.skipped_bytes,
                 "other_records": dict(sorted(seen.other_records.items())), "warnings": seen.warnings,
+                "columns": seen.about_columns(),
             }  # fmt: skip
         return receipt
 
@@ -353,10 +352,19 @@ class EachTask:
             raise TaskError(f"{self.call.title}: {noted:,} rows were rejected and {found:,} recorded")
 
 
-def verify(data: bytes, path: str, sha256: str) -> None:
-    """DamageError where bytes are not those that the receipt names."""
-    if hashlib.sha256(data).hexdigest() != sha256:
+def verify(handle: BinaryIO, path: str, sha256: str) -> None:
+    """DamageError where a file's bytes are not those that the receipt names; they are read in pieces, never held."""
+    if hashlib.file_digest(handle, "sha256").hexdigest() != sha256:  # type: ignore[arg-type]
         raise DamageError(path, "its bytes are not those that were written")
+
+
+def groups_of(handle: BinaryIO) -> Iterator[pa.RecordBatch]:
+    """The rows of a file of documents, a row group at a time: TableFile writes groups of about GROUP_BYTES, or of one
+    row. No more than a group is held."""
+    file = pq.ParquetFile(handle)
+    for index in range(file.num_row_groups):
+        for batch in file.iter_batches(row_groups=[index], batch_size=GROUP_ROWS):
+            yield from split_by_bytes(batch)
 
 
 def content_bytes(batch: pa.RecordBatch, kind: Kind) -> int:

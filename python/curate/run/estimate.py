@@ -18,7 +18,7 @@ from curate.stages.protocol import Amounts, Forecast
 # Text is about a tenth of a crawl's HTML and HTML about five times its gzip: measured on 2,442 mixed pages.
 TEXT_OF_WARC_GZ = 0.5
 TEXT_OF_HTML = 0.1
-TEXT_OF_OTHER = {".gz": 3.5, ".zst": 4.0}
+TEXT_OF_OTHER = {"gzip": 3.5, "zstd": 4.0, "xz": 4.5, "bz2": 4.5, "lz4": 2.5}  # by codec
 STORED = 0.4  # bytes of Parquet for a byte of text
 SAMPLED_TASKS = 4  # that a plan looks into; a run, whose time it is, looks into one
 SCALES = (1_000_000, 10_000_000, 100_000_000)  # documents that a plan looks ahead to
@@ -77,9 +77,9 @@ def estimate(plan: Plan, files: Iterable[InputFile], budget: Budget) -> Estimate
 
 
 def forecasts(plan: Plan, files: Iterable[InputFile], budget: Budget) -> list[Forecast]:
-    """What each stage expects of this input, and of up to 100,000,000 documents like it."""
+    """What each stage says of its settings, and expects of this input and of up to 100,000,000 documents like it."""
     if not any(step.stage.forecast for step in plan.recipe.steps):
-        return []  # nothing is sampled for nobody
+        return _remarks(plan)  # nothing is sampled for nobody
     files = list(files)
     return _forecasts(plan, files, budget, *_text(plan, files, 1))
 
@@ -102,7 +102,13 @@ def _forecasts(plan: Plan, files: Sequence[InputFile], budget: Budget, text: flo
                 lone_task_memory=budget.lone_task,
             )
         )
-    return [s.stage.forecast(s.config, amounts) for s in plan.recipe.steps if s.stage.forecast]
+    return [*_remarks(plan), *(s.stage.forecast(s.config, amounts) for s in plan.recipe.steps if s.stage.forecast)]
+
+
+def _remarks(plan: Plan) -> list[Forecast]:
+    """What steps say of their settings on this machine, whatever the input."""
+    told = [step.stage.remarks(step.config) for step in plan.recipe.steps]
+    return [Forecast(sentences) for sentences in told if sentences]
 
 
 def _disk_bytes(forecast: Forecast) -> float:
@@ -122,7 +128,7 @@ def _text(plan: Plan, files: Sequence[InputFile], sampled: int) -> tuple[float, 
     others = 0.0
     for file in files:
         if file.format != "parquet":
-            ratio = TEXT_OF_OTHER.get("." + file.path.rpartition(".")[2].lower(), 1.0)
+            ratio = TEXT_OF_OTHER.get(file.codec or "", 1.0) * (TEXT_OF_HTML if file.kind == "raw" else 1.0)
             others += file.size * (TEXT_OF_WARC_GZ if file.format == "warc" else ratio)
     return text + others, documents + (others / max(1.0, _document_bytes(plan, sampled)) if others else 0.0)
 

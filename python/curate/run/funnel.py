@@ -102,7 +102,7 @@ class Funnel:
         totals = []
         for one, of_tasks in zip(passes, receipts, strict=True):
             for receipt in of_tasks.values():
-                _add(reader, {k: v for k, v in receipt.reader.items() if k not in ("warnings", "documents")})
+                _add(reader, {k: v for k, v in receipt.reader.items() if k not in ("warnings", "documents", "columns")})
                 for count in receipt.steps:
                     step = steps.setdefault(count.step, FunnelStep(count.step))
                     _add_step(step, counts.setdefault(count.step, {}), count)

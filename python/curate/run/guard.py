@@ -4,16 +4,22 @@ A stage expects to keep a share of its rows within a band, for example 2 % to 10
 least 1,000 rows and keeps another share stops the run (GuardError, exit code 3) and shows 20 of the rows that it
 dropped. A rule that is wrong for the data shows there, before hours of work are spent on what is left. `guard: off` at
 a step, or for the recipe, lets the run go on; `guard: [low, high]` sets another band.
+
+Drops that are failures of a step and no judgement of its rows (a parser that crashed) have a limit of their own. It is
+looked at whenever the number of finished tasks has doubled, too, so that a parser that fails at everything is not run
+over a whole crawl.
+
+Reading has a guard too: where no document comes out of it, whatever the reason, the run stops with that reason.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import GuardError
 from curate.run.manifest import Receipt, RunFolder, StepCounts
-from curate.run.plan import Op, Pass
+from curate.run.plan import Pass
 from curate.run.recipe import Recipe
 
 LEAST_ROWS = 1_000  # that a step must see to be judged; of fewer, a share says little
@@ -21,13 +27,13 @@ RULE_ROWS = 100_000  # rows that a step must see before a rule that never fired 
 SAMPLES = 20  # dropped rows that the message of a GuardError shows
 
 
-def total(op: Op, receipts: Iterable[Receipt]) -> StepCounts:
-    """The counts of an op over all tasks, in the main lane only: a guard does not judge what happened to rows that an
-    earlier step set aside."""
-    found = StepCounts(op.name)
+def total(name: str, receipts: Iterable[Receipt]) -> StepCounts:
+    """The counts of an op, or of `read`, over all tasks, in the main lane only: a guard does not judge what happened to
+    rows that an earlier step set aside."""
+    found = StepCounts(name)
     for receipt in receipts:
         for count in receipt.steps:
-            if count.step == op.name:
+            if count.step == name:
                 found.rows_in += count.rows_in
                 found.rows_out += count.rows_out
                 found.untouched += count.untouched
@@ -52,7 +58,7 @@ def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunF
         band = op.step.band(recipe)
         if band is None or p.shape != "each" or not op.phase.documents:
             continue
-        counts = total(op, receipts.values())
+        counts = total(op.name, receipts.values())
         seen = counts.rows_in - counts.untouched
         if seen < LEAST_ROWS:
             continue
@@ -60,7 +66,7 @@ def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunF
         if not band[0] <= share <= band[1]:
             dropped = sorted(counts.dropped.items(), key=lambda item: (-item[1], item[0]))
             rules = ", ".join(f"{rule} {n:,}" for rule, n in dropped[:5])
-            samples = "\n".join(f"  {line}" for line in _samples(op, receipts, folder))
+            samples = "\n".join(f"  {line}" for line in _samples(op.step.name, receipts, folder))
             raise GuardError(
                 f"{op.step.name} kept {share:.1%} of {seen:,} rows, where {band[0]:.0%} to {band[1]:.0%} are expected"
                 f" (dropped: {rules or 'none'}).\n{samples}\nIf that is right, set `guard: off` at the step"
@@ -69,8 +75,55 @@ def check(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunF
             )
 
 
-def _samples(op: Op, receipts: Mapping[str, Receipt], folder: RunFolder) -> Iterator[str]:
-    """A line each for SAMPLES rejects of the step: doc_id, rule, value, limit, and how the text begins.
+def check_failures(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunFolder) -> None:
+    """Raise GuardError where a larger share of a step's rows than its stage allows were dropped as failures."""
+    for op in p.ops:
+        limit = op.step.stage.failures(op.step.config)
+        if limit is None or op.step.band(recipe) is None or p.shape != "each" or not op.phase.documents:
+            continue
+        counts = total(op.name, receipts.values())
+        seen = counts.rows_in - counts.untouched
+        failed = {rule: counts.dropped[rule] for rule in limit.rules if rule in counts.dropped}
+        if seen < LEAST_ROWS or sum(failed.values()) <= limit.share * seen:
+            continue
+        samples = "\n".join(f"  {line}" for line in _samples(op.step.name, receipts, folder, failed))
+        raise GuardError(
+            f"{op.step.name} failed at {sum(failed.values()):,} of {seen:,} rows, where {limit.share:.1%} may fail"
+            f" ({', '.join(f'{rule} {n:,}' for rule, n in failed.items())}).\n{samples}\nIf that is right, raise"
+            f" {op.step.name}.{limit.setting} and run the same command with --update: it continues."
+        )
+
+
+def check_reading(p: Pass, receipts: Mapping[str, Receipt], recipe: Recipe, folder: RunFolder) -> None:
+    """Raise GuardError where the first pass that read the inputs got no document out of them."""
+    if recipe.guard == "off" or not p.records_reading:
+        return
+    counts = total("read", receipts.values())
+    if counts.rows_out:
+        return
+    others: dict[str, int] = {}
+    for receipt in receipts.values():
+        for kind, n in receipt.reader.get("other_records", {}).items():
+            others[kind] = others.get(kind, 0) + n
+    seen = ", ".join(f"{n:,} {kind}" for kind, n in sorted(others.items()))
+    why = "the inputs hold no rows"
+    if counts.dropped:
+        ranked = sorted(counts.dropped.items(), key=lambda item: (-item[1], item[0]))
+        why = f"all {counts.rows_in:,} rows were dropped ({', '.join(f'{rule} {n:,}' for rule, n in ranked)})"
+    samples = "".join(f"\n  {line}" for line in _samples("read", receipts, folder))
+    raise GuardError(
+        f"no document came out of reading: {why}{f'; not documents: {seen}' if seen else ''}.{samples}\n"
+        "`curate inputs` shows how the files are read; `columns` names the column or key of the text, `format` the form"
+        " of the files. If that is right, set `guard: off` in the recipe (--guard off with a stage's own command) and"
+        " run the same command with --update: it continues."
+    )
+
+
+def _samples(
+    step: str, receipts: Mapping[str, Receipt], folder: RunFolder, rules: Container[str] | None = None
+) -> Iterator[str]:
+    """A line each for SAMPLES rejects of the step, by these rules alone where they are given: doc_id, rule, value,
+    limit, detail, and how the text begins, or the URL where there is none.
 
     They are spread over the tasks and, within a task, over its rejects.
     """
@@ -80,10 +133,14 @@ def _samples(op: Op, receipts: Mapping[str, Receipt], folder: RunFolder) -> Iter
         # An equal part of what is left to show, for each file that is left.
         take = -(-left // (len(files) - number))
         table = pq.read_table(pa.BufferReader(folder.products.read(file.path)))
-        mine = [r for r in table.to_pylist() if r["stage"] == op.step.name and r["action"] == "drop"]
+        mine = [
+            row
+            for row in table.to_pylist()
+            if row["stage"] == step and row["action"] == "drop" and (rules is None or row["rule"] in rules)
+        ]
         for row in mine[:: max(1, len(mine) // take)][:take]:
             left -= 1
-            begin = " ".join((row["excerpt"] or "").split())[:100]
+            begin = " ".join((row["excerpt"] or row["url"] or "").split())[:100]
             value = "" if row["value"] is None else f" {row['value']:g}"
             limit = "" if row["limit"] is None else f" (limit {row['limit']:g})"
             yield f"{row['doc_id'].hex()[:12]} {row['rule']}{value}{limit} {row['detail'] or ''} {begin}".rstrip()
@@ -96,7 +153,7 @@ def idle_settings(p: Pass, receipts: Mapping[str, Receipt]) -> Iterator[str]:
     for op in p.ops:
         if p.shape != "each":
             continue
-        counts = total(op, receipts.values())
+        counts = total(op.name, receipts.values())
         only = op.step.only.model_dump(mode="json", exclude_none=True)
         if only and counts.rows_in and counts.untouched == counts.rows_in:
             wanted = ", ".join(f"{key}: [{', '.join(values)}]" for key, values in only.items())

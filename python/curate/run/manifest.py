@@ -20,6 +20,7 @@ from curate.errors import ConfigError, ResumeError
 from curate.io.store import LocalStore, RemoteStore, Store, Written, is_remote, open_store, write_bytes
 from curate.schema import Kind
 
+_CHECKSUM = ',\n "sha256": "'  # what stands between a receipt's facts and their checksum
 CACHE = "cache"  # below scratch: copies of objects that must be mapped
 
 
@@ -78,17 +79,19 @@ class Receipt:
     peak_memory_bytes: int = 0  # the largest resident memory of the worker that ran it, up to then
 
     def to_json(self) -> str:
-        """All of it, and the checksum of that, so that a receipt that was damaged is not believed."""
-        facts = asdict(self)
-        return json.dumps({**facts, "sha256": _checksum(facts)}, indent=1)
+        """All of it as JSON whose last entry is the SHA-256 of the bytes before, so that a receipt that was damaged is
+        not believed."""
+        text = json.dumps(asdict(self), indent=1).removesuffix("\n}")
+        return f'{text}{_CHECKSUM}{hashlib.sha256(text.encode()).hexdigest()}"\n}}'
 
     @classmethod
     def parse(cls, data: bytes) -> "Receipt | None":
         """The receipt, or None where it cannot be understood or is not what was written (then the task runs)."""
         try:
-            found = json.loads(data)
-            if found.pop("sha256") != _checksum(found):
+            facts, _, checksum = data.rpartition(_CHECKSUM.encode())
+            if checksum != b'%s"\n}' % hashlib.sha256(facts).hexdigest().encode():
                 return None
+            found = json.loads(facts + b"}")
             found["documents"] = {lane: Written(**entry) for lane, entry in found["documents"].items()}
             found["rejects"] = Written(**found["rejects"]) if found["rejects"] else None
             found["outputs"] = [Output(**{**o, "file": Written(**o["file"])}) for o in found["outputs"]]
@@ -105,11 +108,6 @@ class Receipt:
         """(path, checksum) of every file: what the task made."""
         files = [*self.documents.values(), *([self.rejects] if self.rejects else []), *(o.file for o in self.outputs)]
         return sorted((file.path, file.sha256) for file in files)
-
-
-def _checksum(facts: dict[str, Any]) -> str:
-    """SHA-256 of a receipt's JSON without the checksum, in the order of its fields."""
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 class RunFolder:

@@ -275,8 +275,9 @@ def _check_sources(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> tuple[str, 
     """
     names = [step.stage.name for step in recipe.steps]
     known = {piece.source for task in inputs for piece in task.slices}
-    # Columns of a Parquet file and documents of another run may name sources of their own.
-    open_ended = not inputs or any(piece.format == "parquet" for task in inputs for piece in task.slices)
+    # Rows of tables may name sources of their own.
+    pages = ("warc", "wet", "html", "text", "wiki")
+    open_ended = not inputs or any(piece.format not in pages for task in inputs for piece in task.slices)
     warnings = []
     for index, step in enumerate(recipe.steps):
         if step.only.lang and "langid" in names and index <= names.index("langid"):

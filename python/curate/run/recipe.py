@@ -136,18 +136,23 @@ def load_recipe(
     *,
     inputs: Sequence[str] = (),
     assignments: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    trust_ids: bool = False,
     limit: int | None = None,
     allow_code: Sequence[str] = (),
 ) -> Recipe:
     """Read, override and check a recipe file.
 
-    `inputs` are the values of --input, `assignments` those of --set. Every mistake is a ConfigError that names the line
-    of the file or the option.
+    `inputs` are the values of --input, `assignments` those of --set; `columns` (--columns) and `trust_ids` hold for
+    every input. Every mistake is a ConfigError that names the line of the file or the option.
     """
     document = load_yaml(path)
     if not isinstance(document.data, dict):
         raise ConfigError(f"{path}: a recipe holds `version:`, `inputs:` and `steps:`; this file does not")
-    return resolve(document, inputs=inputs, assignments=assignments, limit=limit, allow_code=allow_code)
+    return resolve(
+        document, inputs=inputs, assignments=assignments, columns=columns, trust_ids=trust_ids, limit=limit,
+        allow_code=allow_code,
+    )  # fmt: skip
 
 
 def resolve(
@@ -155,18 +160,22 @@ def resolve(
     *,
     inputs: Sequence[str] = (),
     assignments: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    trust_ids: bool = False,
     limit: int | None = None,
     allow_code: Sequence[str] = (),
 ) -> Recipe:
     """The recipe of a document that was read.
 
-    --set and --input are applied before anything is checked, so that a value that is replaced need not be right.
+    What options say is applied before anything is checked, so that a value that is replaced need not be right.
     """
     data = dict(document.data)
     for assignment in assignments:
         _override(data, document, *parse_assignment(assignment), f"--set {assignment}", allow_code)
     if inputs:
         data["inputs"] = _replace_inputs(data.get("inputs"), inputs)
+    if isinstance(data.get("inputs"), list):
+        data["inputs"] = [_read_as(entry, columns or {}, trust_ids) for entry in data["inputs"]]
     settings = validate(RecipeSettings, data, document)
     if not settings.inputs:
         raise ConfigError(f"{document.name}: no inputs; name them in the recipe or with --input PATH")
@@ -280,6 +289,15 @@ def _override(
             steps[index] = {name: changed}
             return
     raise ConfigError(f'{flag}: the recipe has no step "{path[0]}"{suggest(step, sorted(set(names)))}')
+
+
+def _read_as(entry: Any, columns: Mapping[str, str], trust_ids: bool) -> Any:
+    """An entry of `inputs` with the names of --columns beside its own, and --trust-ids."""
+    if not isinstance(entry, dict):
+        return entry
+    own = entry.get("columns") or {}
+    named = {"columns": {**own, **columns}} if columns and isinstance(own, dict) else {}
+    return {**entry, **named, **({"trust_ids": True} if trust_ids else {})}
 
 
 def _replace_inputs(existing: Any, given: Sequence[str]) -> list[dict[str, Any]]:

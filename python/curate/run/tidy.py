@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 
-from curate.io.store import TEMPORARY_NAME, LocalStore, RemoteStore, Store, write_bytes
+from curate.io.store import TEMPORARY_NAME, RemoteStore, Store, write_bytes
 from curate.run.call import product_path
 from curate.run.manifest import CACHE, Receipt, RunFolder
 from curate.run.plan import Pass, Plan
@@ -141,9 +141,11 @@ def tidy(folder: RunFolder, plan: Plan, lasting: set[str], receipts: list[dict[s
             elif "/" in rel and rel != STALE:
                 foreign.append(rel)
     gone = {*accounted, *old, STALE} - stay
+    loose = {rel for rel in gone if "/" not in rel}
+    tops = {rel.partition("/")[0] for rel in gone - loose}
     for store in _stores(folder):
-        # A request for each name would take an object store minutes; most of these are in the other store.
-        there = gone if isinstance(store, LocalStore) else gone.intersection(store.list(""))
+        # Most of these names went long ago, or are in the other store: asking for each would take minutes.
+        there = loose | gone.intersection(rel for top in tops for rel in store.list(top))
         for rel in sorted(there, key=lambda rel: (rel.startswith("passes/"), rel == STALE, rel)):  # notes go last
             store.delete(rel)
     _empty_cache(folder)

@@ -4,7 +4,11 @@ The extractor `blocks` is this package's own: it decides for each block of a pag
 in the page, inside the worker. The other extractors are parsers of other projects, or a function of yours:
 `extractor: package.module:function` names one that takes a page's bytes and its declared charset and returns text; the
 command must allow its package (`--allow-code package`). They run in a child process, which is killed where a page
-takes too long. Rows that are documents already pass unchanged.
+takes too long, and which can neither change files nor use the network where the system can refuse that (`curate plan`
+and run.log say where it cannot). Rows that are documents already pass unchanged.
+
+Every page that an extractor failed at, or was killed at, is a reject with its URL and the reason (extract.error,
+extract.timeout). Where they are more than `max_failures` of the pages, the run stops.
 
     curate extract crawl/*.warc.gz --out pages
     curate extract --explain page.html   why each block was kept or not
@@ -21,8 +25,8 @@ from curate import kernels, schema
 from curate.config import ByteSize, Settings, setting, suggest
 from curate.errors import ConfigError
 from curate.extract.extractors import EXTRACTORS
-from curate.extract.sandbox import Crashed, Sandbox, Timeout
-from curate.stages.protocol import Applied, Phase, Side, Stage, with_verdicts
+from curate.extract.sandbox import Crashed, Sandbox, Timeout, exposed
+from curate.stages.protocol import Applied, Failures, Phase, Side, Stage, with_verdicts
 
 BLOCKS = "blocks"
 
@@ -40,7 +44,7 @@ RULES = {
     "extract.too_large": "bytes",
     "extract.empty": "characters",
     "extract.low_score": "mean probability of the words extracted",
-    "extract.timeout": "seconds of CPU time",
+    "extract.timeout": "seconds",
     "extract.error": "",
 }
 """Rule -> unit of its value and limit; empty where it measures nothing."""
@@ -65,11 +69,18 @@ class Extract(Settings):
         0.0, "pages whose text is less sure are rejected as extract.low_score (blocks only)", unit="0..1", ge=0, le=1
     )
     max_bytes: ByteSize = setting(5 << 20, "larger pages are rejected as extract.too_large", unit="bytes", ge=1)
-    min_chars: int = setting(1, "shorter texts are rejected as extract.empty", unit="characters", ge=0)
-    timeout: float = setting(5.0, "CPU time a page may take before it is rejected (not blocks)", unit="seconds", gt=0)
+    min_chars: int = setting(1, "shorter texts are rejected as extract.empty", unit="characters", ge=1)
+    timeout: float = setting(
+        5.0, "time a page may take, without that of a busy machine, before it is rejected (not blocks)",
+        unit="seconds", gt=0,
+    )  # fmt: skip
     parser_memory: ByteSize = setting(
         4 << 30, "address space of the process that parses (not blocks)", unit="bytes", ge=1 << 28
     )
+    max_failures: float = setting(
+        0.05, "the run stops where a larger share of pages is rejected as extract.error or extract.timeout",
+        unit="0..1", ge=0, le=1,
+    )  # fmt: skip
 
     @field_validator("extractor")
     @classmethod
@@ -207,7 +218,7 @@ def _judged(found: pa.RecordBatch, config: Extract) -> pa.RecordBatch:
     """
     free = pc.is_null(found.column("rule"))
     chars, score = pc.utf8_length(found.column("text")), found.column("score")
-    short = pc.and_(free, pc.less(chars, max(1, config.min_chars)))
+    short = pc.and_(free, pc.less(chars, config.min_chars))
     unsure = pc.and_(pc.and_not(free, short), pc.fill_null(pc.less(score, config.min_score), False))
     for name, empty, low in [
         ("rule", "extract.empty", "extract.low_score"),
@@ -261,16 +272,26 @@ def _foreign(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatc
                 page.as_py(), extractor=config.extractor, allowed=state.allowed, charset=charset or None
             )
             rows.append({"text": text.replace("\0", "").strip()})
-        except Timeout:
-            rows.append({"rule": "extract.timeout", "value": config.timeout, "limit": config.timeout})
+        except Timeout as error:
+            limit = config.timeout
+            rows.append({"rule": "extract.timeout", "value": limit, "limit": limit, "detail": str(error)})
         except Crashed as error:
             rows.append({"rule": "extract.error", "detail": str(error)})
     return _found(rows)
 
 
+def _remarks(config: Extract) -> list[str]:
+    """What the child process of a foreign extractor can do on this machine although it should not."""
+    if config.extractor == BLOCKS:
+        return []
+    found = exposed()
+    able = f"can still {' and '.join(found)}" if found else "can change no file and use no network"
+    return [f"extract: {config.extractor} runs in a process of its own, which {able}"]
+
+
 STAGE = Stage(
     name="extract",
-    version=3,
+    version=4,
     summary="Main text out of HTML pages.",
     config=Extract,
     rows=lambda config: "raw",
@@ -287,5 +308,17 @@ STAGE = Stage(
     },
     code=lambda config: [config.extractor] if ":" in config.extractor else [],
     libraries=lambda config: LIBRARIES.get(config.extractor, ()),
-    phases=(Phase("apply", "each", open=State, apply=apply, close=close),),
+    failures=lambda config: Failures(("extract.error", "extract.timeout"), config.max_failures, "max_failures"),
+    remarks=_remarks,
+    # All but max_failures, which changes no row.
+    phases=(
+        Phase(
+            "apply",
+            "each",
+            open=State,
+            apply=apply,
+            close=close,
+            settings=tuple(name for name in Extract.model_fields if name != "max_failures"),
+        ),
+    ),
 )

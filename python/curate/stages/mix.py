@@ -69,7 +69,8 @@ def mixture(config: Mix, manifest: Mapping[str, Any]) -> dict[str, Any]:
     phase = {
         "name": "main",
         "tokens": total,
-        "weights": {name: round(share, 6) for name, share in shares.items()},
+        # Significant digits, not decimals: the share of a small source is no 0.
+        "weights": {name: float(f"{share:.9g}") for name, share in shares.items()},
         "max_epochs": {name: config.max_epochs for name in shares},
     }
     return {"version": 1, "tokenizer_sha256": manifest["tokenizer_sha256"], "phases": [phase]}
@@ -103,7 +104,7 @@ def _capped(weights: Mapping[str, float], caps: Mapping[str, float]) -> dict[str
 
 STAGE = Stage(
     name="mix",
-    version=1,
+    version=2,
     summary="Plan how sources are mixed for training.",
     config=Mix,
     rows=lambda config: "any",

@@ -155,6 +155,14 @@ class Resources:
     batch_bytes: int = 0  # private memory at the peak of one batch, beyond what reading and writing take
 
 
+class Failures(NamedTuple):
+    """Rules that drop a row because the step failed at it, and the share of rows at which the run stops."""
+
+    rules: Sequence[str]
+    share: float
+    setting: str  # that says so
+
+
 class Forecast(NamedTuple):
     """What a stage expects of an input: sentences, and bytes at several numbers of documents.
 
@@ -197,6 +205,7 @@ class Stage:
     hides: Callable[[Any], Mapping[str, str | None]] = field(default=lambda config: {})  # kind -> what replaces it
     resources: Callable[[Any], Resources] = field(default=lambda config: Resources())
     expected: Callable[[Any], tuple[float, float] | None] = field(default=lambda config: None)  # share of rows kept
+    failures: Callable[[Any], Failures | None] = field(default=lambda config: None)
     libraries: Callable[[Any], Sequence[str]] = field(default=lambda config: ())  # their versions decide its output
     files: Callable[[Any], Mapping[str, Sequence[str]]] = field(default=lambda config: {})  # paths in settings
     code: Callable[[Any], Sequence[str]] = field(default=lambda config: ())  # `module:name` of the user's functions
@@ -204,6 +213,9 @@ class Stage:
     rules: Callable[[Any], Mapping[str, str]] = field(default=lambda config: {})  # rule -> unit of value and limit
     limits: Callable[[Any], Mapping[str, float]] = field(default=lambda config: {})  # rule -> what it compares with
     forecast: Callable[[Any, Sequence[Amounts]], Forecast] | None = None
+    remarks: Callable[[Any], Sequence[str]] = field(
+        default=lambda config: ()
+    )  # for plan and log: sentences on settings
 
     def seen_by(self, phase: Phase, config: Settings) -> dict[str, Any]:
         """The settings that a phase depends on, as plain data; it is given these alone, others at their defaults."""

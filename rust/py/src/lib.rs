@@ -2,6 +2,7 @@
 
 mod arrow;
 mod bpe;
+mod confine;
 mod decontam;
 mod dedup;
 mod errors;
@@ -32,6 +33,7 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     lang::register(module)?;
     signals::register(module)?;
     pii::register(module)?;
-    warc::register(module)?;
-    bpe::register(module)
+    bpe::register(module)?;
+    confine::register(module)?;
+    warc::register(module)
 }
