@@ -13,7 +13,7 @@ from curate import schema
 from curate._rust import WarcReader
 from curate.io import columns
 from curate.io.batches import ReadCounts, Rows
-from curate.io.compressed import open_file
+from curate.io.compressed import is_local, open_file
 from curate.io.inputs import Slice
 from curate.schema import Kind
 
