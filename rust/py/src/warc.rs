@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{LargeBinaryArray, LargeStringArray, PrimitiveArray, StringArray};
@@ -44,10 +45,27 @@ impl Seek for Handle {
     }
 }
 
+/// Memory of contents that Arrow arrays gave back.
+type Spare = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// The contents of a batch while an Arrow array holds them.
+struct Lent {
+    bytes: Vec<u8>,
+    spare: Spare,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.push(std::mem::take(&mut self.bytes));
+    }
+}
+
 /// The rows of a WARC or ARC file, or of a part of it, batch by batch. It releases the GIL.
 #[pyclass(frozen, module = "curate._rust")]
 struct WarcReader {
     rows: Mutex<Rows>,
+    spare: Spare,
     wet: bool,
 }
 
@@ -81,22 +99,24 @@ impl WarcReader {
             .map_err(PyErr::from)?;
         Ok(Self {
             rows: Mutex::new(rows),
+            spare: Spare::default(),
             wet,
         })
     }
 
     fn next_batch<'py>(&self, py: Python<'py>) -> Result<Option<Bound<'py, PyDict>>, Error> {
         let found = py.detach(|| {
-            self.rows
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .next_batch()
+            let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            spare.drain(..).for_each(|contents| rows.recycle(contents));
+            drop(spare);
+            rows.next_batch()
         });
         let Some(batch) = found.map_err(PyErr::from)? else {
             return Ok(None);
         };
         let columns = PyDict::new(py);
-        for (name, column) in columns_of(batch, self.wet)? {
+        for (name, column) in columns_of(batch, self.wet, &self.spare)? {
             columns.set_item(name, Bound::new(py, column)?)?;
         }
         Ok(Some(columns))
@@ -129,11 +149,11 @@ type Counts = (
 );
 
 /// The columns of a batch by their names; those of the verdicts only where a row has one.
-fn columns_of(batch: Batch, wet: bool) -> PyResult<Vec<(&'static str, Column)>> {
+fn columns_of(batch: Batch, wet: bool, spare: &Spare) -> PyResult<Vec<(&'static str, Column)>> {
     let (content, name) = if wet {
         (large_text(batch.contents)?, "text")
     } else {
-        (large_binary(batch.contents)?, "payload")
+        (large_binary(batch.contents, spare)?, "payload")
     };
     let mut columns = vec![
         ("doc_id", Column::fixed(batch.ids)?),
@@ -204,8 +224,17 @@ fn large_text(strings: Strings) -> PyResult<Column> {
     ))
 }
 
-fn large_binary(strings: Strings) -> PyResult<Column> {
-    let (offsets, values, nulls) = parts(strings);
+/// A column of contents, whose memory goes to `spare` when nothing holds the column any more.
+fn large_binary(mut strings: Strings, spare: &Spare) -> PyResult<Column> {
+    let bytes = std::mem::take(&mut strings.values);
+    let (offsets, _, nulls) = parts(strings);
+    let (data, size) = (NonNull::from(bytes.as_slice()).cast::<u8>(), bytes.len());
+    let lent = Lent {
+        bytes,
+        spare: spare.clone(),
+    };
+    // SAFETY: `data` points to `size` bytes that `lent` owns and that nothing writes to or moves until it is dropped.
+    let values = unsafe { Buffer::from_custom_allocation(data, size, Arc::new(lent)) };
     Ok(Column::new(
         LargeBinaryArray::try_new(offsets, values, nulls).map_err(arrow_error)?,
     ))
