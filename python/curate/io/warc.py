@@ -26,17 +26,25 @@ def read_warc(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
     """
     kind: Kind = "document" if piece.format == "wet" else "raw"
     fields = pa.schema([*schema.SCHEMA_OF[kind], *columns.from_text(piece.carried)])
-    constant = {"source": piece.source, "origin_file": piece.rel}
     # A file of this machine is opened there; what is remote, or inside of an archive, is read through Python.
     with nullcontext(piece.path) if is_local(piece.path) else open_file(piece.path) as source:
         reader = WarcReader(
             source, piece.rel, start=piece.start, end=piece.end, wet=kind == "document", verify=piece.verify_digests
         )
-        while (found := reader.next_batch()) is not None:
-            _count(reader, piece, counts)
-            given = {name: pa.array(column) for name, column in found.items()}
-            yield Rows(kind, _batch(given, fields, constant), _verdicts(given))
-        _count(reader, piece, counts)
+        # Nothing here holds a batch while the next one is read: its memory is then used again.
+        yield from iter(lambda: _rows(reader, piece, counts, fields), None)
+
+
+def _rows(reader: WarcReader, piece: Slice, counts: ReadCounts, fields: pa.Schema) -> Rows | None:
+    """The reader's next batch with all columns of `fields`; None at the end."""
+    found = reader.next_batch()
+    _count(reader, piece, counts)
+    if found is None:
+        return None
+    given = {name: pa.array(column) for name, column in found.items()}
+    kind: Kind = "document" if piece.format == "wet" else "raw"
+    constant = {"source": piece.source, "origin_file": piece.rel}
+    return Rows(kind, _batch(given, fields, constant), _verdicts(given))
 
 
 def _batch(given: dict[str, pa.Array], fields: pa.Schema, constant: dict[str, str]) -> pa.RecordBatch:

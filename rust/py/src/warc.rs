@@ -45,19 +45,12 @@ impl Seek for Handle {
     }
 }
 
-/// Memory of contents that Arrow arrays gave back.
-type Spare = Arc<Mutex<Vec<Vec<u8>>>>;
-
 /// The contents of a batch while an Arrow array holds them.
-struct Lent {
-    bytes: Vec<u8>,
-    spare: Spare,
-}
+struct Lent(Vec<u8>);
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.push(std::mem::take(&mut self.bytes));
+        curate_warc::recycle(std::mem::take(&mut self.0));
     }
 }
 
@@ -65,7 +58,6 @@ impl Drop for Lent {
 #[pyclass(frozen, module = "curate._rust")]
 struct WarcReader {
     rows: Mutex<Rows>,
-    spare: Spare,
     wet: bool,
 }
 
@@ -99,7 +91,6 @@ impl WarcReader {
             .map_err(PyErr::from)?;
         Ok(Self {
             rows: Mutex::new(rows),
-            spare: Spare::default(),
             wet,
         })
     }
@@ -107,16 +98,13 @@ impl WarcReader {
     fn next_batch<'py>(&self, py: Python<'py>) -> Result<Option<Bound<'py, PyDict>>, Error> {
         let found = py.detach(|| {
             let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            spare.drain(..).for_each(|contents| rows.recycle(contents));
-            drop(spare);
             rows.next_batch()
         });
         let Some(batch) = found.map_err(PyErr::from)? else {
             return Ok(None);
         };
         let columns = PyDict::new(py);
-        for (name, column) in columns_of(batch, self.wet, &self.spare)? {
+        for (name, column) in columns_of(batch, self.wet)? {
             columns.set_item(name, Bound::new(py, column)?)?;
         }
         Ok(Some(columns))
@@ -149,11 +137,11 @@ type Counts = (
 );
 
 /// The columns of a batch by their names; those of the verdicts only where a row has one.
-fn columns_of(batch: Batch, wet: bool, spare: &Spare) -> PyResult<Vec<(&'static str, Column)>> {
+fn columns_of(batch: Batch, wet: bool) -> PyResult<Vec<(&'static str, Column)>> {
     let (content, name) = if wet {
         (large_text(batch.contents)?, "text")
     } else {
-        (large_binary(batch.contents, spare)?, "payload")
+        (large_binary(batch.contents)?, "payload")
     };
     let mut columns = vec![
         ("doc_id", Column::fixed(batch.ids)?),
@@ -224,15 +212,11 @@ fn large_text(strings: Strings) -> PyResult<Column> {
     ))
 }
 
-/// A column of contents, whose memory goes to `spare` when nothing holds the column any more.
-fn large_binary(mut strings: Strings, spare: &Spare) -> PyResult<Column> {
-    let bytes = std::mem::take(&mut strings.values);
+/// A column of contents; their memory is used again when nothing holds the column any more.
+fn large_binary(mut strings: Strings) -> PyResult<Column> {
+    let lent = Lent(std::mem::take(&mut strings.values));
     let (offsets, _, nulls) = parts(strings);
-    let (data, size) = (NonNull::from(bytes.as_slice()).cast::<u8>(), bytes.len());
-    let lent = Lent {
-        bytes,
-        spare: spare.clone(),
-    };
+    let (data, size) = (NonNull::from(lent.0.as_slice()).cast::<u8>(), lent.0.len());
     // SAFETY: `data` points to `size` bytes that `lent` owns and that nothing writes to or moves until it is dropped.
     let values = unsafe { Buffer::from_custom_allocation(data, size, Arc::new(lent)) };
     Ok(Column::new(

@@ -16,4 +16,4 @@ pub use heads::Format;
 pub use input::Source;
 pub use notes::Note;
 pub use record::{Fault, Reader, Record};
-pub use rows::{Batch, Options, Rows, Strings, Verdict};
+pub use rows::{Batch, Options, Rows, Strings, Verdict, recycle};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -21,8 +22,24 @@ const ROOM: usize = BATCH_BYTES + BATCH_BYTES / 4;
 /// Bytes that a row without a body counts as.
 const EMPTY: usize = 1024;
 
-/// Batches whose memory is kept for later ones.
-const SPARE: usize = 2;
+/// Memory of contents that is kept for later batches of this process. New pages take a third of the time that
+/// decompression takes.
+static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+const MOST_SPARE: usize = 2;
+
+/// Takes the memory of a batch's contents back.
+pub fn recycle(mut contents: Vec<u8>) {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    if spare.len() < MOST_SPARE && (ROOM..=2 * ROOM).contains(&contents.capacity()) {
+        contents.clear();
+        spare.push(contents);
+    }
+}
+
+fn with_room() -> Vec<u8> {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    spare.pop().unwrap_or_else(|| Vec::with_capacity(ROOM))
+}
 
 /// What of a file is read, and how its rows are named.
 pub struct Options {
@@ -182,7 +199,6 @@ pub struct Rows {
     options: Options,
     decoder: Decoder,
     batch: Batch,
-    spare: Vec<Vec<u8>>,
     others: BTreeMap<&'static str, u64>,
     unreadable_dates: u64,
 }
@@ -195,7 +211,6 @@ impl Rows {
             options,
             decoder: Decoder::new(),
             batch: Batch::default(),
-            spare: Vec::new(),
             others: BTreeMap::new(),
             unreadable_dates: 0,
         })
@@ -221,15 +236,6 @@ impl Rows {
         std::mem::take(&mut self.unreadable_dates)
     }
 
-    /// Takes the memory of a batch's contents back. So the next batch costs no new pages of memory, which take as long
-    /// as a third of the decompression.
-    pub fn recycle(&mut self, mut contents: Vec<u8>) {
-        if self.spare.len() < SPARE && contents.capacity() <= 2 * ROOM {
-            contents.clear();
-            self.spare.push(contents);
-        }
-    }
-
     /// The next rows, none at the end.
     pub fn next_batch(&mut self) -> io::Result<Option<Batch>> {
         loop {
@@ -239,7 +245,7 @@ impl Rows {
             };
             let values = &mut self.batch.contents.values;
             if values.capacity() < ROOM {
-                let mut room = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(ROOM));
+                let mut room = with_room();
                 room.extend_from_slice(values);
                 *values = room;
             }
@@ -264,6 +270,12 @@ impl Rows {
                 }
             }
         }
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        recycle(std::mem::take(&mut self.batch.contents.values));
     }
 }
 
