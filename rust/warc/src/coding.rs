@@ -56,8 +56,9 @@ impl Decoder {
         }
     }
 
-    /// Appends to `out` the body behind `body`: chunks where `chunked` or where it consists of nothing else, then the
-    /// codings of a `Content-Encoding` list (the last one first), then, with `look`, whatever it still looks like.
+    /// Appends to `out` the body behind `body`: chunks undone where `chunked` or where it consists of nothing else, a
+    /// second time where they were made twice; then the codings of a `Content-Encoding` list (the last one first); then,
+    /// with `look`, whatever it still looks like.
     pub fn decode(
         &mut self,
         body: &[u8],
@@ -68,25 +69,22 @@ impl Decoder {
     ) -> Body {
         let begin = out.len();
         let mut short = None;
-        let mut joined = Vec::new();
-        let mut plain = body;
-        if let Some(whole) = unchunk(body, chunked, &mut joined) {
+        let mut decoded = false; // whether the body stands in `out`
+        if let Some(whole) = unchunk(body, chunked, out) {
             short = (!whole).then_some("chunked");
-            while is_chunked(&joined) {
-                let mut inner = Vec::with_capacity(joined.len());
-                unchunk(&joined, true, &mut inner);
-                joined = inner;
+            decoded = true;
+            if is_chunked(&out[begin..]) {
+                let outer = out.split_off(begin);
+                unchunk(&outer, true, out);
             }
-            plain = &joined;
         }
         let names = codings
             .split(|b| *b == b',')
             .filter_map(|name| coding_named(name.trim_ascii()));
         let mut names: Vec<&str> = names.collect();
         let mut held = Vec::new(); // what a coding before gave, while the next one is undone
-        let mut decoded = false; // whether the body stands in `out`
         for _ in 0..MAX_CODINGS {
-            let now = if decoded { &out[begin..] } else { plain };
+            let now = if decoded { &out[begin..] } else { body };
             let asked = names.pop();
             let Some(name) = asked.or_else(|| looks_like(now).filter(|_| look)) else {
                 break;
@@ -94,14 +92,14 @@ impl Decoder {
             if decoded {
                 held = out.split_off(begin);
             }
-            let from = if decoded { &held } else { plain };
+            let from = if decoded { &held } else { body };
             let undone = self.undo(name, from, out, begin);
             match undone {
                 Undone::TooLarge => return Body::TooLarge,
                 Undone::Bad if asked.is_some() || name == "gzip" => return Body::Bad(name),
                 Undone::Not | Undone::Bad => {
                     out.truncate(begin);
-                    out.extend_from_slice(if decoded { &held } else { plain });
+                    out.extend_from_slice(if decoded { &held } else { body });
                 }
                 Undone::Short => short = short.or(Some(name)),
                 Undone::Whole => {}
@@ -112,7 +110,7 @@ impl Decoder {
             }
         }
         if !decoded {
-            out.extend_from_slice(plain);
+            out.extend_from_slice(body);
         }
         short.map_or(Body::Whole, Body::Short)
     }

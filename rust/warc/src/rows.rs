@@ -239,6 +239,9 @@ impl Rows {
     /// The next rows, none at the end.
     pub fn next_batch(&mut self) -> io::Result<Option<Batch>> {
         loop {
+            if self.batch.size >= BATCH_BYTES {
+                return Ok(Some(std::mem::take(&mut self.batch)));
+            }
             let Some(record) = self.reader.next()? else {
                 let batch = std::mem::take(&mut self.batch);
                 return Ok((batch.rows() > 0).then_some(batch));
