@@ -29,6 +29,7 @@ from benchmarks import environments
 from benchmarks.harness import Report, run
 from benchmarks.texts import SHARED
 from benchmarks.variations import copies
+from tests import corpus
 
 ROOT = Path(__file__).resolve().parent.parent
 CRAWL = SHARED / "crawl"
@@ -63,8 +64,7 @@ def slope(report: Report) -> None:
     large = copies(CRAWL, ROOT / "target" / "bench" / "crawl10", COPIES)
     trees = {"": ROOT / "python", **({"base ": Path(BASE) / "python"} if BASE else {})}
     with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "page.warc"
-        page.write_bytes(_one_page())
+        page = corpus.write_warc(Path(folder) / "page.warc.gz", [("https://page.test/", corpus.page("one page " * 40))])
         runs = [(name, curate(Path(folder) / f"{name}start{i}", 1, page, tree)) for i in range(STARTS)
                 for name, tree in trees.items()]  # fmt: skip
         starts = {name: min(run["cpu"] for of, run in runs if of == name) for name in trees}
@@ -79,18 +79,6 @@ def slope(report: Report) -> None:
             two = curate(Path(folder) / f"{name}two", 2, large, tree)
             report.row(f"{name}two_workers_on_ten", ten["wall"] / two["wall"], "x", 1,
                        note=f"by the clock, {ten['wall']:.1f} s with one")  # fmt: skip
-
-
-def _one_page() -> bytes:
-    """An uncompressed WARC of one response."""
-    words = " ".join(["The gardeners of the town plant their tomatoes in the old soil every spring."] * 20)
-    http = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<article><h1>Soil</h1><p>{words}</p></article>".encode()
-    head = (
-        "WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://page.test/\r\nWARC-Date: 2026-01-01T00:00:00Z\r\n"
-        "WARC-Record-ID: <urn:uuid:00000000-0000-0000-0000-000000000001>\r\n"
-        f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n"
-    )
-    return head.encode() + http + b"\r\n\r\n"
 
 
 def _table(report: Report, title: str, found: dict[str, Any]) -> None:

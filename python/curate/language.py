@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import lzma
 import os
-import secrets
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate import kernels
-from curate.errors import ConfigError
+from curate.errors import ConfigError, CurateError
+from curate.io.store import LocalStore, write_bytes
 
 MODEL_BYTES = 40_000_000  # private memory of the opened model in a process, measured
 
@@ -37,14 +37,8 @@ def load() -> kernels.Languages:
     with contextlib.suppress(OSError, ValueError):
         return kernels.Languages(cached.read_bytes())
     ready = _prepare(packed)
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        making = folder / f".tmp-{secrets.token_hex(4)}-{cached.name}"
-        try:
-            making.write_bytes(ready)
-            making.rename(cached)
-        finally:
-            making.unlink(missing_ok=True)
+    with contextlib.suppress(OSError, CurateError):
+        write_bytes(LocalStore(folder), cached.name, ready)
     return kernels.Languages(ready)
 
 

@@ -20,8 +20,9 @@ from urllib.parse import quote
 from curate import schema
 from curate.io import columns
 from curate.io.batches import Batcher, ReadCounts, Rows, Verdict
-from curate.io.compressed import Damaged, open_decompressed
+from curate.io.compressed import open_decompressed
 from curate.io.inputs import Slice
+from curate.io.textfiles import whole
 from curate.io.times import parse_time
 
 _LOOKED = 1 << 16  # bytes of a page that are searched for its address
@@ -41,16 +42,9 @@ def read_pages(piece: Slice, counts: ReadCounts) -> Iterator[Rows]:
     """One RAW row. A file over `max_line` bytes is dropped as read.too_large, a damaged one as read.truncated."""
     batcher = Batcher(piece.source, piece.rel, "raw", columns.from_text(piece.carried))
     row: dict[str, Any] = {"origin_offset": 0, "doc_id": schema.doc_id(piece.rel, 0)}
-    data, verdict = b"", None
     with open_decompressed(piece.path, piece.codec) as handle:
-        try:
-            data = handle.read(piece.max_line + 1)
-        except Damaged as error:
-            counts.damage(piece.rel, f"damaged: {error}", piece.size)
-            verdict = Verdict("read.truncated", detail=str(error))
-    if len(data) > piece.max_line:
-        verdict = Verdict("read.too_large", float(max(piece.size, len(data))), float(piece.max_line))
-    elif verdict is None:
+        data, verdict = whole(handle, piece, counts)
+    if verdict is None:
         found = _of_mhtml(data) if piece.format == "mhtml" else _of_html(data, piece.rel)
         if found is None:
             verdict = Verdict("read.no_page", detail="the archive has no part of HTML")

@@ -254,9 +254,8 @@ class EachTask:
         if step.added is None:
             assert step.op.phase.apply is not None
             step.added = []
-            with contextlib.suppress(
-                Exception
-            ):  # a stage that cannot work on no rows adds its columns when it has some
+            # A stage that cannot work on no rows adds its columns when it has some.
+            with contextlib.suppress(Exception):
                 made = step.op.phase.apply(batch.slice(0, 0), step.op.state)
                 empty = made.batch if isinstance(made, Applied) else made
                 step.added = [found for found in empty.schema if batch.schema.get_field_index(found.name) < 0]

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use curate_text::cpu::Path;
+use curate_text::nfc::composed;
 use curate_text::{Cpu, Texts};
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::Error;
 use crate::model::{Model, Row, SCALE, WIDTH};
@@ -191,14 +191,11 @@ fn head(text: &str, characters: usize) -> &str {
 
 /// A text as the model has seen texts: in normalization form C, and in lower case where all of it is in capitals.
 fn prepared(text: &str) -> Cow<'_, str> {
-    let mut text = Cow::Borrowed(text);
-    if is_upper(&text) {
-        text = Cow::Owned(text.to_lowercase());
+    if is_upper(text) {
+        Cow::Owned(composed(&text.to_lowercase()).into_owned())
+    } else {
+        composed(text)
     }
-    if !text.is_ascii() && is_nfc_quick(text.chars()) != IsNormalized::Yes {
-        text = Cow::Owned(text.nfc().collect());
-    }
-    text
 }
 
 /// Whether a text has a letter with case and all of them are capitals, as Python's `str.isupper` has it.

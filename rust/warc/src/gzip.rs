@@ -8,7 +8,7 @@ use memchr::memmem::{self, Finder};
 use crate::heads::{Format, format_of, is_head};
 use crate::inflate::{GZIP, Libdeflate, gzip_header};
 use crate::input::Input;
-use crate::notes::{Budget, Notes};
+use crate::notes::{Budget, EARNED, HEAD, Notes, SOUND, TRIAL};
 use crate::stream::{Edge, Output};
 
 /// Decompressed bytes of a member that is taken at once; a longer one is streamed.
@@ -18,15 +18,8 @@ const AHEAD: usize = 4 << 20;
 const REFILL: usize = 1 << 20;
 /// Decompressed bytes that a streamed member gives at once.
 const PIECE: usize = 256 << 10;
-/// Decompressed bytes that decide whether a member begins with a record, and that show that it is one at all.
-const HEAD: usize = 2 << 10;
-const SOUND: usize = 1 << 20;
-/// Stored bytes that are read for a trial at once.
-const TRIAL: usize = 64 << 10;
-/// Work that each byte searched earns for trials, each byte read for going back; and what is there from the start.
-const EARNED: u64 = 32;
+/// Work that each byte read earns for going back.
 const EARNED_BACK: u64 = 4;
-const GIVEN: u64 = 128 << 20;
 
 pub const CUT: &str = "the file ends inside a record";
 pub const DAMAGED: &str = "damaged gzip member";
@@ -65,8 +58,8 @@ impl Gzip {
             magic: Finder::new(GZIP),
             open: None,
             text: false,
-            trials: Budget::new(GIVEN),
-            back: Budget::new(GIVEN),
+            trials: Budget::new(),
+            back: Budget::new(),
             scratch: vec![0; TRIAL],
             end: u64::MAX,
         }

@@ -75,14 +75,25 @@ impl Notes {
     }
 }
 
+/// Stored bytes that are read at once to try whether a member or frame begins somewhere.
+pub const TRIAL: usize = 64 << 10;
+/// Decompressed bytes that decide whether it begins with a record.
+pub const HEAD: usize = 2 << 10;
+/// Decompressed bytes that show that it is one at all.
+pub const SOUND: usize = 1 << 20;
+/// Work that each byte searched earns for trials.
+pub const EARNED: u64 = 32;
+/// Work that is there from the start.
+const GIVEN: u64 = 128 << 20;
+
 /// Work that a hostile file can ask for, held to a multiple of its bytes: what is read again, what is tried.
 pub struct Budget {
     left: u64,
 }
 
 impl Budget {
-    pub fn new(left: u64) -> Self {
-        Self { left }
+    pub fn new() -> Self {
+        Self { left: GIVEN }
     }
 
     pub fn earn(&mut self, work: u64) {

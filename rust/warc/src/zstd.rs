@@ -9,7 +9,7 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 use crate::gzip::CUT;
 use crate::heads::{Format, format_of};
 use crate::input::Input;
-use crate::notes::{Budget, Notes};
+use crate::notes::{Budget, EARNED, HEAD, Notes, SOUND, TRIAL};
 use crate::stream::{Edge, Output};
 
 const MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
@@ -18,11 +18,6 @@ const DICTIONARY: [u8; 4] = 0x184d_2a5d_u32.to_le_bytes();
 const WINDOW_LOG: u32 = 27;
 const LONGEST_DICTIONARY: usize = 16 << 20;
 const PIECE: usize = 128 << 10;
-const TRIAL: usize = 64 << 10;
-const HEAD: usize = 2 << 10;
-const SOUND: usize = 1 << 20;
-const EARNED: u64 = 32;
-const GIVEN: u64 = 128 << 20;
 
 pub const DAMAGED: &str = "damaged zstd frame";
 const GARBAGE: &str = "no zstd frame";
@@ -55,7 +50,7 @@ impl Zstd {
         Ok(Self {
             decoder,
             open: None,
-            trials: Budget::new(GIVEN),
+            trials: Budget::new(),
             end: u64::MAX,
         })
     }
