@@ -1,4 +1,4 @@
-"""`curate audit`: measure a stage on one's own documents. curate/audit.py does the work; this prints what it found."""
+"""`curate audit`: measure a stage on one's own documents. curate/audits/ does the work; this prints what it found."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ def audit_dedup_command(
     re-cased copies, runs near_dedup over all of them, and prints the share
     found beside that of the formula.
     """
-    from curate.audit import audit_dedup
+    from curate.audits.near_dedup import audit_dedup
     from curate.config import Document, assign, parse_assignment, parse_pairs, validate
     from curate.io.inputs import InputSettings
     from curate.run.machine import available_cores
