@@ -90,7 +90,7 @@ def rows_of(out: Path) -> str:
 
 def recipe_of(name: str, fixture: Path) -> Recipe:
     """The stage alone; tokenize and mix with what they need before them."""
-    CONFIG["decontaminate"] = {"benchmarks": [str(fixture / "items.jsonl")], "fields": ["question"]}
+    CONFIG["decontaminate"] = {"benchmarks": [str(fixture / "items.jsonl")]}
     before = {"tokenize": ["train_tokenizer"], "mix": ["train_tokenizer", "tokenize"]}.get(name, [])
     inputs = [InputSettings(path=str(fixture / ("pages" if name == "extract" else "docs")))]
     steps = []

@@ -31,7 +31,7 @@ STAGES = (
     Entry("near_dedup", "Keep one of near-identical texts (MinHash)."),
     Entry("line_dedup", "Cut lines that many documents share."),
     Entry("holdout", "Set a share aside for evaluation, by cluster."),
-    Entry("decontaminate", "Drop documents that hold benchmark items."),
+    Entry("decontaminate", "Take benchmark items out of documents."),
     Entry("train_tokenizer", "Train a BPE or Unigram tokenizer."),
     Entry("tokenize", "Encode documents into token shards."),
     Entry("mix", "Plan how sources are mixed for training."),
