@@ -194,7 +194,11 @@ class AlignedFinder:
     def __init__(self, columns: Mapping[str, Texts], weight: Texts, *, n: int) -> None:
         """`columns` are by name those of ItemIndex, and option_count; `weight` is that of each of `word`."""
         names = ("question", "frequency", "option", "option_count", "answer", "gram", "item", "place", "word")
-        self._finder = _rust.AlignedFinder(*(_whole(columns[name]) for name in names), _whole(weight), n=n)
+        c = {name: _whole(columns[name]) for name in names}
+        self._finder = _rust.AlignedFinder(
+            c["question"], c["frequency"], c["option"], c["option_count"], c["answer"], c["gram"], c["item"],
+            c["place"], c["word"], _whole(weight), n=n,
+        )  # fmt: skip
 
     def find(self, text: Texts) -> FoundItems:
         """The items in each row, the best of each span, by row and place."""
@@ -206,8 +210,8 @@ class NgramFinder:
 
     def __init__(self, columns: Mapping[str, Texts], length: Texts, *, n: int, counting: str, share: float) -> None:
         """`columns` are by name those of ItemIndex; `length` (uint32) is the number of words of each item."""
-        arrays = (_whole(columns[name]) for name in ("gram", "item", "place"))
-        self._finder = _rust.NgramFinder(*arrays, _whole(length), n=n, counting=counting, share=share)
+        gram, item, place = (_whole(columns[name]) for name in ("gram", "item", "place"))
+        self._finder = _rust.NgramFinder(gram, item, place, _whole(length), n=n, counting=counting, share=share)
 
     def find(self, text: Texts) -> FoundItems:
         """The items in each row, by row and place."""

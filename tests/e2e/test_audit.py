@@ -1,4 +1,4 @@
-"""`curate audit dedup`: planted copies are found as theory says, and what is reported is alike."""
+"""`curate audit`: planted copies are found as theory says, and planted benchmark items as the rule promises."""
 
 import json
 import random
@@ -30,3 +30,54 @@ def test_an_input_without_long_documents_is_told(curate: Any, tmp_path: Path) ->
     path.write_text('{"text": "short"}\n')
     done = curate("audit", "dedup", path, "--out", tmp_path / "audit")
     assert done.code == 2 and "no document of the input has 80 words" in done.err
+
+
+def items(rng: random.Random, count: int) -> list[dict[str, Any]]:
+    """Questions of 20 words with four options."""
+    return [
+        {"id": f"q{i}", "question": corpus.sentence(rng, 20), "choices": [corpus.sentence(rng, 4) for _ in range(4)],
+         "answer": i % 4}
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def test_planted_items_are_found_and_nothing_else(curate: Any, tmp_path: Path) -> None:
+    rng = random.Random(6)
+    bench = corpus.write_jsonl(tmp_path / "bench.jsonl", items(rng, 40))
+    docs = corpus.write_jsonl(tmp_path / "docs.jsonl", [{"text": corpus.article(rng, 12)} for _ in range(60)])
+    given = ("audit", "decontaminate", docs, "--benchmarks", bench, "--sample", 20)
+    done = curate(*given, "--out", tmp_path / "audit", "--json")
+    assert done.code == 0, done.err
+    facts = done.json
+    assert facts["items"] == 20 and facts["precision"] == 1
+    recall = {line["kind"]: line["recall"] for line in facts["lines"] if line["words"] == "all"}
+    loose = {"retyped": 0.9, "5 % edits": 0.95, "10 % edits": 0.9, "embedded, 10 % edits": 0.85}
+    assert not {kind: found for kind, found in recall.items() if found < loose.get(kind, 1)}
+    assert {family["found"] for family in facts["families"]} == {0}
+    assert {family["documents"] for family in facts["families"]} == {40, 60}
+    # The rule of another tool, and the table that a person reads.
+    shown = curate(*given, "--out", tmp_path / "other", "--set", "rule=paragraph")
+    assert shown.code == 0 and "8-word" not in shown.out
+    wrapped = next(line for line in shown.out.splitlines() if line.startswith("wrapped") and "all" in line)
+    assert wrapped.endswith("0.000"), shown.out
+
+
+def test_decontamination_is_the_same_for_any_number_of_workers(curate: Any, tmp_path: Path) -> None:
+    rng = random.Random(8)
+    made = items(rng, 30)
+    bench = corpus.write_jsonl(tmp_path / "bench.jsonl", made)
+    for part in range(4):
+        texts = [corpus.article(rng, 12) for _ in range(20)]
+        texts[part] += "\n\n" + made[part]["question"]
+        corpus.write_jsonl(tmp_path / f"in/{part}.jsonl", [{"text": text} for text in texts])
+    outs = []
+    for workers in (1, 3):
+        out = tmp_path / f"out{workers}"
+        done = curate("decontaminate", tmp_path / "in", "--benchmarks", bench, "--action", "cut", "--out", out,
+                      "--workers", workers)  # fmt: skip
+        assert done.code == 0, done.err
+        files = [*sorted(out.glob("documents/*")), *sorted(out.glob("rejects/*")), *sorted(out.glob("contamin*"))]
+        outs.append({str(path.relative_to(out)): path.read_bytes() for path in files})
+    assert outs[0] == outs[1]
+    facts = json.loads(outs[0]["contamination.json"])
+    assert facts["benchmarks"][0]["sure"] == 4

@@ -32,7 +32,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "near_dedup": (5, "689a2e34e8d0056f"),
     "line_dedup": (2, "a20b408b34bf9933"),
     "holdout": (1, "57fe50d3fa72e1c4"),
-    "decontaminate": (2, "fcc868e6a93ed7c4"),
+    "decontaminate": (3, "4810d5c232553d66"),
     "train_tokenizer": (2, "ff15221c6fc58299"),
     "tokenize": (3, "4ca3dc38936aa893"),
     "mix": (2, "876ea14c15ae41b7"),

@@ -1,6 +1,6 @@
 """decontaminate: documents that hold a benchmark item are dropped, or the item is cut out of them or marked.
 
-    index    benchmark files become an index: words of items, and where each n-gram stands
+    index    benchmark files become an index: where n-grams of items stand
     count    how common the words of items are in the documents, by a sample
     weigh    what each word tells, in bits
     scan     every position of every document is looked up; a rule decides
