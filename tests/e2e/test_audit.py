@@ -33,12 +33,18 @@ def test_an_input_without_long_documents_is_told(curate: Any, tmp_path: Path) ->
 
 
 def items(rng: random.Random, count: int) -> list[dict[str, Any]]:
-    """Questions of 20 words with four options."""
+    """Questions of 20 words, of some 8,000 that there are, with four options."""
+    syllables = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
+
+    def sentence(words: int) -> str:
+        made = ["".join(rng.choices(syllables, k=2)) if rng.random() < 0.7 else corpus.sentence(rng, 1).lower()
+                for _ in range(words)]  # fmt: skip
+        return " ".join(made).capitalize()
+
     return [
-        {"id": f"q{i}", "question": corpus.sentence(rng, 20), "choices": [corpus.sentence(rng, 4) for _ in range(4)],
-         "answer": i % 4}
+        {"id": f"q{i}", "question": sentence(20) + "?", "choices": [sentence(4) for _ in range(4)], "answer": i % 4}
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def test_planted_items_are_found_and_nothing_else(curate: Any, tmp_path: Path) -> None:
