@@ -108,4 +108,4 @@ def _run(stage: str, path: Path, out: Path, workers: int) -> Run:
 
 
 if __name__ == "__main__":
-    run("readers", [jsonl, warc])
+    run("readers", [jsonl, warc], ["pyarrow"])
