@@ -46,7 +46,14 @@ impl Aligner {
             } else {
                 ((&*end, end_above), (&*best, above))
             };
-            fill(word, i32::from(weight) + MATCH, window, ways, (end_above, end), (above, best));
+            fill(
+                word,
+                i32::from(weight) + MATCH,
+                window,
+                ways,
+                (end_above, end),
+                (above, best),
+            );
         }
         self.trace(question.len(), columns);
     }
@@ -73,7 +80,8 @@ impl Aligner {
     /// Whether word i is matched next to a match of its neighbor, or is the only word.
     pub fn in_run(&self, i: usize) -> bool {
         let at = self.matched[i];
-        let beside = |other: Option<&usize>, wanted: usize| other.is_some_and(|&found| found == wanted);
+        let beside =
+            |other: Option<&usize>, wanted: usize| other.is_some_and(|&found| found == wanted);
         at != usize::MAX
             && (self.matched.len() == 1
                 || at > 0 && i > 0 && beside(self.matched.get(i - 1), at - 1)
@@ -151,23 +159,44 @@ mod tests {
     fn no_common_subsequence_is_longer() {
         let mut stream = curate_text::hash::Stream::new(5);
         for _ in 0..300 {
-            let mut words = |n: usize| (0..n).map(|_| (stream.next_u64() % 5) as u32).collect::<Vec<_>>();
+            let mut words = |n: usize| {
+                (0..n)
+                    .map(|_| (stream.next_u64() % 5) as u32)
+                    .collect::<Vec<_>>()
+            };
             let (question, window) = (words(7), words(9));
             let matched = aligned(&question, &window);
-            let pairs: Vec<(usize, usize)> =
-                matched.iter().enumerate().filter(|m| *m.1 != NONE).map(|(i, &j)| (i, j)).collect();
+            let pairs: Vec<(usize, usize)> = matched
+                .iter()
+                .enumerate()
+                .filter(|m| *m.1 != NONE)
+                .map(|(i, &j)| (i, j))
+                .collect();
             assert!(pairs.iter().all(|&(i, j)| question[i] == window[j]));
             assert!(pairs.windows(2).all(|two| two[0].1 < two[1].1));
             let value = |pairs: &[(usize, usize)]| -> i32 {
-                let runs = pairs.windows(2).filter(|t| t[1].0 == t[0].0 + 1 && t[1].1 == t[0].1 + 1).count();
+                let runs = pairs
+                    .windows(2)
+                    .filter(|t| t[1].0 == t[0].0 + 1 && t[1].1 == t[0].1 + 1)
+                    .count();
                 pairs.len() as i32 * (256 + MATCH) + runs as i32 * CONTIGUOUS
             };
-            assert_eq!(value(&pairs), best(&question, &window, 0, 0, None), "{question:?} {window:?}");
+            assert_eq!(
+                value(&pairs),
+                best(&question, &window, 0, 0, None),
+                "{question:?} {window:?}"
+            );
         }
     }
 
     /// Every subsequence tried.
-    fn best(question: &[u32], window: &[u32], i: usize, j: usize, last: Option<(usize, usize)>) -> i32 {
+    fn best(
+        question: &[u32],
+        window: &[u32],
+        i: usize,
+        j: usize,
+        last: Option<(usize, usize)>,
+    ) -> i32 {
         let mut most = 0;
         for a in i..question.len() {
             for b in j..window.len() {

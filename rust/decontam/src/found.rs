@@ -64,7 +64,11 @@ pub(crate) fn best_of_spans(
     const NONE: u32 = u32::MAX;
     owners.clear();
     owners.resize(words, NONE);
-    matches.sort_by(|a, b| b.rank.total_cmp(&a.rank).then((a.item, a.start).cmp(&(b.item, b.start))));
+    matches.sort_by(|a, b| {
+        b.rank
+            .total_cmp(&a.rank)
+            .then((a.item, a.start).cmp(&(b.item, b.start)))
+    });
     let mut kept: Vec<Match> = Vec::new();
     for found in matches {
         let span = &mut owners[found.start..found.end];
@@ -104,12 +108,18 @@ mod tests {
             rank,
         });
         let same = |a: u32, b: u32| a % 10 == b % 10;
-        best_of_spans(all.collect(), 100, &mut Vec::new(), same).iter().map(|found| found.item).collect()
+        best_of_spans(all.collect(), 100, &mut Vec::new(), same)
+            .iter()
+            .map(|found| found.item)
+            .collect()
     }
 
     #[test]
     fn the_best_item_of_a_span_stays() {
-        assert_eq!(kept(&[(1, 0, 20, 0.9), (2, 0, 20, 1.0), (3, 50, 60, 0.7)]), [2, 3]);
+        assert_eq!(
+            kept(&[(1, 0, 20, 0.9), (2, 0, 20, 1.0), (3, 50, 60, 0.7)]),
+            [2, 3]
+        );
         // Less than half in common: two spans.
         assert_eq!(kept(&[(1, 0, 20, 0.9), (2, 15, 40, 1.0)]), [1, 2]);
         // The same question in two benchmarks, and two items that match equally well.

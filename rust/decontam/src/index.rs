@@ -86,15 +86,31 @@ type Posting = (u64, u32, u16);
 
 impl Index {
     /// Indexes items by n-grams of `n` words. Time and memory are linear in their words, but for sorting.
-    pub fn new(sources: Sources<'_>, n: usize, seeding: Seeding, max_items: usize) -> Result<Self, Error> {
+    pub fn new(
+        sources: Sources<'_>,
+        n: usize,
+        seeding: Seeding,
+        max_items: usize,
+    ) -> Result<Self, Error> {
         check_length(n)?;
         check_counts(&sources)?;
         let mut index = Self::default();
-        let longest = if seeding == Seeding::Aligned { MAX_QUESTION } else { MAX_TEXT };
+        let longest = if seeding == Seeding::Aligned {
+            MAX_QUESTION
+        } else {
+            MAX_TEXT
+        };
         let questions = Hashes::new(sources.questions, longest)?;
         let options = Hashes::new(sources.options, MAX_QUESTION)?;
         let answers = Hashes::new(sources.answers, MAX_QUESTION)?;
-        let mut postings = postings(&questions, &options, &answers, sources.option_counts, n, seeding);
+        let mut postings = postings(
+            &questions,
+            &options,
+            &answers,
+            sources.option_counts,
+            n,
+            seeding,
+        );
         let cut = questions.cut.clone();
         (index.question_offsets, index.questions) = questions.halves();
         (index.option_offsets, index.options) = options.halves();
@@ -105,7 +121,11 @@ impl Index {
         index.states = vec![State::TooShort as u8; sources.option_counts.len()];
         index.keep(&postings, n, seeding, max_items);
         for frequency in &mut index.frequencies {
-            *frequency = if *frequency == u16::MAX { 1 } else { *frequency };
+            *frequency = if *frequency == u16::MAX {
+                1
+            } else {
+                *frequency
+            };
         }
         for item in cut {
             if index.states[item] == State::Indexed as u8 {
@@ -123,9 +143,13 @@ impl Index {
             // Postings of a gram are sorted by item.
             let items = same.chunk_by(|a, b| a.1 == b.1).count();
             let within = |posting: &&Posting| {
-                usize::from(posting.2) + n <= list(&self.question_offsets, &self.questions, posting.1 as usize).len()
+                usize::from(posting.2) + n
+                    <= list(&self.question_offsets, &self.questions, posting.1 as usize).len()
             };
-            let questions = same.chunk_by(|a, b| a.1 == b.1).filter(|of| of.iter().any(|p| within(&p))).count();
+            let questions = same
+                .chunk_by(|a, b| a.1 == b.1)
+                .filter(|of| of.iter().any(|p| within(&p)))
+                .count();
             for &(_, item, place) in same.iter().filter(within) {
                 let first = self.question_offsets[item as usize] as usize + usize::from(place);
                 for frequency in &mut self.frequencies[first..first + n] {
@@ -133,7 +157,11 @@ impl Index {
                 }
             }
             let common = items > max_items && seeding == Seeding::Aligned;
-            let state = if common { State::Common } else { State::Indexed };
+            let state = if common {
+                State::Common
+            } else {
+                State::Indexed
+            };
             for &(_, item, _) in same {
                 let held = &mut self.states[item as usize];
                 if *held != State::Indexed as u8 {
@@ -144,7 +172,11 @@ impl Index {
                 continue;
             }
             self.grams.push(same[0].0);
-            for &(_, item, place) in same.iter().take(if items > max_items { max_items } else { usize::MAX }) {
+            for &(_, item, place) in same.iter().take(if items > max_items {
+                max_items
+            } else {
+                usize::MAX
+            }) {
                 self.items.push(item);
                 self.places.push(place);
             }
@@ -174,8 +206,17 @@ impl Index {
 
 fn check_counts(sources: &Sources<'_>) -> Result<(), Error> {
     let items = sources.questions.len();
-    let options = sources.option_counts.iter().map(|&count| count as usize).sum();
-    if (sources.answers.len(), sources.option_counts.len(), sources.options.len()) == (items, items, options) {
+    let options = sources
+        .option_counts
+        .iter()
+        .map(|&count| count as usize)
+        .sum();
+    if (
+        sources.answers.len(),
+        sources.option_counts.len(),
+        sources.options.len(),
+    ) == (items, items, options)
+    {
         Ok(())
     } else {
         Err(Error::Counts {
@@ -251,7 +292,11 @@ impl Hashes {
             values.extend(hashes.iter().take(longest));
             offsets.push(values.len() as i64);
         }
-        Ok(Self { offsets, values, cut })
+        Ok(Self {
+            offsets,
+            values,
+            cut,
+        })
     }
 
     fn row(&self, row: usize) -> &[u64] {
@@ -260,7 +305,10 @@ impl Hashes {
 
     /// The offsets, and the low half of each hash, which is enough to compare words of one window.
     fn halves(self) -> (Vec<i64>, Vec<u32>) {
-        (self.offsets, self.values.into_iter().map(|hash| hash as u32).collect())
+        (
+            self.offsets,
+            self.values.into_iter().map(|hash| hash as u32).collect(),
+        )
     }
 }
 
@@ -285,12 +333,20 @@ mod tests {
 
     fn index(items: &[(&str, &[&str], &str)], seeding: Seeding, max_items: usize) -> Index {
         let questions = column(&items.iter().map(|item| item.0).collect::<Vec<_>>());
-        let options = column(&items.iter().flat_map(|item| item.1.to_vec()).collect::<Vec<_>>());
+        let options = column(
+            &items
+                .iter()
+                .flat_map(|item| item.1.to_vec())
+                .collect::<Vec<_>>(),
+        );
         let answers = column(&items.iter().map(|item| item.2).collect::<Vec<_>>());
         let counts: Vec<u32> = items.iter().map(|item| item.1.len() as u32).collect();
         let texts = |column: &'_ (Vec<i64>, String)| -> Texts<'static> {
             let offsets: &'static [i64] = Vec::leak(column.0.clone());
-            Texts::new(Offsets::Large(offsets), String::leak(column.1.clone()).as_bytes())
+            Texts::new(
+                Offsets::Large(offsets),
+                String::leak(column.1.clone()).as_bytes(),
+            )
         };
         let sources = Sources {
             questions: texts(&questions),
@@ -303,9 +359,21 @@ mod tests {
 
     #[test]
     fn short_questions_reach_into_their_options() {
-        let made = index(&[("one two three", &["four five six seven", "eight"], ""), ("a b", &[], "c d e f")], Seeding::Aligned, 64);
+        let made = index(
+            &[
+                ("one two three", &["four five six seven", "eight"], ""),
+                ("a b", &[], "c d e f"),
+            ],
+            Seeding::Aligned,
+            64,
+        );
         // Item 0: one..five, two..six, three..seven; item 1: a..e, b..f. No gram of 5 reaches "eight".
-        let mut postings: Vec<(u32, u16)> = made.items.iter().copied().zip(made.places.iter().copied()).collect();
+        let mut postings: Vec<(u32, u16)> = made
+            .items
+            .iter()
+            .copied()
+            .zip(made.places.iter().copied())
+            .collect();
         postings.sort_unstable();
         assert_eq!(postings, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]);
         assert_eq!(made.states, [0, 0]);
@@ -315,24 +383,55 @@ mod tests {
     #[test]
     fn items_that_cannot_be_found_are_told_apart() {
         let same = "the very same words in each of them";
-        let made = index(&[(same, &[], ""), (same, &[], ""), (same, &[], ""), ("too short", &[], "")], Seeding::Aligned, 2);
-        assert_eq!(made.states, [State::Common as u8, State::Common as u8, State::Common as u8, State::TooShort as u8]);
+        let made = index(
+            &[
+                (same, &[], ""),
+                (same, &[], ""),
+                (same, &[], ""),
+                ("too short", &[], ""),
+            ],
+            Seeding::Aligned,
+            2,
+        );
+        assert_eq!(
+            made.states,
+            [
+                State::Common as u8,
+                State::Common as u8,
+                State::Common as u8,
+                State::TooShort as u8
+            ]
+        );
         assert!(made.grams.is_empty());
-        let kept = index(&[(same, &[], ""), (same, &[], ""), (same, &[], "")], Seeding::Ngrams, 2);
+        let kept = index(
+            &[(same, &[], ""), (same, &[], ""), (same, &[], "")],
+            Seeding::Ngrams,
+            2,
+        );
         assert_eq!((kept.grams.len(), kept.items.len()), (4, 8));
         let long = "w ".repeat(MAX_QUESTION + 1) + "tail";
-        assert_eq!(index(&[(&long, &[], "")], Seeding::Aligned, 64).states, [State::Shortened as u8]);
+        assert_eq!(
+            index(&[(&long, &[], "")], Seeding::Aligned, 64).states,
+            [State::Shortened as u8]
+        );
     }
 
     #[test]
     fn a_word_is_as_common_as_the_rarest_gram_around_it() {
         let stem = "which of the following statements is";
         let made = index(
-            &[(&format!("{stem} a b c d e f"), &[], ""), (&format!("{stem} true"), &[], ""), (stem, &[], "")],
+            &[
+                (&format!("{stem} a b c d e f"), &[], ""),
+                (&format!("{stem} true"), &[], ""),
+                (stem, &[], ""),
+            ],
             Seeding::Aligned,
             64,
         );
-        assert_eq!(list(&made.question_offsets, &made.frequencies, 0), [3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(
+            list(&made.question_offsets, &made.frequencies, 0),
+            [3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+        );
         let at = |word: &str| {
             let hash = Normalizer::default().scan(0, word).unwrap()[0] as u32;
             made.document_frequencies[made.vocabulary.binary_search(&hash).unwrap()]

@@ -10,14 +10,18 @@
 
 mod align;
 mod aligned;
+mod columns;
 mod found;
 mod index;
 mod ngrams;
 mod normalize;
+mod rule;
 mod seeds;
 mod weights;
+mod window;
 
-pub use aligned::{Aligned, Columns, Postings};
+pub use aligned::Aligned;
+pub use columns::{Columns, Postings};
 pub use found::Found;
 pub use index::{Index, MAX_QUESTION, Seeding, Sources, State};
 pub use ngrams::{Counting, Ngrams};
@@ -50,7 +54,9 @@ pub enum Error {
         options: usize,
     },
     /// A column of an index that is shorter or longer than the others say.
-    #[error("the column {column} of the index has {found} rows, and {wanted} belong to the others: make the index again")]
+    #[error(
+        "the column {column} of the index has {found} rows, and {wanted} belong to the others: make the index again"
+    )]
     Column {
         /// Its name.
         column: &'static str,

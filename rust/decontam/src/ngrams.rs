@@ -2,7 +2,7 @@
 
 use curate_text::{Texts, hash};
 
-use crate::aligned::Postings;
+use crate::columns::Postings;
 use crate::found::{Found, Match, best_of_spans};
 use crate::seeds::Seeds;
 use crate::{Error, Normalizer, check_length};
@@ -30,14 +30,28 @@ pub struct Ngrams {
 
 impl Ngrams {
     /// `n` is the number of words of the grams in `postings`, `lengths[i]` that of item i.
-    pub fn new(postings: Postings<'_>, lengths: &[u32], n: usize, counting: Counting) -> Result<Self, Error> {
+    pub fn new(
+        postings: Postings<'_>,
+        lengths: &[u32],
+        n: usize,
+        counting: Counting,
+    ) -> Result<Self, Error> {
         check_length(n)?;
         postings.check(lengths.len())?;
-        Ok(Self { n, counting, seeds: Seeds::new(postings.grams)? })
+        Ok(Self {
+            n,
+            counting,
+            seeds: Seeds::new(postings.grams)?,
+        })
     }
 
     /// Every item that the rule finds in every text; postings and lengths are those that it was made with.
-    pub fn find(&self, postings: Postings<'_>, lengths: &[u32], texts: Texts<'_>) -> Result<Found, Error> {
+    pub fn find(
+        &self,
+        postings: Postings<'_>,
+        lengths: &[u32],
+        texts: Texts<'_>,
+    ) -> Result<Found, Error> {
         let mut search = Search {
             rule: self,
             postings,
@@ -45,6 +59,7 @@ impl Ngrams {
             slots: vec![NONE; lengths.len()],
             touched: Vec::new(),
             covered: Vec::new(),
+            positions: Vec::new(),
         };
         let mut normalizer = Normalizer::default();
         let (mut found, mut owners) = (Found::default(), Vec::new());
@@ -56,8 +71,10 @@ impl Ngrams {
                     let matches = search.line(normalizer.scan(row, line)?, limit);
                     if !matches.is_empty() {
                         let spans = normalizer.spans(row, line)?;
-                        let moved: Vec<(u32, u32)> =
-                            spans.iter().map(|&(start, end)| (start + first, end + first)).collect();
+                        let moved: Vec<(u32, u32)> = spans
+                            .iter()
+                            .map(|&(start, end)| (start + first, end + first))
+                            .collect();
                         found.add(row, &matches, &moved);
                     }
                     first += line.len() as u32 + 1;
@@ -96,14 +113,17 @@ struct Search<'a> {
     touched: Vec<u32>,
     /// A bit for each word of the items that were hit, each beginning with a new number.
     covered: Vec<u64>,
+    positions: Vec<u32>,
 }
 
 impl Search<'_> {
-    fn hits(&self, words: &[u64]) -> Vec<Hit> {
-        let grams = hash::ngrams(words, self.rule.n).enumerate();
-        grams
-            .filter(|&(_, gram)| self.rule.seeds.may_have(gram))
-            .filter_map(|(at, gram)| Some((at, self.rule.seeds.find(self.postings.grams, gram)?)))
+    fn hits(&mut self, words: &[u64]) -> Vec<Hit> {
+        let (n, seeds, grams) = (self.rule.n, &self.rule.seeds, self.postings.grams);
+        seeds.candidates(hash::ngrams(words, n), &mut self.positions);
+        let places = self.positions.iter().map(|&position| position as usize);
+        let found = places.map(|at| (at, hash::ngrams(&words[at..at + n], n).next().unwrap_or(0)));
+        found
+            .filter_map(|(at, gram)| Some((at, seeds.find(grams, gram)?)))
             .collect()
     }
 
@@ -143,7 +163,11 @@ impl Search<'_> {
             }
         }
         let most = counts.iter().copied().max().unwrap_or(0);
-        let best = self.touched.iter().zip(&counts).filter(|&(_, &count)| count == most);
+        let best = self
+            .touched
+            .iter()
+            .zip(&counts)
+            .filter(|&(_, &count)| count == most);
         let mut items: Vec<u32> = best.map(|(&item, _)| item).collect();
         items.sort_unstable();
         self.forget();
@@ -156,7 +180,11 @@ impl Search<'_> {
         for run in hits.chunk_by(|a, b| b.0 <= a.0 + self.rule.n) {
             let (items, most) = self.most(run);
             let (start, end) = (run[0].0, run[run.len() - 1].0 + self.rule.n);
-            matches.extend(items.into_iter().map(|item| found(item, most as f64, 1.0, start, end)));
+            matches.extend(
+                items
+                    .into_iter()
+                    .map(|item| found(item, most as f64, 1.0, start, end)),
+            );
         }
         matches
     }
@@ -173,7 +201,10 @@ impl Search<'_> {
                 let (slot, new) = self.slot(item);
                 if new {
                     firsts.push(self.covered.len());
-                    self.covered.resize(self.covered.len() + self.lengths[item as usize] as usize / 64 + 1, 0);
+                    self.covered.resize(
+                        self.covered.len() + self.lengths[item as usize] as usize / 64 + 1,
+                        0,
+                    );
                 }
                 let bits = &mut self.covered[firsts[slot]..];
                 for word in place..place + if of_words { n } else { 1 } {
@@ -187,7 +218,10 @@ impl Search<'_> {
             .iter()
             .zip(firsts.windows(2))
             .map(|(&item, two)| {
-                let marked: u32 = self.covered[two[0]..two[1]].iter().map(|bits| bits.count_ones()).sum();
+                let marked: u32 = self.covered[two[0]..two[1]]
+                    .iter()
+                    .map(|bits| bits.count_ones())
+                    .sum();
                 let words = self.lengths[item as usize] as usize;
                 f64::from(marked) / if of_words { words } else { words + 1 - n } as f64
             })
@@ -228,10 +262,22 @@ impl Search<'_> {
             return Vec::new();
         }
         let (items, _) = self.most(&hits);
-        items.into_iter().map(|item| found(item, share, limit, 0, words.len())).collect()
+        items
+            .into_iter()
+            .map(|item| found(item, share, limit, 0, words.len()))
+            .collect()
     }
 }
 
 fn found(item: u32, score: f64, limit: f64, start: usize, end: usize) -> Match {
-    Match { item, score, limit, evidence: -1.0, sure: true, start, end, rank: score }
+    Match {
+        item,
+        score,
+        limit,
+        evidence: -1.0,
+        sure: true,
+        start,
+        end,
+        rank: score,
+    }
 }

@@ -91,7 +91,9 @@ fn entry(code: u32) -> Entry {
         let length = usize::from(made.length + next.length);
         let first = made.kind == Kind::Dropped;
         if next.kind == Kind::Dropped {
-        } else if length > made.bytes.len() || !first && (made.kind, next.kind) != (Kind::Word, Kind::Word) {
+        } else if length > made.bytes.len()
+            || !first && (made.kind, next.kind) != (Kind::Word, Kind::Word)
+        {
             made.kind = if made.kind == Kind::Separator && next.kind == Kind::Separator {
                 Kind::Separator
             } else {
@@ -113,7 +115,11 @@ fn part_entry(part: char) -> Entry {
     let kind = if is_dropped(part) {
         Kind::Dropped
     } else if classes & WORD != 0 && part != '_' {
-        if classes & UNSPACED != 0 { Kind::Unspaced } else { Kind::Word }
+        if classes & UNSPACED != 0 {
+            Kind::Unspaced
+        } else {
+            Kind::Word
+        }
     } else if classes & MARK != 0 {
         Kind::Mark
     } else {
@@ -151,7 +157,11 @@ impl Normalizer {
     }
 
     /// The first pass: normalized words into `out`.
-    fn write<const SPANS: bool>(&mut self, row: usize, text: &[u8]) -> Result<(), curate_text::Error> {
+    fn write<const SPANS: bool>(
+        &mut self,
+        row: usize,
+        text: &[u8],
+    ) -> Result<(), curate_text::Error> {
         if text.len() >= u32::MAX as usize {
             return Err(curate_text::Error::TooLong {
                 row,
@@ -184,8 +194,11 @@ impl Normalizer {
                     match entries.get(code as usize) {
                         Some(entry) if entry.kind != Kind::Mixed => self.put::<SPANS>(entry, place),
                         _ => {
-                            let original = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
-                            decompose_compatible(original, |part| self.put::<SPANS>(&part_entry(part), place));
+                            let original =
+                                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+                            decompose_compatible(original, |part| {
+                                self.put::<SPANS>(&part_entry(part), place)
+                            });
                         }
                     }
                     place += length;
@@ -211,7 +224,11 @@ impl Normalizer {
         for (at, &value) in text[place..place + length].iter().enumerate() {
             let mut byte = ASCII[usize::from(value & 0x7F)];
             if byte == POINT {
-                byte = if joins_digits(text, place + at) { 0 } else { SPACE };
+                byte = if joins_digits(text, place + at) {
+                    0
+                } else {
+                    SPACE
+                };
             }
             let space = byte == SPACE;
             to[count] = byte;
@@ -294,10 +311,16 @@ impl Normalizer {
             }
             let (length, hash) = if length < 16 {
                 let kept = both & (u128::MAX >> (128 - 8 * length));
-                (length, hash::hash_short(kept as u64, (kept >> 64) as u64, length))
+                (
+                    length,
+                    hash::hash_short(kept as u64, (kept >> 64) as u64, length),
+                )
             } else {
                 let rest = &self.out[place..];
-                let length = rest.iter().position(|&byte| byte == SPACE).unwrap_or(rest.len());
+                let length = rest
+                    .iter()
+                    .position(|&byte| byte == SPACE)
+                    .unwrap_or(rest.len());
                 (length, hash::hash_bytes(&rest[..length]))
             };
             self.hashes.push(hash);
@@ -341,7 +364,9 @@ fn order_marks(out: &mut [u8], count: usize) {
         }
     }
     let mut marks: Vec<char> = String::from_utf8_lossy(&out[first..]).chars().collect();
-    for run in marks.chunk_by_mut(|a, b| canonical_combining_class(*a) != 0 && canonical_combining_class(*b) != 0) {
+    for run in marks.chunk_by_mut(|a, b| {
+        canonical_combining_class(*a) != 0 && canonical_combining_class(*b) != 0
+    }) {
         run.sort_by_key(|c| canonical_combining_class(*c));
     }
     let ordered: String = marks.into_iter().collect();
@@ -356,7 +381,9 @@ mod tests {
 
     fn scan(text: &str) -> Vec<u64> {
         let mut normalizer = Normalizer::default();
-        normalizer.scan(0, "something else first, that is longer: 1,000 καὶ ἄλλα").unwrap();
+        normalizer
+            .scan(0, "something else first, that is longer: 1,000 καὶ ἄλλα")
+            .unwrap();
         normalizer.scan(0, text).unwrap().to_vec()
     }
 
@@ -365,7 +392,10 @@ mod tests {
     }
 
     fn hashed(words: &[&str]) -> Vec<u64> {
-        words.iter().map(|word| hash::hash_bytes(word.as_bytes())).collect()
+        words
+            .iter()
+            .map(|word| hash::hash_bytes(word.as_bytes()))
+            .collect()
     }
 
     /// The definition, character by character.
@@ -399,21 +429,48 @@ mod tests {
                 (open, full) = (false, false);
             }
         }
-        words.iter().map(|word| hash::hash_bytes(word.as_bytes())).collect()
+        words
+            .iter()
+            .map(|word| hash::hash_bytes(word.as_bytes()))
+            .collect()
     }
 
     #[test]
     fn words_of_the_rule() {
         for (text, words) in [
-            ("Don’t PANIC, it's 1,000.50 km!", &["dont", "panic", "its", "100050", "km"][..]),
-            ("snake_case a.b 3.x 3. 4", &["snake", "case", "a", "b", "3", "x", "3", "4"]),
-            ("ca\u{301}fe\u{301} café CAFÉ ca\u{AD}fe", &["cafe", "cafe", "cafe", "cafe"]),
-            ("ﬁn zero\u{200B}width ½ ＡＢＣ １２", &["fin", "zerowidth", "1", "2", "abc", "12"]),
+            (
+                "Don’t PANIC, it's 1,000.50 km!",
+                &["dont", "panic", "its", "100050", "km"][..],
+            ),
+            (
+                "snake_case a.b 3.x 3. 4",
+                &["snake", "case", "a", "b", "3", "x", "3", "4"],
+            ),
+            (
+                "ca\u{301}fe\u{301} café CAFÉ ca\u{AD}fe",
+                &["cafe", "cafe", "cafe", "cafe"],
+            ),
+            (
+                "ﬁn zero\u{200B}width ½ ＡＢＣ １２",
+                &["fin", "zerowidth", "1", "2", "abc", "12"],
+            ),
             ("漢字x カナ", &["漢", "字", "x", "カ", "ナ"]),
-            ("dogs' 'quoted' rock'n'roll", &["dogs", "quoted", "rocknroll"]),
-            ("abcdefghijklmnopqrstuvwxyz0123456789", &["abcdefghijklmnopqrstuvwxyz0123456789"]),
-            ("abcdefghijklmno abcdefghijklmnop", &["abcdefghijklmno", "abcdefghijklmnop"]),
-            ("İstanbul STRASSE straße", &["istanbul", "strasse", "straße"]),
+            (
+                "dogs' 'quoted' rock'n'roll",
+                &["dogs", "quoted", "rocknroll"],
+            ),
+            (
+                "abcdefghijklmnopqrstuvwxyz0123456789",
+                &["abcdefghijklmnopqrstuvwxyz0123456789"],
+            ),
+            (
+                "abcdefghijklmno abcdefghijklmnop",
+                &["abcdefghijklmno", "abcdefghijklmnop"],
+            ),
+            (
+                "İstanbul STRASSE straße",
+                &["istanbul", "strasse", "straße"],
+            ),
             ("", &[]),
             (" \n. ,", &[]),
         ] {

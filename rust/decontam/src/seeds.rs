@@ -15,6 +15,9 @@ pub struct Seeds {
     firsts_shift: u32,
 }
 
+/// Hashes that are looked up together.
+const BLOCK: usize = 256;
+
 impl Seeds {
     /// `grams` are sorted and distinct.
     pub fn new(grams: &[u64]) -> Result<Self, Error> {
@@ -49,18 +52,48 @@ impl Seeds {
         })
     }
 
-    /// Whether a hash may be there; 1 % of those that are not may be, too.
-    #[inline(always)]
-    pub fn may_have(&self, hash: u64) -> bool {
-        let bits = three_bits(hash);
-        self.filter[(hash >> self.filter_shift) as usize] & bits == bits
+    /// The places in `hashes` of those that may be in the column; 1 % of those that are not are among them.
+    ///
+    /// The filter is larger than the near caches. So all words of it that a block of hashes needs are loaded before any
+    /// is looked at: a processor has some twenty loads under way at a time.
+    pub fn candidates(&self, mut hashes: impl Iterator<Item = u64>, out: &mut Vec<u32>) {
+        out.clear();
+        let (mut block, mut words) = ([0; BLOCK], [0; BLOCK]);
+        let mut first = 0;
+        loop {
+            let mut length = 0;
+            for (to, hash) in block.iter_mut().zip(&mut hashes) {
+                *to = hash;
+                length += 1;
+            }
+            for (word, hash) in words.iter_mut().zip(&block[..length]) {
+                *word = self.filter[(hash >> self.filter_shift) as usize];
+            }
+            let kept = out.len();
+            out.resize(kept + length, 0);
+            // What is not kept is written over, without a branch.
+            let (to, mut count) = (&mut out[kept..], 0);
+            for (at, (&word, &hash)) in words[..length].iter().zip(&block).enumerate() {
+                let bits = three_bits(hash);
+                to[count] = first + at as u32;
+                count += usize::from(word & bits == bits);
+            }
+            out.truncate(kept + count);
+            if length < BLOCK {
+                return;
+            }
+            first += BLOCK as u32;
+        }
     }
 
     /// The place of a hash in the column.
     #[inline]
     pub fn find(&self, grams: &[u64], hash: u64) -> Option<usize> {
         let prefix = (hash >> self.firsts_shift) as usize;
-        let (first, last) = (self.firsts[prefix] as usize, self.firsts[prefix + 1] as usize);
+        let (first, last) = (
+            self.firsts[prefix] as usize,
+            self.firsts[prefix + 1] as usize,
+        );
         Some(first + grams[first..last].binary_search(&hash).ok()?)
     }
 }
@@ -82,11 +115,14 @@ mod tests {
         known.sort_unstable();
         let seeds = Seeds::new(&known).unwrap();
         for (place, &hash) in known.iter().enumerate() {
-            assert!(seeds.may_have(hash));
             assert_eq!(seeds.find(&known, hash), Some(place));
         }
         let others: Vec<u64> = (0..20_000).map(|_| stream.next_u64()).collect();
-        assert!(others.iter().all(|&hash| seeds.find(&known, hash).is_none()));
+        assert!(
+            others
+                .iter()
+                .all(|&hash| seeds.find(&known, hash).is_none())
+        );
         let passed = others.iter().filter(|&&hash| seeds.may_have(hash)).count();
         assert!(passed < 600, "{passed} of 20,000 pass the filter");
         assert_eq!(Seeds::new(&[]).unwrap().find(&[], 7), None);
@@ -95,6 +131,13 @@ mod tests {
     #[test]
     fn a_column_out_of_order_is_named() {
         let error = Seeds::new(&[3, 3]).unwrap_err();
-        assert_eq!(error, Error::Unsorted { row: 1, value: 3, before: 3 });
+        assert_eq!(
+            error,
+            Error::Unsorted {
+                row: 1,
+                value: 3,
+                before: 3
+            }
+        );
     }
 }

@@ -59,7 +59,10 @@ pub struct Words<'a> {
 impl<'a> Words<'a> {
     /// `words` are sorted and distinct.
     pub fn new(words: &'a [u32]) -> Self {
-        let bits = (words.len().max(16) * 2).next_power_of_two().ilog2().min(31);
+        let bits = (words.len().max(16) * 2)
+            .next_power_of_two()
+            .ilog2()
+            .min(31);
         let shift = 32 - bits;
         let mut firsts = vec![0_u32; (1 << bits) + 1];
         for &word in words {
@@ -70,14 +73,21 @@ impl<'a> Words<'a> {
             sum += *first;
             *first = sum;
         }
-        Self { words, firsts, shift }
+        Self {
+            words,
+            firsts,
+            shift,
+        }
     }
 
     /// The place of a word.
     #[inline]
     pub fn find(&self, word: u32) -> Option<usize> {
         let prefix = (word >> self.shift) as usize;
-        let (first, last) = (self.firsts[prefix] as usize, self.firsts[prefix + 1] as usize);
+        let (first, last) = (
+            self.firsts[prefix] as usize,
+            self.firsts[prefix + 1] as usize,
+        );
         (first..last).find(|&at| self.words[at] == word)
     }
 }
@@ -94,19 +104,31 @@ mod tests {
         vocabulary.sort_unstable();
         let text = "the the whale ".to_string() + &"the ".repeat(250);
         let offsets = [0, text.len() as i64];
-        let (counts, stretches) =
-            count_stretches(Texts::new(Offsets::Large(&offsets), text.as_bytes()), &vocabulary).unwrap();
+        let (counts, stretches) = count_stretches(
+            Texts::new(Offsets::Large(&offsets), text.as_bytes()),
+            &vocabulary,
+        )
+        .unwrap();
         let of = |text: &str| counts[vocabulary.binary_search(&word(text)).unwrap()];
-        assert_eq!((of("the"), of("whale"), of("absent"), stretches), (2, 1, 0, 2));
+        assert_eq!(
+            (of("the"), of("whale"), of("absent"), stretches),
+            (2, 1, 0, 2)
+        );
     }
 
     #[test]
     fn rare_words_weigh_more() {
         // 1.5 / 1,000; 999.5 / 999 is more than 1; 0.5 / 4,000; 1,000.5 / 4,000.
         let made = weights(&[1, 999, 0, 0], 999, &[0, 0, 0, 1000], 3999);
-        let bits: Vec<f64> = made.iter().map(|&weight| f64::from(weight) / UNIT).collect();
+        let bits: Vec<f64> = made
+            .iter()
+            .map(|&weight| f64::from(weight) / UNIT)
+            .collect();
         let expected = [1000.0_f64 / 1.5, 1.0353, 1000.0 / 0.5, 4000.0 / 1000.5].map(f64::log2);
-        assert!(bits.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.01), "{bits:?} {expected:?}");
+        assert!(
+            bits.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.01),
+            "{bits:?} {expected:?}"
+        );
         // A benchmark of three items does not make its words common.
         assert!(weights(&[3], 3, &[0], 0)[0] > 8 * 256);
     }

@@ -1,18 +1,40 @@
 //! Bindings of `curate_decontam`.
 
-use arrow_array::types::{Float64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::BooleanArray;
-use curate_decontam::{Aligned, Columns, Counting, Found, Index, Ngrams, Postings, Seeding, Sources};
+use arrow_array::types::{Float64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use curate_decontam::{
+    Aligned, Columns, Counting, Found, Index, Ngrams, Postings, Seeding, Sources,
+};
 use pyo3::prelude::*;
 
 use crate::arrow::{Column, Lists, Primitive, TextColumn};
 use crate::errors::Error;
 
 /// What `find` gives: row, item, score, limit, evidence, sure, start, end.
-type FoundColumns = (Column, Column, Column, Column, Column, Column, Column, Column);
+type FoundColumns = (
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+);
 
 /// The index of items: question, frequency, option, answer, gram, item, place, state, word, items.
-type IndexColumns = (Column, Column, Column, Column, Column, Column, Column, Column, Column, Column);
+type IndexColumns = (
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+);
 
 /// Indexes benchmark items by the n-grams of their questions and options, or (`ngrams`) of one text each.
 #[pyfunction]
@@ -34,7 +56,11 @@ fn index_items(
         option_counts: &option_count,
         answers: answer.texts(),
     };
-    let seeding = if ngrams { Seeding::Ngrams } else { Seeding::Aligned };
+    let seeding = if ngrams {
+        Seeding::Ngrams
+    } else {
+        Seeding::Aligned
+    };
     let index = py.detach(|| Index::new(sources, n, seeding, max_items))?;
     Ok((
         Column::lists::<UInt32Type>(index.question_offsets.clone(), index.questions)?,
@@ -57,7 +83,8 @@ fn count_stretches(
     text: TextColumn,
     words: Primitive<UInt32Type>,
 ) -> Result<(Column, u32), Error> {
-    let (counts, stretches) = py.detach(|| curate_decontam::count_stretches(text.texts(), &words))?;
+    let (counts, stretches) =
+        py.detach(|| curate_decontam::count_stretches(text.texts(), &words))?;
     Ok((Column::primitive::<UInt32Type>(counts), stretches))
 }
 
@@ -71,7 +98,8 @@ fn word_weights(
     items: u32,
     stretches: u32,
 ) -> Column {
-    let weights = py.detach(|| curate_decontam::weights(&in_items, items, &in_stretches, stretches));
+    let weights =
+        py.detach(|| curate_decontam::weights(&in_items, items, &in_stretches, stretches));
     Column::primitive::<UInt16Type>(weights)
 }
 
@@ -160,10 +188,25 @@ impl AlignedFinder {
     ) -> Result<Self, Error> {
         let grams = Grams { gram, item, place };
         let rule = py.detach(|| {
-            let columns = columns(&question, &frequency, &option, &option_count, &answer, &grams);
+            let columns = columns(
+                &question,
+                &frequency,
+                &option,
+                &option_count,
+                &answer,
+                &grams,
+            );
             Aligned::new(columns, &word, &weight, n)
         })?;
-        Ok(Self { question, frequency, option, option_count, answer, grams, rule })
+        Ok(Self {
+            question,
+            frequency,
+            option,
+            option_count,
+            answer,
+            grams,
+            rule,
+        })
     }
 
     /// Every item that the rule finds, the best of each span.
@@ -221,12 +264,19 @@ impl NgramFinder {
         };
         let grams = Grams { gram, item, place };
         let rule = py.detach(|| Ngrams::new(grams.postings(), &length, n, counting))?;
-        Ok(Self { grams, length, rule })
+        Ok(Self {
+            grams,
+            length,
+            rule,
+        })
     }
 
     /// Every item that the rule finds.
     fn find(&self, py: Python<'_>, text: TextColumn) -> Result<FoundColumns, Error> {
-        let found = py.detach(|| self.rule.find(self.grams.postings(), &self.length, text.texts()))?;
+        let found = py.detach(|| {
+            self.rule
+                .find(self.grams.postings(), &self.length, text.texts())
+        })?;
         Ok(columns_of(found))
     }
 }
