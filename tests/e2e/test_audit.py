@@ -5,7 +5,14 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import corpus
+from curate.audits.decontaminate import audit_decontaminate
+from curate.io.inputs import InputSettings
+from curate.run import driver
+from curate.stages.decontaminate import Decontaminate
+from inline import Inline
 
 
 def test_planted_copies_are_found_as_theory_says(curate: Any, tmp_path: Path) -> None:
@@ -47,25 +54,34 @@ def items(rng: random.Random, count: int) -> list[dict[str, Any]]:
     ]
 
 
-def test_planted_items_are_found_and_nothing_else(curate: Any, tmp_path: Path) -> None:
+def test_planted_items_are_found_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
     rng = random.Random(6)
     bench = corpus.write_jsonl(tmp_path / "bench.jsonl", items(rng, 40))
     docs = corpus.write_jsonl(tmp_path / "docs.jsonl", [{"text": corpus.article(rng, 12)} for _ in range(60)])
-    given = ("audit", "decontaminate", docs, "--benchmarks", bench, "--sample", 20)
-    done = curate(*given, "--out", tmp_path / "audit", "--json")
-    assert done.code == 0, done.err
-    facts = done.json
+    facts = audit_decontaminate(
+        [InputSettings(path=str(docs))], Decontaminate(benchmarks=[str(bench)]), tmp_path / "audit",
+        size=20, workers=1, seed=1,
+    )  # fmt: skip
     assert facts["items"] == 20 and facts["precision"] == 1
     recall = {line["kind"]: line["recall"] for line in facts["lines"] if line["words"] == "all"}
     loose = {"retyped": 0.9, "5 % edits": 0.95, "10 % edits": 0.9, "embedded, 10 % edits": 0.85}
-    assert not {kind: found for kind, found in recall.items() if found < loose.get(kind, 1)}
+    assert len(recall) == 11 and not {kind: found for kind, found in recall.items() if found < loose.get(kind, 1)}
     assert {family["found"] for family in facts["families"]} == {0}
     assert {family["documents"] for family in facts["families"]} == {40, 60}
-    # The rule of another tool, and the table that a person reads.
-    shown = curate(*given, "--out", tmp_path / "other", "--set", "rule=paragraph")
-    assert shown.code == 0 and "8-word" not in shown.out
-    wrapped = next(line for line in shown.out.splitlines() if line.startswith("wrapped") and "all" in line)
-    assert wrapped.endswith("0.000"), shown.out
+
+
+def test_the_audit_shows_what_another_rule_misses(curate: Any, tmp_path: Path) -> None:
+    rng = random.Random(7)
+    bench = corpus.write_jsonl(tmp_path / "bench.jsonl", items(rng, 2))
+    docs = corpus.write_jsonl(tmp_path / "docs.jsonl", [{"text": corpus.article(rng, 12)} for _ in range(3)])
+    done = curate("audit", "decontaminate", docs, "--benchmarks", bench, "--sample", 2, "--set", "rule=paragraph",
+                  "--out", tmp_path / "audit", "--workers", 1)  # fmt: skip
+    assert done.code == 0, done.err
+    recall = {line[:20].strip(): line.split()[-1] for line in done.out.splitlines() if " all " in line}
+    assert (recall["own paragraph"], recall["wrapped"]) == ("1.000", "0.000")
+    missing = curate("audit", "decontaminate", docs, "--benchmarks", tmp_path / "no.jsonl", "--out", tmp_path / "x")
+    assert missing.code == 2 and "no.jsonl" in missing.err
 
 
 def test_decontamination_is_the_same_for_any_number_of_workers(curate: Any, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_recall_and_precision_are_those_of_the_study(tmp_path: Path) -> None:
 
 
 @pytest.mark.realdata
+@pytest.mark.slow
 def test_mgsm_in_english_is_gsm8k_and_its_translations_are_not(tmp_path: Path) -> None:
     items = all_items(tmp_path)
     finder = Finder("aligned", [item for item in items if item.benchmark == "gsm8k"], [])

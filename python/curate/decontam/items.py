@@ -76,8 +76,11 @@ def read_items(path: Path, name: str, keys: Keys) -> list[Item]:
     """All items of a file; `name` is what messages call it.
 
     Raises DataError, with the line or the number of the item, where one is malformed or has the id of another, and
-    where there is none; ConfigError where items have none of the keys, or the file is of no known form.
+    where there is none; ConfigError where there is no such file, it is of no known form, or an item has
+    none of the keys.
     """
+    if not path.is_file():
+        raise ConfigError(f"decontaminate.benchmarks: there is no file {name}")
     items: list[Item] = []
     places: dict[str, str] = {}
     for place, found in _rows(path, name):

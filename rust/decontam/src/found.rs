@@ -51,9 +51,10 @@ impl Found {
     }
 }
 
-/// Keeps the best item of each span, and those that are as good or ask the same question, by place and item.
+/// Keeps the best item of each span, and those whose score is as high or that ask the same question, by place and item.
 ///
-/// A match is of the span of a better one where at least half of its words belong to better ones. `owners` is a buffer,
+/// A match is of the span of a better one where at least half of its words belong to better ones. With equal scores both
+/// stay, for both are there: a question can be the beginning of another. `owners` is a buffer,
 /// one number for each of `words` words.
 pub(crate) fn best_of_spans(
     mut matches: Vec<Match>,
@@ -76,7 +77,7 @@ pub(crate) fn best_of_spans(
         if 2 * owned >= span.len() {
             let equal = span.iter().filter(|&&owner| owner != NONE).all(|&owner| {
                 let better = &kept[owner as usize];
-                better.rank == found.rank || same_question(better.item, found.item)
+                better.score <= found.score || same_question(better.item, found.item)
             });
             if !equal {
                 continue;

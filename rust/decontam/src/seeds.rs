@@ -123,7 +123,14 @@ mod tests {
                 .iter()
                 .all(|&hash| seeds.find(&known, hash).is_none())
         );
-        let passed = others.iter().filter(|&&hash| seeds.may_have(hash)).count();
+        let candidates = |hashes: &[u64]| {
+            let mut out = vec![7];
+            seeds.candidates(hashes.iter().copied(), &mut out);
+            out
+        };
+        assert!(candidates(&known).into_iter().eq(0..20_000));
+        assert!(candidates(&known[..BLOCK]).into_iter().eq(0..BLOCK as u32));
+        let passed = candidates(&others).len();
         assert!(passed < 600, "{passed} of 20,000 pass the filter");
         assert_eq!(Seeds::new(&[]).unwrap().find(&[], 7), None);
     }
