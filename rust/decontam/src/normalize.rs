@@ -30,6 +30,9 @@ pub struct Normalizer {
 }
 
 const SPACE: u8 = b' ';
+const SPACES: u128 = u128::from_le_bytes([SPACE; 16]);
+/// Bytes that are looked at together.
+const CHUNK: usize = 32;
 const POINT: u8 = 1;
 
 /// What an ASCII byte becomes; 0 for an apostrophe, which vanishes.
@@ -175,19 +178,21 @@ impl Normalizer {
         (self.marks, self.full) = (0, false);
         let mut place = 0;
         while place < text.len() {
-            match text[place..].first_chunk::<32>() {
-                Some(chunk) if chunk.iter().fold(0, |all, byte| all | byte) < 0x80 => {
-                    self.ascii::<SPANS>(text, place, 32);
-                    place += 32;
-                    continue;
+            if !SPANS && let Some(plain) = plain_chunk(text, place) {
+                self.settle();
+                if self.full {
+                    self.out.push(SPACE);
+                    self.full = false;
                 }
-                _ => {}
+                self.out.extend_from_slice(&plain);
+                place += CHUNK;
+                continue;
             }
-            // To the end of the chunk one by one: a text with one foreign character in 32 is not looked at twice.
-            let end = (place + 32).min(text.len());
+            // To the end of the chunk one by one: what is not plain is not looked at twice.
+            let end = (place + CHUNK).min(text.len());
             while place < end {
                 if text[place] < 0x80 {
-                    self.ascii::<SPANS>(text, place, 1);
+                    self.ascii::<SPANS>(text, place);
                     place += 1;
                 } else {
                     let (code, length) = chars::decode(text, place);
@@ -209,40 +214,21 @@ impl Normalizer {
         Ok(())
     }
 
-    /// Appends what `length` ASCII bytes at `place` become.
+    /// Appends what the ASCII byte at `place` becomes.
     #[inline]
-    fn ascii<const SPANS: bool>(&mut self, text: &[u8], place: usize, length: usize) {
+    fn ascii<const SPANS: bool>(&mut self, text: &[u8], place: usize) {
         self.settle();
         if self.full {
             self.push::<SPANS>(&[SPACE], place);
             self.full = false;
         }
-        let first = self.out.len();
-        self.out.resize(first + length, 0);
-        let to = &mut self.out[first..];
-        let (mut count, mut after_space) = (0, false);
-        for (at, &value) in text[place..place + length].iter().enumerate() {
-            let mut byte = ASCII[usize::from(value & 0x7F)];
-            if byte == POINT {
-                byte = if joins_digits(text, place + at) {
-                    0
-                } else {
-                    SPACE
-                };
-            }
-            let space = byte == SPACE;
-            to[count] = byte;
-            if SPANS {
-                self.origins.resize(first + count, 0);
-                self.origins.push((place + at) as u32);
-            }
-            // No branch: what is not kept is written over.
-            count += usize::from(byte != 0 && !(space && after_space));
-            after_space = space;
-        }
-        self.out.truncate(first + count);
-        if SPANS {
-            self.origins.truncate(first + count);
+        let byte = match ASCII[usize::from(text[place] & 0x7F)] {
+            POINT if joins_digits(text, place) => 0,
+            POINT => SPACE,
+            byte => byte,
+        };
+        if byte != 0 {
+            self.push::<SPANS>(&[byte], place);
         }
     }
 
@@ -306,7 +292,7 @@ impl Normalizer {
             let found = spaces(both as u64) as u128 | (spaces((both >> 64) as u64) as u128) << 64;
             let length = found.trailing_zeros() as usize / 8;
             if length == 0 {
-                place += 1;
+                place += (both ^ SPACES).trailing_zeros() as usize / 8;
                 continue;
             }
             let (length, hash) = if length < 16 {
@@ -335,6 +321,29 @@ impl Normalizer {
 fn spaces(eight: u64) -> u64 {
     let zero = eight ^ 0x2020_2020_2020_2020;
     zero.wrapping_sub(0x0101_0101_0101_0101) & !zero & 0x8080_8080_8080_8080
+}
+
+/// What the CHUNK bytes at `place` become, where that is as many bytes: all are ASCII, none is an apostrophe or joins
+/// digits, and there is a byte on both sides. The loop has no branch, so that a compiler makes vectors of it.
+#[inline]
+fn plain_chunk(text: &[u8], place: usize) -> Option<[u8; CHUNK]> {
+    let around = text
+        .get(place.checked_sub(1)?..)?
+        .first_chunk::<{ CHUNK + 2 }>()?;
+    let mut out = [0; CHUNK];
+    let mut other = 0;
+    for (at, to) in out.iter_mut().enumerate() {
+        let is_digit = |byte: u8| byte.wrapping_sub(b'0') < 10;
+        let byte = around[at + 1];
+        let lower = byte | 0x20;
+        let joins =
+            ((byte == b'.') | (byte == b',')) & is_digit(around[at]) & is_digit(around[at + 2]);
+        other |= u8::from(joins | (byte == b'\'') | (byte >= 0x80));
+        let letter = lower.wrapping_sub(b'a') < 26;
+        *to = if letter { lower } else { SPACE };
+        *to = if is_digit(byte) { byte } else { *to };
+    }
+    (other == 0).then_some(out)
 }
 
 /// Whether the byte at `place` stands between two digits.
