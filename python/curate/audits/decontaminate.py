@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import schema
-from curate.audits.planting import Planter, look_alikes
+from curate.audits.planting import UNSPACED, Planter, look_alikes
 from curate.audits.sample import WORD, sample
 from curate.config import Settings
 from curate.decontam.items import Item, Keys, read_items
@@ -29,6 +29,7 @@ HOST_WORDS = 80  # at least, of a document in which items are planted
 HOST_CHARACTERS = 8000  # of it are used, so that an audit costs what its items cost
 LENGTHS = ((0, 8, "under 8 words"), (8, 14, "8 to 13 words"), (14, 10**9, "14 words or more"))  # of a question
 OWN = "documents as they are"
+COUNTED = re.compile(rf"{UNSPACED.pattern}|[^\W_]+")  # words; in scripts without spaces each character is one
 
 
 class Planted(NamedTuple):
@@ -134,7 +135,7 @@ def same_question(item: Item) -> str:
 
 def length_of(item: Item) -> str:
     """The range of LENGTHS that a question is in."""
-    words = len(WORD.findall(item.question))
+    words = len(COUNTED.findall(item.question))
     return next(name for low, high, name in LENGTHS if low <= words < high)
 
 
