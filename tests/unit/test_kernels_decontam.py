@@ -100,6 +100,15 @@ def test_an_edited_copy_is_found_where_it_stands() -> None:
     assert span.startswith("A\nLIGHTHOUSE") and span.endswith("STORMS")
 
 
+def test_every_copy_is_found() -> None:
+    copies = [QUESTION, QUESTION.upper(), QUESTION.replace(" ", "  ")]
+    near, far = " and again: ".join(copies), f"\n{FILLER}\n".join(copies)
+    for document in (near, far):
+        found = aligned([ITEM], [document])
+        spans = [document[one["start"] : one["end"]] + "?" for one in found]
+        assert spans == copies
+
+
 def test_a_copy_scores_one_and_its_options_are_evidence() -> None:
     short = (
         "Who mends the clock?",

@@ -251,7 +251,8 @@ impl<'a> Search<'a> {
         .len()
     }
 
-    /// Aligns the item of a group with its window; with several in turn where hits reach further than an item can.
+    /// Aligns the item of a group with its window: with several in turn where hits reach further than an item can, and
+    /// again with what is left of a window on both sides of a match.
     fn judge(&mut self, slot: usize, words: &[u64]) {
         let (item, low, high) = (
             self.groups[slot].item,
@@ -270,19 +271,20 @@ impl<'a> Search<'a> {
         let low = low.clamp(0, words.len() as i64) as usize;
         let high = (high.max(low as i64 + 1) as usize).min(words.len());
         let longest = 4 * length + 60;
-        let mut start = low;
-        loop {
+        let mut stretches = vec![(low, high)];
+        while let Some((start, high)) = stretches.pop() {
             let end = high.min(start + longest);
-            if let Some(found) = self
+            let found = self
                 .window
-                .compare(self.rule, self.columns, item, start, end)
-            {
+                .compare(self.rule, self.columns, item, start, end);
+            if let Some(found) = found {
                 self.matches.push(found);
+                // Another copy may stand on either side.
+                let sides = [(start, found.start), (found.end, high)];
+                stretches.extend(sides.iter().filter(|(from, to)| 2 * (to - from) >= length));
+            } else if end < high {
+                stretches.push((start + longest / 2, high));
             }
-            if end == high {
-                return;
-            }
-            start += longest / 2;
         }
     }
 }

@@ -409,7 +409,6 @@ mod tests {
 
     /// The definition, character by character.
     fn oracle(text: &str) -> Vec<u64> {
-        let parts: Vec<char> = text.nfkd().collect();
         let source: Vec<char> = text.chars().collect();
         let mut joined = String::new();
         for (i, &c) in source.iter().enumerate() {
@@ -419,7 +418,6 @@ mod tests {
                 joined.push(c);
             }
         }
-        drop(parts);
         let mut words: Vec<String> = vec![];
         let (mut open, mut full) = (false, false);
         for c in joined.nfkd().filter(|&c| !is_dropped(c)) {
