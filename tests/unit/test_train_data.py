@@ -100,7 +100,9 @@ def test_the_name_of_a_source_is_no_path(tmp_path: Path) -> None:
 def test_ranks_of_any_number_read_the_rows_of_a_step_from_any_step_on(run: Path, world: int) -> None:
     shards = open_shards(run / "tokens")
     packed = [pack(source, T, made.END) for source in shards.sources.values()]
-    order = RowOrder(3, {one.source.name: one.rows for one in packed}, [Phase("main", 800, {"web": 1, "code": 2}, {})])
+    order = RowOrder(
+        3, {one.source.name: one.rows for one in packed}, [Phase("main", 800, {"web": 1.0, "code": 2.0}, {})]
+    )
     plain = [read_batch(packed, *order.step(step, 8), shards.manifest) for step in range(100)]
     for start in (0, 37):
         loaders = [Loader(packed, order, shards.manifest, 8, range(start, 100), rank, world) for rank in range(world)]
