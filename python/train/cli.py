@@ -60,9 +60,9 @@ def cli() -> None:
     train run --data RUN --out MODEL --minutes 2     train, or continue
     train eval --checkpoint MODEL --data RUN         bits per byte, held out
     train generate --checkpoint MODEL --prompt TEXT  a sample
-    train score --checkpoint MODEL --data RUN        bits per byte of every document
+    train score --checkpoint MODEL --data RUN        the same by document
     train plot MODEL MODEL --out FILE                runs side by side
-    train export --checkpoint MODEL --out DIR        in the form of Hugging Face
+    train export --checkpoint MODEL --out DIR        for Hugging Face
     """
 
 

@@ -5,6 +5,8 @@ function of (prompt, settings, seed, its number among those of the prompt), what
 grows beyond the row length that the model was trained with, it goes on from the last half of a row.
 """
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,14 +62,18 @@ def generate(
 ) -> Iterator[dict[int, int]]:
     """New token ids of every prompt that goes on, by its number, a token each at a time.
 
-    A row ends with the end-of-document id (not yielded) or at sampling.tokens. Row r draws from the seed and r.
+    A row ends with the end-of-document id (not yielded) or at sampling.tokens. The n-th of equal prompts draws from the
+    seed and n.
     Without `cached` every token is computed from the whole text again: the same result, slowly; for tests.
     """
     limit = model.shape.sequence_length
     texts = [[end_of_document, *prompt] for prompt in prompts]
     windows = {row: text[-limit:] for row, text in enumerate(texts)}
-    # The first row draws as a single prompt does.
-    draws = [torch.Generator().manual_seed((sampling.seed + (row << 32)) % (1 << 63)) for row in range(len(texts))]
+    seen: Counter[tuple[int, ...]] = Counter()
+    draws = []
+    for prompt in prompts:
+        draws.append(_generator(sampling.seed, seen[tuple(prompt)]))
+        seen[tuple(prompt)] += 1
     state = _Cached(model, limit) if cached else None
     for _ in range(sampling.tokens):
         for row, window in windows.items():
@@ -82,6 +88,12 @@ def generate(
         if not windows:
             return
         yield {row: new[row] for row in windows}
+
+
+def _generator(seed: int, number: int) -> torch.Generator:
+    # 32 bits, all that torch's generator on the CPU takes of a seed.
+    key = hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4]
+    return torch.Generator().manual_seed(int.from_bytes(key, "little"))
 
 
 def _plain(model: Model, window: Sequence[int]) -> Tensor:

@@ -139,7 +139,7 @@ def from_theirs(shape: Shape, form: str, theirs: dict[str, Tensor], model: Model
         wanted = (sum(len(target) for target in targets), *targets[0].shape[1:])
         if tuple(one.shape) != wanted:
             raise DataError(f"the tensor {pair.theirs} has the shape {tuple(one.shape)}; {wanted} expected")
-        for target, part in zip(targets, one.split([len(target) for target in targets]), strict=True):
+        for target, part in zip(targets, torch.split(one, [len(target) for target in targets]), strict=True):
             target.copy_(part)
     # Masks and angles that some versions save, and a head that is the embedding.
     known = ("attn.bias", "attn.masked_bias", "rotary_emb.inv_freq", *(("lm_head.weight",) if shape.tied else ()))
@@ -157,12 +157,12 @@ def config_of(shape: Shape, form: str, end_of_document: int) -> dict[str, Any]:
     common = {"model_type": form, "vocab_size": shape.vocab_size, "tie_word_embeddings": shape.tied}
     common |= {"bos_token_id": end_of_document, "eos_token_id": end_of_document, "dtype": "float32"}
     if form == "gpt2":
-        sizes = {"n_positions": shape.sequence_length, "n_embd": shape.width, "n_layer": shape.layers}
+        sizes: dict[str, Any] = {"n_positions": shape.sequence_length, "n_embd": shape.width, "n_layer": shape.layers}
         sizes |= {"n_head": shape.heads, "n_inner": shape.ffn_width, "activation_function": "gelu_new"}
         no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
         architecture = {"architectures": ["GPT2LMHeadModel"], "layer_norm_epsilon": shape.norm_eps}
         return {**common, **sizes, **no_dropout, **architecture}
-    theta, rope = shape.rope_theta, {"rope_type": "default"}
+    theta, rope = shape.rope_theta, dict[str, Any](rope_type="default")
     if shape.rope_scaling == "ntk":  # nothing but another base
         theta *= shape.rope_factor ** (shape.head_width / (shape.head_width - 2))
     elif shape.rope_scaling != "none":

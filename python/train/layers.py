@@ -9,6 +9,7 @@ starts equal.
 import hashlib
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -98,10 +99,10 @@ class LayerNorm(Layer):
         return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
-def normal_numbers(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal numbers that depend on (seed, name) alone."""
+def normal_numbers(seed: int, layer: str, own: str, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal numbers for the parameter `layer`.`own`; they depend on the seed and that name alone."""
     # 63 bits, as many as a seed of torch may have.
-    key = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "little") >> 1
+    key = int.from_bytes(hashlib.sha256(f"{seed}:{layer}.{own}".encode()).digest()[:8], "little") >> 1
     return torch.randn(shape, generator=torch.Generator().manual_seed(key))
 
 
@@ -110,4 +111,4 @@ def initialize(model: nn.Module, seed: int) -> None:
     """Give every layer of a model its initial weights."""
     for name, layer in model.named_modules():
         if isinstance(layer, Layer):
-            layer.initialize(lambda own, shape, name=name: normal_numbers(seed, f"{name}.{own}", shape))
+            layer.initialize(partial(normal_numbers, seed, name))

@@ -12,6 +12,7 @@ Operations are 6 a token and parameter that multiplies, and 12 * layers * width 
 the mask: the usual count (arXiv 2204.02311).
 """
 
+import importlib
 import json
 import math
 import resource
@@ -159,11 +160,11 @@ def tensorboard(out: Path, settings: TrainSettings) -> Watcher:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ConfigError("watch: tensorboard is not installed; install tensorboard, or leave it out") from None
-    writer = SummaryWriter(str(out / "tensorboard"))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(out / "tensorboard"))
 
     def write(step: int, facts: dict[str, float]) -> None:
         for key, value in facts.items():
-            writer.add_scalar(key, value, step)  # type: ignore[no-untyped-call]
+            writer.add_scalar(key, value, step)
 
     return write
 
@@ -171,7 +172,7 @@ def tensorboard(out: Path, settings: TrainSettings) -> Watcher:
 def wandb(out: Path, settings: TrainSettings) -> Watcher:
     """Sends metrics to Weights & Biases, under the name of the folder; its own variables say where and as whom."""
     try:
-        import wandb as client
+        client: Any = importlib.import_module("wandb")
     except ImportError:
         raise ConfigError("watch: wandb is not installed; install wandb, or leave it out") from None
     run = client.init(name=out.name, dir=str(out), config=settings.model_dump(), resume="allow")

@@ -54,6 +54,8 @@ class Experts(Layer):
 class MixtureOfExperts(nn.Module):
     """[B, T, C] -> [B, T, C]; the experts are SwiGLU layers of the shape's ffn_width. shared: computes every token."""
 
+    choice_bias: Tensor | None
+
     def __init__(self, shape: Shape, device: Device, shared: nn.Module | None) -> None:
         super().__init__()
         self.shape = shape

@@ -33,12 +33,13 @@ def orthogonalize(matrices_NRC: Tensor, dtype: torch.dtype) -> Tensor:
     """Matrices [N, R, C] with the same singular vectors and singular values of about 1 (0.7 to 1.2)."""
     a, b, c = COEFFICIENTS
     wide = matrices_NRC.shape[1] <= matrices_NRC.shape[2]
-    x = (matrices_NRC if wide else matrices_NRC.mT).to(dtype)
+    x: Tensor = (matrices_NRC if wide else matrices_NRC.mT).to(dtype)
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(ROUNDS):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return (x if wide else x.mT).float()
+    result: Tensor = (x if wide else x.mT).float()
+    return result
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
@@ -50,7 +51,7 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
 def clip_(grads: Iterable[Tensor], limit: float) -> Tensor:
     """The norm of all gradients together; they are scaled down to `limit` where it is larger (0: never)."""
     grads = list(grads)
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
     if limit:
         torch._foreach_mul_(grads, (limit / (norm + 1e-6)).clamp(max=1.0))
     return norm
