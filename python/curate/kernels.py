@@ -133,10 +133,9 @@ def cluster_heads(
     it is alike to that one by as much; with None it is the first of the group. `per_key` members that stay are compared
     with others of the same key, `beyond` is the number of those left out.
     """
-    columns = [_whole(members.column(name)) for name in ("group", "fixed", "part", "row")]
-    keys = _whole(members.column("keys")).flatten()
+    group, fixed, part, row, keys = (_whole(members.column(name)) for name in ("group", "fixed", "part", "row", "keys"))
     head, similarity, beyond = _rust.cluster_heads(
-        *columns, keys, shingles, bands=bands, min_jaccard=min_jaccard, per_key=per_key
+        group, fixed, part, row, keys.flatten(), shingles, bands=bands, min_jaccard=min_jaccard, per_key=per_key
     )
     return pa.array(head), pa.array(similarity), beyond
 
@@ -175,8 +174,10 @@ def repeats(
     `anchors` has the columns hash, part, row (of `texts`) and place, in the order in which texts stay. start and end
     are bytes of the text, other is the earlier anchor, beyond counts anchors that were not compared with all.
     """
-    columns = [_whole(anchors.column(name)) for name in ("hash", "part", "row", "place")]
-    anchor, start, end, other, beyond = _rust.repeats(*columns, texts, min_length=min_length, per_anchor=per_anchor)
+    hashes, part, row, place = (_whole(anchors.column(name)) for name in ("hash", "part", "row", "place"))
+    anchor, start, end, other, beyond = _rust.repeats(
+        hashes, part, row, place, texts, min_length=min_length, per_anchor=per_anchor
+    )
     return pa.array(anchor), pa.array(start), pa.array(end), pa.array(other), beyond
 
 

@@ -266,8 +266,9 @@ def input_settings(paths: Sequence[str], options: dict[str, Any], against: Seque
         "root": options.pop("root"),
         **({"trust_ids": True} if options.pop("trust_ids") else {}),
     }
-    given = [*({"path": path} for path in paths), *({"path": path, "against": True} for path in against)]
-    return [validate(InputSettings, {**one, **shared}, name="input") for one in given]
+    found = [validate(InputSettings, {"path": path, **shared}, name="input") for path in paths]
+    compared = [validate(InputSettings, {"path": path, "against": True, **shared}, name="input") for path in against]
+    return found + compared
 
 
 def names(values: Iterable[str], flag: str) -> dict[str, list[str]]:

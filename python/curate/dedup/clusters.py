@@ -160,8 +160,8 @@ def _heads(groups: Groups, batches: Sequence[pa.RecordBatch], rule: Rule) -> tup
 
 
 def _with_ranks(members: pa.Table, batches: Sequence[pa.RecordBatch], own: int) -> pa.Table:
-    """`members` with RANK_COLUMNS, keys, part and row (where their shingles lie); documents of an index, which are those
-    from batch `own` on, rank before all others."""
+    """`members` with RANK_COLUMNS, keys, part and row (where their shingles lie); documents of an index, which are
+    those from batch `own` on, rank before all others."""
     members = members.sort_by("doc_id")
     part, row = kernels.id_places([batch.column("doc_id") for batch in batches], members.column("doc_id"))
     parts = part.to_numpy()
