@@ -104,17 +104,17 @@ def bucket_pairs(
     min_jaccard: float,
     all: bool,
 ) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-    """(a, b, jaccard: float64, links: bool), a < b, of bucket members that are alike; pairs of one `first` stand
+    """(a, b, jaccard: float64, links: uint8), a < b, of bucket members that are alike; pairs of one `first` stand
     together.
 
     `members` has the columns of lsh_buckets, `documents` are (doc_id, shingles) in parts; with None nothing is
     compared, and each member pairs with its bucket's first. `all` reports pairs that connect nothing new, too: `links`
-    is false for those.
+    is 0 for those.
     """
     a, b, jaccard, links = _rust.bucket_pairs(
         _parts(members, "first", "key", "member"), documents, min_jaccard=min_jaccard, all=all
     )
-    return pa.array(a), pa.array(b), pa.array(jaccard), pa.array(links).cast(pa.bool_())
+    return pa.array(a), pa.array(b), pa.array(jaccard), pa.array(links)
 
 
 def jaccard(shingles: Texts, a: Texts, b: Texts) -> pa.Array:

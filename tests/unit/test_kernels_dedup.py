@@ -182,6 +182,7 @@ DOCUMENTS = st.lists(st.frozensets(st.integers(0, 6), max_size=6), min_size=12, 
 BUCKETS = st.lists(st.frozensets(st.integers(0, 11), min_size=2, max_size=8), max_size=5)
 
 
+@settings(deadline=None)
 @given(DOCUMENTS, BUCKETS, st.integers(1, 12))
 def test_pairs_of_buckets_are_those_alike(documents: list[Any], buckets: list[Any], cut: int) -> None:
     """All pairs of a bucket with `all`; without, few pairs that connect the same documents, the same with both."""

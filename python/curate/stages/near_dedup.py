@@ -265,7 +265,7 @@ def verify(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
 
     # `map` holds no round's rows or pairs while the next ones are made.
     for table in recut(map(pairs, reads.parts(rows, [], "first", VERIFY_BYTES)), SHUFFLED_ROWS):
-        yield "pairs", table.filter(table.column("links")).select(["doc_a", "doc_b"])
+        yield "pairs", table.filter(pc.equal(table.column("links"), 1)).select(["doc_a", "doc_b"])
         if config.pairs:
             yield "listed", table.drop_columns(["links"])
 
