@@ -32,7 +32,7 @@ STAGES = (
     Entry("line_dedup", "Cut lines that many documents share."),
     Entry("substring_dedup", "Cut stretches that stand in the corpus before."),
     Entry("holdout", "Set a share aside for evaluation, by cluster."),
-    Entry("decontaminate", "Drop documents that hold benchmark items."),
+    Entry("decontaminate", "Take benchmark items out of documents."),
     Entry("train_tokenizer", "Train a BPE or Unigram tokenizer."),
     Entry("tokenize", "Encode documents into token shards."),
     Entry("mix", "Plan how sources are mixed for training."),
