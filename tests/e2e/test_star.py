@@ -137,5 +137,5 @@ def test_a_template_is_told_and_several_of_it_may_stay(tmp_path: Path) -> None:
     (row,) = pq.read_table(tmp_path / "3" / "templates").to_pylist()
     assert (row["members"], row["variants"], row["slots"], row["kept"]) == (35, 30, 1, 3)
     assert any(
-        "a template of 35 documents, 30 of them different, which differ in some 1 places" in n for n in one.notes
+        "a template of 35 documents, 30 of them different, which differ in some 1 place;" in n for n in one.notes
     )
