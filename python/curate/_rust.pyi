@@ -375,12 +375,16 @@ class Encoder:
         space: str | None = None,
         prefix: str | None = None,
         prefix_once: bool = False,
+        added: list[tuple[str, int, bool]] = ...,
     ) -> None:
         """vocab, left, right as returned by train_bpe; pattern as in pretokenize; no text becomes one of special_ids.
 
         Several patterns split one after the other. byte_ids are the 256 tokens of the bytes where merges begin
         with characters. Before it is split a text is composed (nfc), its spaces become `space`, and it gets the
         prefix, with prefix_once only where it does not begin with it; decode takes the latter two back.
+
+        Every `added` (text, id, normalized) stands for its text wherever that occurs, in the text as it is or, where
+        normalized, as it is composed; the first match counts, of those the longest.
 
         A token without bytes is a hole in the numbering. With ignore_merges a pretoken that is a token as a
         whole is that token whatever the merges say. ValueError where bytes or results of merges have no token.
