@@ -239,6 +239,34 @@ def repeats(
     hash, of which at most `per_anchor` are looked at).
     """
 
+def word_counts(text: Arrow, *, words: int) -> tuple[Column, Column]:
+    """The first `words` words of every row by bucket (of 2^16, ascending): (bucket, count), both large_list<uint32>."""
+
+def word_basis(bucket: Arrow, count: Arrow, idf: Arrow, *, dim: int, seed: int) -> Column:
+    """float32, `dim` values a bucket: an orthonormal basis of the subspace in which rows of word_counts vary most.
+
+    A row is weighed by sqrt(count) x idf (float32, one a bucket) and has length 1. By subspace iteration from a seed,
+    with sums in one order: the same on every machine.
+    """
+
+def word_vectors(bucket: Arrow, count: Arrow, idf: Arrow, basis: Arrow, *, dim: int) -> Column:
+    """int16, `dim` values a row: its weights in the basis, scaled to length 8192; zeros for a row without words."""
+
+def vector_centers(vectors: Arrow, *, dim: int, k: int, rounds: int, seed: int) -> Column:
+    """int16, `dim` values for each of `k` centers of vectors of length 8192, by spherical k-means from a seed."""
+
+def nearest_centers(vectors: Arrow, centers: Arrow, *, dim: int) -> tuple[Column, Column]:
+    """(nearest, second nearest: uint32) center of each vector; both the same where there is one center."""
+
+def alike_vectors(
+    vectors: Arrow, ends: Arrow, *, dim: int, least: int, per_vector: int
+) -> tuple[Column, Column, Column]:
+    """Pairs (row, other: uint32, dot: int32) of vectors of one cluster, with dots of `least` and more.
+
+    Clusters end at `ends` (int64), vectors of one are in keep order. A vector is compared with those before it that
+    were like none before them, and paired with the `per_vector` nearest.
+    """
+
 def suffix_array(text: Arrow) -> Column:
     """Every place of the bytes of row 0, in the order of what follows it up to the end: uint32. At most 2^30 bytes."""
 

@@ -189,6 +189,46 @@ def repeats(
     return pa.array(anchor), pa.array(start), pa.array(end), pa.array(other), beyond
 
 
+def word_counts(text: Texts, *, words: int) -> tuple[pa.Array, pa.Array]:
+    """(bucket, count), large_list<uint32>, of the first `words` words of every row; buckets are 2^16, ascending."""
+    bucket, count = _rust.word_counts(_whole(text), words=words)
+    return pa.array(bucket), pa.array(count)
+
+
+def word_basis(bucket: Texts, count: Texts, idf: pa.Array, *, dim: int, seed: int) -> pa.Array:
+    """float32, `dim` values a bucket: an orthonormal basis of what rows of word_counts, weighed by `idf`, vary most
+    in."""
+    return pa.array(_rust.word_basis(_whole(bucket), _whole(count), idf, dim=dim, seed=seed))
+
+
+def word_vectors(bucket: Texts, count: Texts, idf: pa.Array, basis: pa.Array, *, dim: int) -> pa.Array:
+    """int16, `dim` values a row of word_counts: its vector of length 8192; zeros for a row without words."""
+    return pa.array(_rust.word_vectors(_whole(bucket), _whole(count), idf, basis, dim=dim))
+
+
+def vector_centers(vectors: pa.Array, *, dim: int, k: int, rounds: int, seed: int) -> pa.Array:
+    """int16, `dim` values for each of `k` centers of vectors (int16, `dim` each), by spherical k-means from a seed."""
+    return pa.array(_rust.vector_centers(vectors, dim=dim, k=k, rounds=rounds, seed=seed))
+
+
+def nearest_centers(vectors: pa.Array, centers: pa.Array, *, dim: int) -> tuple[pa.Array, pa.Array]:
+    """(nearest, second nearest: uint32) center of each vector; both the same where there is one."""
+    first, second = _rust.nearest_centers(vectors, centers, dim=dim)
+    return pa.array(first), pa.array(second)
+
+
+def alike_vectors(
+    vectors: pa.Array, ends: pa.Array, *, dim: int, least: int, per_vector: int
+) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(row, other: uint32, dot: int32) of pairs of vectors of one cluster, with dots of `least` and more.
+
+    Clusters end at `ends` (int64), and their vectors are in keep order: one is paired with the `per_vector` nearest of
+    those before it that were like none before them.
+    """
+    row, other, dot = _rust.alike_vectors(vectors, ends, dim=dim, least=least, per_vector=per_vector)
+    return pa.array(row), pa.array(other), pa.array(dot)
+
+
 def suffix_array(text: bytes) -> pa.Array:
     """Every place of `text` in the order of what follows it: uint32."""
     return pa.array(_rust.suffix_array(pa.array([text], pa.large_binary())))

@@ -29,6 +29,7 @@ STAGES = (
     Entry("redact", "Replace e-mail and public IP addresses."),
     Entry("exact_dedup", "Keep one of identical texts (SHA-256)."),
     Entry("near_dedup", "Keep one of near-identical texts (MinHash)."),
+    Entry("semantic_dedup", "Keep one of texts with nearly the same words (vectors)."),
     Entry("line_dedup", "Cut lines that many documents share."),
     Entry("substring_dedup", "Cut stretches that stand in the corpus before."),
     Entry("holdout", "Set a share aside for evaluation, by cluster."),
