@@ -6,19 +6,33 @@
 
 use curate_text::chars::{self, ALPHA, SPACE, WORD};
 use curate_text::hash::hash_bytes;
-use memchr::memmem;
 
 use crate::measures::Values;
 use crate::{n_chars, segment, share};
 
-/// Buffers of one text, and its Unicode words without punctuation.
+/// The Unicode words of one text, and what its words between whitespace are.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
-    /// Hash of each Unicode word as written (case counts).
+    /// Hash of each Unicode word as written (case counts); punctuation is left out.
     pub hashes: Vec<u64>,
     /// Characters of each.
     pub chars: Vec<u32>,
+    /// Unicode words that hold a letter.
+    pub alpha: usize,
+    /// Words between whitespace of each line (between newlines).
+    pub lines: Vec<LineWords>,
+    /// The text has a line break of ASCII other than the newline.
+    pub odd_breaks: bool,
+    /// How many words between whitespace have each length, up to `LENGTHS - 1` characters and more.
+    lengths: Vec<u32>,
     counts: Counts,
+}
+
+/// Words between whitespace of one line: how many, and the characters of the longest.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LineWords {
+    pub words: u32,
+    pub longest: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +41,10 @@ struct Counts {
     chars: usize,
     alpha: usize,
     stops: usize,
+    lower_stops: usize,
+    symbols: usize,
     alnum: usize,
+    line: LineWords,
 }
 
 const LETTER: u8 = 1;
@@ -36,6 +53,12 @@ const BLANK: u8 = 4;
 /// Separates words for Python but not for fastText, or the other way round: NUL and 1C to 1F.
 const ODD: u8 = 8;
 const HIGH: u8 = 16;
+const HASH: u8 = 32;
+/// Ends a line for str.splitlines, and is no newline.
+const BREAK: u8 = 64;
+
+/// Longer words are counted as one length: the median of a text is below it.
+const LENGTHS: usize = 64;
 
 static CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -45,9 +68,12 @@ static CLASSES: [u8; 256] = {
         classes[value] = match byte {
             b'a'..=b'z' | b'A'..=b'Z' => LETTER,
             b'0'..=b'9' => DIGIT,
-            9..=13 | b' ' => BLANK,
-            0x1C..=0x1F => BLANK | ODD,
+            0xB..=0xD => BLANK | BREAK,
+            9 | b'\n' | b' ' => BLANK,
+            0x1C..=0x1E => BLANK | ODD | BREAK,
+            0x1F => BLANK | ODD,
             0 => ODD,
+            b'#' => HASH,
             0x80.. => HIGH,
             _ => 0,
         };
@@ -60,34 +86,39 @@ impl Tokens {
     pub fn measure(&mut self, text: &str, values: &mut Values) {
         self.hashes.clear();
         self.chars.clear();
-        self.counts = Counts::default();
+        self.lines.clear();
+        self.lengths.clear();
+        self.lengths.resize(LENGTHS, 0);
+        (self.alpha, self.counts) = (0, Counts::default());
         let odd = self.chunks(text);
-        if odd {
+        self.odd_breaks = odd & BREAK != 0;
+        if odd & ODD != 0 {
             self.counts.alnum = alnum_words(text);
         }
-        let Counts {
-            words,
-            chars,
-            alpha,
-            stops,
-            alnum,
-        } = self.counts;
-        values.n_space_words = words as f64;
-        values.n_alnum_words = alnum as f64;
-        values.mean_word_chars = share(chars, words);
-        values.alpha_word_share = share(alpha, words);
-        values.n_stop_words = stops as f64;
-        values.symbol_word_ratio = share(symbols(text.as_bytes()), words);
+        let counts = self.counts;
+        values.n_space_words = counts.words as f64;
+        values.n_alnum_words = counts.alnum as f64;
+        values.mean_word_chars = share(counts.chars, counts.words);
+        values.alpha_word_share = share(counts.alpha, counts.words);
+        values.n_stop_words = counts.stops as f64;
+        let longest = self.lines.iter().map(|line| line.longest).max();
+        values.longest_word_chars = f64::from(longest.unwrap_or(0));
+        values.dolma_median_word_chars = self.median();
+        values.dolma_symbol_word_share = share(counts.symbols, counts.words);
+        values.dolma_n_stop_words = counts.lower_stops as f64;
     }
 
-    /// Cuts the text at ASCII whitespace; returns whether a byte was odd.
-    fn chunks(&mut self, text: &str) -> bool {
+    /// Cuts the text at ASCII whitespace; returns all classes that were met.
+    fn chunks(&mut self, text: &str) -> u8 {
         let bytes = text.as_bytes();
-        let (mut place, mut odd) = (0, 0);
+        let (mut place, mut met) = (0, 0);
         while place < bytes.len() {
             let class = CLASSES[bytes[place] as usize];
             if class & BLANK != 0 {
-                odd |= class;
+                met |= class;
+                if bytes[place] == b'\n' {
+                    self.end_line();
+                }
                 place += 1;
                 continue;
             }
@@ -100,23 +131,30 @@ impl Tokens {
                 all |= class;
                 place += 1;
             }
-            odd |= all;
+            met |= all;
             if all & HIGH == 0 {
                 self.ascii_chunk(&bytes[start..place], all);
             } else {
                 self.other_chunk(&text[start..place]);
             }
         }
-        odd & ODD != 0
+        self.end_line();
+        met
+    }
+
+    fn end_line(&mut self) {
+        self.lines.push(std::mem::take(&mut self.counts.line));
     }
 
     #[inline]
     fn ascii_chunk(&mut self, chunk: &[u8], all: u8) {
         self.counts.alnum += usize::from(CLASSES[chunk[0] as usize] & (LETTER | DIGIT) != 0);
+        self.counts.symbols += usize::from(all & HASH != 0);
         self.space_word(chunk, chunk.len(), all & LETTER != 0);
-        segment::ascii_words(chunk, |word| {
+        segment::ascii_words(chunk, |word, letters| {
             self.hashes.push(hash_bytes(word));
             self.chars.push(word.len() as u32);
+            self.alpha += usize::from(letters);
         });
     }
 
@@ -125,22 +163,48 @@ impl Tokens {
         self.counts.alnum += usize::from(begins_alnum(chunk));
         let words = chunk.split(|c| chars::classes(c as u32) & SPACE != 0);
         for word in words.filter(|word| !word.is_empty()) {
+            self.counts.symbols += usize::from(word.contains(['#', '…']));
             self.space_word(word.as_bytes(), n_chars(word.as_bytes()), has(word, ALPHA));
         }
         segment::words(chunk, |word| {
             if begins_alnum(word) {
                 self.hashes.push(hash_bytes(word.as_bytes()));
                 self.chars.push(n_chars(word.as_bytes()) as u32);
+                self.alpha += usize::from(has(word, ALPHA));
             }
         });
     }
 
     #[inline]
     fn space_word(&mut self, word: &[u8], chars: usize, alpha: bool) {
-        self.counts.words += 1;
-        self.counts.chars += chars;
-        self.counts.alpha += usize::from(alpha);
-        self.counts.stops += usize::from(is_stop_word(word));
+        let counts = &mut self.counts;
+        counts.words += 1;
+        counts.chars += chars;
+        counts.alpha += usize::from(alpha);
+        if is_stop_word(word) {
+            counts.stops += 1;
+            counts.lower_stops += usize::from(word.iter().all(u8::is_ascii_lowercase));
+        }
+        counts.line.words += 1;
+        counts.line.longest = counts.line.longest.max(chars as u32);
+        self.lengths[chars.min(LENGTHS - 1)] += 1;
+    }
+
+    /// The median length of the words; the mean of the two in the middle where their number is even.
+    fn median(&self) -> f64 {
+        let words = self.counts.words;
+        let at = |rank: usize| {
+            let mut seen = 0;
+            let place = self.lengths.iter().position(|&count| {
+                seen += count as usize;
+                seen > rank
+            });
+            place.unwrap_or(0) as f64
+        };
+        match words {
+            0 => 0.0,
+            _ => (at((words - 1) / 2) + at(words / 2)) / 2.0,
+        }
     }
 }
 
@@ -179,16 +243,10 @@ const fn pack(word: &[u8]) -> u32 {
     packed
 }
 
-/// Words between fastText's separators that begin with a letter or number, for texts with odd control characters.
-fn alnum_words(text: &str) -> usize {
+/// Words between fastText's separators that begin with a letter or number.
+pub(crate) fn alnum_words(text: &str) -> usize {
     text.split(['\0', ' ', '\n', '\r', '\t', '\u{B}', '\u{C}'])
         .filter(|word| begins_alnum(word))
         .count()
 }
 
-/// Occurrences of Gopher's symbols, each counted as `str.count` does: from the left, without overlap.
-fn symbols(text: &[u8]) -> usize {
-    let hashes = text.iter().filter(|&&byte| byte == b'#').count();
-    let others = ["...", ". . .", "…"].map(|symbol| memmem::find_iter(text, symbol).count());
-    hashes + others.iter().sum::<usize>()
-}
