@@ -221,9 +221,7 @@ class English:
     def words(self, text: str) -> list[str]:
         """The words of one text; whitespace is none."""
 
-def signals(
-    text: Arrow, *, stop_words: list[list[str]], list_of: Arrow, english: English | None
-) -> Column:
+def signals(text: Arrow, *, stop_words: list[list[str]], list_of: Arrow, english: English | None) -> Column:
     """The heuristic measures of every row in one pass: a struct column, one float64 field a measure.
 
     `list_of` is uint32, one a row or empty: 0 for Gopher's English stop words, i for `stop_words[i - 1]`. With
@@ -244,8 +242,9 @@ def cut_lines(
 ) -> tuple[Column, tuple[Column, Column, Column, Column, Column], tuple[Column, Column, Column, Column]]:
     """Cut lines by the rules of `whose`, "c4@tfds", "c4@datatrove" or "refinedweb@dclm"; those without a limit are off.
 
-    Returns the texts left; the cuts (row: uint32, start: uint32, end: uint32, rule: uint8, value: float64 or null), whose
-    spans are bytes of the text as it stood; and per row n_sentences, lorem_ipsum, curly_bracket, removed_word_share.
+    Returns the texts left; the cuts (row: uint32, start: uint32, end: uint32, rule: uint8, value: float64 or null),
+    whose spans are bytes of the text as it stood; and per row n_sentences, lorem_ipsum, curly_bracket,
+    removed_word_share.
     """
 
 def line_rules() -> list[str]:

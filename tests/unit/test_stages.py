@@ -1,7 +1,6 @@
 """What each stage does to which text, and what it rejects with which value and limit."""
 
 import json
-import random
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import corpus
-from curate import kernels, language, schema, stages
+from curate import language, schema, stages
 from curate.config import validate
 from curate.errors import ConfigError
-from curate.filters import gopher
 from curate.stages import (
-    filter,
     holdout,
     langid,
     mix,
@@ -104,7 +100,7 @@ def test_text_that_becomes_empty_is_dropped() -> None:
     ]
 
 
-# -- langid and filter -----------------------------------------------------------------------------------------
+# -- langid ----------------------------------------------------------------------------------------------------
 
 
 def test_langid_keeps_what_is_listed_and_says_what_it_saw() -> None:
@@ -119,31 +115,6 @@ def test_langid_keeps_what_is_listed_and_says_what_it_saw() -> None:
     assert kept[0] is None and applied.batch.column("lang").to_pylist()[:2] == ["en", "de"]
     assert german[0] == "langid.keep" and german[3] == "de, not en"
     assert digits[0] == "langid.keep"
-
-
-def test_every_rule_has_its_measure() -> None:
-    measures = {name for name, _, _ in kernels.measures()}
-    assert {rule.measure for rule in gopher.DCLM.rules} <= measures
-    assert len({rule.name for rule in gopher.DCLM.rules}) == len(gopher.DCLM.rules)
-
-
-def test_the_first_rule_that_fails_names_the_reject() -> None:
-    rng = random.Random(5)
-    good = corpus.article(rng)
-    texts = batch(
-        good,
-        "too short",
-        "\n".join(["the same line of that and with have to be"] * 40),
-        good.replace(". ", "... ") + " ...... ......" * 20,
-    )
-    state = filter.State(filter.Filter(), Files())
-    found = verdicts(filter.apply(texts, state))
-    assert found[0][0] is None
-    assert found[1][:3] == ("gopher.min_words", 2.0, 50.0)
-    assert found[2][0] == "gopher.duplicate_lines" and found[2][1] == 1.0
-    assert found[3][0] == "gopher.symbols" and found[3][1] > 0.1
-    lenient = filter.State(filter.Filter(limits={"gopher.min_words": 2}, without=["gopher.stop_words"]), Files())
-    assert verdicts(filter.apply(texts, lenient))[1][0] != "gopher.min_words"
 
 
 # -- redact ----------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The `curate` command: recipe commands, and one command a stage whose options are made from the stage's settings.
 
 runs.py has the commands about runs, stages.py makes those of the stages, audit.py, export.py, fetch.py, inputs.py,
-presets.py and sweep.py have one each, and options.py what they share. Nothing heavy is imported until a command needs it: `curate --help`
-answers within 0.3 s. So modules of this package import curate's other packages inside of functions.
+presets.py and sweep.py have one each, and options.py what they share. Nothing heavy is imported until a command needs
+it: `curate --help` answers within 0.3 s. So modules of this package import curate's other packages inside of functions.
 """
 
 import os

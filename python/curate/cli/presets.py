@@ -64,10 +64,14 @@ def _table(one: "Preset") -> str:
     """Its source, the rules on lines as what they cut, and the others as what they keep."""
     parts = [console.wrap(f"{one.name}  ({one.source})")]
     if one.words:
-        parts.append(console.wrap(f"  With words: unicode its verdict differs from that with words: spacy {one.words}."))
+        parts.append(
+            console.wrap(f"  With words: unicode its verdict differs from that with words: spacy {one.words}.")
+        )
     for rule in one.lines:
         limit = "" if rule.limit is None else f": {rule.limit:g} {rule.unit}"
         parts.append(console.wrap(f"  {rule.name} cuts where {rule.meaning}{limit}"))
-    rows = [[f"  {rule.name}", f"{rule.measure} {rule.comparison}", f"{rule.limit:,g}", rule.unit] for rule in one.rules]
+    rows = [
+        [f"  {rule.name}", f"{rule.measure} {rule.comparison}", f"{rule.limit:,g}", rule.unit] for rule in one.rules
+    ]
     parts.append(console.table(["  rule", "keeps", "limit", "unit"], rows, left=2))
     return "\n".join(parts)

@@ -1,8 +1,8 @@
 """The rules of C4 (arXiv 1910.10683) as its reference code has them (TensorFlow Datasets) and as datatrove does.
 
-Lines are judged first: each is stripped and kept or cut, and sentences are counted in those that stay. A line that would
-stay with "lorem ipsum" or a curly bracket in it drops the document. Sentences are counted by marks (n_sentences) where
-the reference code uses punkt; with `words: spacy` those of c4@datatrove are spaCy's.
+Lines are judged first: each is stripped and kept or cut, and sentences are counted in those that stay. A line that
+would stay with "lorem ipsum" or a curly bracket in it drops the document. Sentences are counted by marks
+(n_sentences) where the reference code uses punkt; with `words: spacy` those of c4@datatrove are spaCy's.
 
 The reference code counts words after citations are removed, wants five of them and three sentences, and takes no
 apostrophe for an end mark; datatrove counts them before, and wants three of them and five sentences. FineWeb goes

@@ -1,4 +1,4 @@
-"""The words of spaCy's English tokenizer, as datatrove counts them: the patterns of the installed spaCy, run in Rust."""
+"""The words of spaCy's English tokenizer, which datatrove counts: the patterns of the installed spaCy, run in Rust."""
 
 from importlib.util import find_spec
 from typing import Any

@@ -1,16 +1,16 @@
 """The Gopher rules (arXiv 2112.11446, table A1 and section A.1.1) as DCLM, datatrove and Dolma count them.
 
-DCLM: words are those between whitespace, or Unicode words without punctuation; symbols are "#", "...", "…" and ". . ."
-together; stop words count by occurrence, lower-cased; every occurrence of a repeated line counts as duplicate; shares of
-characters are over the characters of words or lines, whitespace left out; a top n-gram must occur twice, and ties go to
-the longest.
+DCLM: words are those between whitespace, or Unicode words without punctuation; symbols are "#", "...", "…" and ". .
+." together; stop words count by occurrence, lower-cased; every occurrence of a repeated line counts as duplicate;
+shares of characters are over the characters of words or lines, whitespace left out; a top n-gram must occur twice,
+and ties go to the longest.
 
-datatrove: words are a tokenizer's, in which punctuation counts as words for ratios; "#" and ellipses are two rules; stop
-words are counted once each, as written; only later occurrences of a repeated line, paragraph or n-gram count as
+datatrove: words are a tokenizer's, in which punctuation counts as words for ratios; "#" and ellipses are two rules;
+stop words are counted once each, as written; only later occurrences of a repeated line, paragraph or n-gram count as
 duplicate; shares are over all characters of the text; a top n-gram may occur once.
 
-Dolma: words are those between whitespace; their median length counts; a symbol word holds "#" or "…"; stop words count by
-occurrence, as written.
+Dolma: words are those between whitespace; their median length counts; a symbol word holds "#" or "…"; stop words count
+by occurrence, as written.
 """
 
 from curate.filters.rules import Preset, Rule, at_least, at_most
@@ -97,9 +97,7 @@ REPETITION_DATATROVE = Preset(
     words="on 2 % of English pages",
     rules=(
         at_least("gopher_repetition.empty", "n_chars", 1, "characters"),
-        at_most(
-            "gopher_repetition.duplicate_paragraphs", "datatrove_dup_paragraph_share", 0.30, "share of paragraphs"
-        ),
+        at_most("gopher_repetition.duplicate_paragraphs", "datatrove_dup_paragraph_share", 0.30, "share of paragraphs"),
         at_most(
             "gopher_repetition.duplicate_paragraph_chars",
             "datatrove_dup_paragraph_char_share",

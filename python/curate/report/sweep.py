@@ -27,8 +27,8 @@ def show(facts: Swept) -> str:
         parts.append(f"and {len(facts.cells) - ROWS:,} more; --json and --plot have all")
     for axis in facts.axes:
         for kept in (True, False):
-            if mine := [one for one in facts.samples if one.near.rule == axis.rule.name and one.near.kept is kept]:
-                parts.append("\n".join([wrap(_title(axis, kept)), *map(_line, mine)]))
+            mine = [one for one in facts.samples if one.near.rule == axis.rule.name and one.near.kept is kept]
+            parts += ["\n".join([wrap(_title(axis, kept)), *map(_line, mine)])] if mine else []
     return "\n\n".join(parts)
 
 
@@ -99,11 +99,17 @@ def _plot(axis: Axis, facts: Swept) -> str:
 
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(name)}">']
     for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(f'<line class="grid" x1="{_MARGIN}" x2="{_WIDTH - _MARGIN}" y1="{y(share):.1f}" y2="{y(share):.1f}"/>')
-        parts.append(f'<text x="{_MARGIN - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{share:.0%}</text>')
-    for limit in sorted({low, high, axis.limit}):
-        parts.append(f'<text x="{x(limit):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{limit:g}</text>')
-    parts.append(f'<line class="now" x1="{x(axis.limit):.1f}" x2="{x(axis.limit):.1f}" y1="{y(1):.1f}" y2="{y(0):.1f}"/>')
+        parts += [
+            f'<line class="grid" x1="{_MARGIN}" x2="{_WIDTH - _MARGIN}" y1="{y(share):.1f}" y2="{y(share):.1f}"/>',
+            f'<text x="{_MARGIN - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{share:.0%}</text>',
+        ]
+    parts += [
+        f'<text x="{x(limit):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{limit:g}</text>'
+        for limit in sorted({low, high, axis.limit})
+    ]
+    parts.append(
+        f'<line class="now" x1="{x(axis.limit):.1f}" x2="{x(axis.limit):.1f}" y1="{y(1):.1f}" y2="{y(0):.1f}"/>'
+    )
     for cells in lines.values():
         points = " ".join(f"{x(cell.limits[name]):.1f},{y(_share(cell, facts)):.1f}" for cell in cells)
         parts.append(f'<polyline points="{points}"/>')

@@ -1,20 +1,20 @@
 """filter: heuristic quality rules, measured once and decided by tables of limits.
 
 The rules of the presets are tried in order, then those of `rules`. The first that fails drops the document; its reject
-has the rule, the value and the limit. Limits can be changed one by one (`limits: {gopher.min_words: 30}`) and rules left
-out (`without: [gopher.stop_words]`). A rule name that no preset has is an error, since it would change nothing.
+has the rule, the value and the limit. Limits can be changed one by one (`limits: {gopher.min_words: 30}`) and rules
+left out (`without: [gopher.stop_words]`). A rule name that no preset has is an error, since it would change nothing.
 `curate presets` shows the tables.
 
-All presets of a step judge the same text. One of them may have rules on lines: these cut lines out of the documents that
-stay, and each cut is recorded with its span. Lines are judged before the document's sentences are counted. FineWeb's
-order, where FineWeb's own rules see what C4's leave:
+All presets of a step judge the same text. One of them may have rules on lines: these cut lines out of the documents
+that stay, and each cut is recorded with its span. Lines are judged before the document's sentences are counted.
+FineWeb's order, where FineWeb's own rules see what C4's leave:
 
     - filter: {preset: [gopher-repetition@datatrove, gopher@datatrove, c4@datatrove], without: [c4.line_end_mark]}
     - filter: {preset: [fineweb@datatrove]}
 
-`rules` are the user's own, each written as what it keeps: `digit_share <= 0.2`. `languages` names a YAML file with other
-limits and stop words by language. `words: spacy` counts, in presets that follow datatrove, the words of the installed
-spaCy, which is exact and takes five times as long.
+`rules` are the user's own, each written as what it keeps: `digit_share <= 0.2`. `languages` names a YAML file with
+other limits and stop words by language. `words: spacy` counts, in presets that follow datatrove, the words of the
+installed spaCy, which is exact and takes five times as long.
 
 The measures of every document are written to signals/, so that other limits can be tried (`curate sweep`) without
 reading the text again.
@@ -144,9 +144,7 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
     """Drops the rows that fail a rule and cuts lines of the others. With `signals`, emits every measure of all rows."""
     languages = state.language_of(batch)
     lists = state.stop_lists(batch.num_rows, languages)
-    signals = kernels.signals(
-        batch.column("text"), stop_words=state.lists, list_of=lists, english=state.english
-    )
+    signals = kernels.signals(batch.column("text"), stop_words=state.lists, list_of=lists, english=state.english)
     columns = {field.name: signals.field(place) for place, field in enumerate(signals.type)}
     cuts = cut(batch, state) if state.cutting else None
     if cuts and state.cutting:

@@ -65,7 +65,10 @@ fn signals(
     let own = stop_words
         .iter()
         .map(|words| StopWords::new(words.iter().map(String::as_str)));
-    let lists: Vec<_> = [StopWords::new(STOP_WORDS)].into_iter().chain(own).collect();
+    let lists: Vec<_> = [StopWords::new(STOP_WORDS)]
+        .into_iter()
+        .chain(own)
+        .collect();
     let english = english.as_ref().map(Bound::get);
     let columns = py.detach(|| {
         let mut english = english.map(|one| one.0.lock().unwrap_or_else(PoisonError::into_inner));

@@ -5,7 +5,7 @@ use curate_text::{Cpu, Texts};
 use crate::line_rules::{LineRule, LineRules, LinesOf, Sink};
 use crate::lines::strip;
 use crate::measures::Values;
-use crate::{English, Error, Meter, StopWords, removed_share, sentences};
+use crate::{English, Error, Meter, StopWords, sentences};
 
 /// What `cut_lines` gives. Cuts come by row and place; a measure has one number a row.
 #[derive(Debug, Default)]
@@ -68,15 +68,19 @@ pub fn cut_lines(
         let characters = meter.read(row, text, &mut values)?;
         if meter.words.is_english() {
             let tokens = &meter.tokens;
-            meter.words.measure(text, tokens, &characters, (0, 0), &none, &mut values);
+            meter
+                .words
+                .measure(text, tokens, &characters, (0, 0), &none, &mut values);
         }
         let (from, cut_from) = (cuts.values.len(), cuts.row.len());
         let mut words = std::mem::take(&mut meter.words);
         let document = meter.document(text);
         let judged = match rules.whose {
-            LinesOf::RefinedWeb => document.refined_web(rules, &mut cuts),
+            LinesOf::RefinedWeb => document.refined_web(rules, values.n_alnum_words, &mut cuts),
             _ if words.is_english() => {
-                let count = |line, changed: Option<&str>| words.sentences(document.split, text, line, changed);
+                let count = |line, changed: Option<&str>| {
+                    words.sentences(document.split, text, line, changed)
+                };
                 document.c4(rules, count, &mut cuts)
             }
             _ => {
@@ -99,8 +103,7 @@ pub fn cut_lines(
         cuts.n_sentences.push(judged.sentences as f64);
         cuts.lorem_ipsum.push(f64::from(judged.lorem_ipsum));
         cuts.curly_bracket.push(f64::from(judged.curly_bracket));
-        let removed = removed_share(judged.removed_words, values.n_alnum_words);
-        cuts.removed_word_share.push(removed);
+        cuts.removed_word_share.push(judged.removed_share);
     }
     Ok(cuts)
 }
@@ -139,7 +142,11 @@ mod tests {
             let span = &text[cuts.start[i] as usize..cuts.end[i] as usize];
             (span.to_owned(), crate::LINE_RULES[cuts.rule[i] as usize].0)
         });
-        (String::from_utf8(cuts.values.clone()).unwrap(), spans.collect(), cuts)
+        (
+            String::from_utf8(cuts.values.clone()).unwrap(),
+            spans.collect(),
+            cuts,
+        )
     }
 
     #[test]
@@ -163,7 +170,10 @@ mod tests {
         let mut rules = LineRules::published(LinesOf::C4Datatrove);
         rules.limits[LineRule::EndMark as usize] = None;
         let (left, cuts, found) = cut(text, &rules);
-        assert_eq!((left.as_str(), cuts.len(), found.curly_bracket[0]), (text, 0, 1.0));
+        assert_eq!(
+            (left.as_str(), cuts.len(), found.curly_bracket[0]),
+            (text, 0, 1.0)
+        );
         rules.curly_bracket = false;
         assert_eq!(cut(text, &rules).0, "A function of five words {.");
     }
@@ -176,6 +186,9 @@ mod tests {
         let rules: Vec<_> = cuts.iter().map(|cut| cut.1).collect();
         use LineRule::{Counter, FewWords, Phrase, Uppercase};
         assert_eq!(rules, [Uppercase, FewWords, Counter, FewWords, Phrase]);
-        assert!((found.removed_word_share[0] - 8.0 / 17.0).abs() < 1e-9, "{found:?}");
+        assert!(
+            (found.removed_word_share[0] - 8.0 / 17.0).abs() < 1e-9,
+            "{found:?}"
+        );
     }
 }

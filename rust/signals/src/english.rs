@@ -63,14 +63,22 @@ impl English {
     pub fn new(rules: &EnglishRules) -> Result<Self, Error> {
         let pattern = |name: &'static str, pattern: &str| {
             let built = RegexBuilder::new(pattern).backtrack_limit(STEPS).build();
-            built.map_err(|error| Error::Pattern { name, message: error.to_string() })
+            built.map_err(|error| Error::Pattern {
+                name,
+                message: error.to_string(),
+            })
         };
         let mut made = Self {
             prefix: pattern("prefix", &rules.prefix)?,
             suffix: pattern("suffix", &rules.suffix)?,
             infix: pattern("infix", &rules.infix)?,
             url: pattern("url", &rules.url)?,
-            special: Cases::new(rules.special.iter().map(|(key, words)| (key.clone(), words.clone()))),
+            special: Cases::new(
+                rules
+                    .special
+                    .iter()
+                    .map(|(key, words)| (key.clone(), words.clone())),
+            ),
             compound: Cases::default(),
             first: Cases::default(),
             memo: Memo::default(),
@@ -84,7 +92,10 @@ impl English {
             if cut {
                 let mut spans = vec![];
                 made.affixes(key, false, &mut spans);
-                let words: Vec<_> = spans.iter().map(|&(from, to)| key[from..to].to_owned()).collect();
+                let words: Vec<_> = spans
+                    .iter()
+                    .map(|&(from, to)| key[from..to].to_owned())
+                    .collect();
                 if !words.is_empty() {
                     compound.push((key.clone(), words));
                 }
@@ -129,7 +140,11 @@ impl English {
         if chunk.len() <= MEMO_BYTES {
             self.memo.put(hash, spans.iter().map(|span| span.1 as u8));
         }
-        found.extend(spans.iter().map(|&(from, to)| (base + from as u32, base + to as u32)));
+        found.extend(
+            spans
+                .iter()
+                .map(|&(from, to)| (base + from as u32, base + to as u32)),
+        );
     }
 
     /// Both passes over a chunk; the spans follow one another without gaps.
@@ -137,7 +152,11 @@ impl English {
         let mut spans = vec![];
         self.affixes(chunk, true, &mut spans);
         let word = |span: Span| &chunk[span.0..span.1];
-        if spans.len() < 2 || !spans.iter().any(|&span| self.first.get(word(span)).is_some()) {
+        if spans.len() < 2
+            || !spans
+                .iter()
+                .any(|&span| self.first.get(word(span)).is_some())
+        {
             return spans;
         }
         let mut candidates = vec![];
@@ -148,7 +167,11 @@ impl English {
             for to in from + 1..=spans.len().min(from + SPECIAL_WORDS) {
                 let whole = &chunk[spans[from].0..spans[to - 1].1];
                 let same = |words: &[String]| {
-                    words.len() == to - from && spans[from..to].iter().zip(words).all(|(&s, w)| word(s) == w)
+                    words.len() == to - from
+                        && spans[from..to]
+                            .iter()
+                            .zip(words)
+                            .all(|(&s, w)| word(s) == w)
                 };
                 if self.compound.get(whole).is_some_and(same) {
                     candidates.push((from, to));
@@ -230,7 +253,10 @@ impl English {
             return;
         }
         let mut start = 0;
-        if !part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'\'') {
+        if !part
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'\'')
+        {
             for infix in self.infix.find_iter(part).map_while(Result::ok) {
                 if infix.start() == 0 {
                     continue;
@@ -273,7 +299,13 @@ impl English {
             _ => {}
         }
         let window = &part[..part.floor_char_boundary(WINDOW)];
-        let end = |text: &str| self.prefix.find(text).ok().flatten().map_or(0, |found| found.end());
+        let end = |text: &str| {
+            self.prefix
+                .find(text)
+                .ok()
+                .flatten()
+                .map_or(0, |found| found.end())
+        };
         match end(window) {
             length if length + 16 > window.len() && window.len() < part.len() => end(part),
             length => length,
@@ -294,14 +326,23 @@ impl English {
                     return 2;
                 }
                 // Units follow digits; other letters are no suffix.
-                if !bytes.iter().any(|byte| byte.is_ascii_digit() || *byte >= 0x80) {
+                if !bytes
+                    .iter()
+                    .any(|byte| byte.is_ascii_digit() || *byte >= 0x80)
+                {
                     return 0;
                 }
             }
             _ => {}
         }
         let cut = part.ceil_char_boundary(part.len().saturating_sub(WINDOW));
-        let start = |text: &str| self.suffix.find(text).ok().flatten().map_or(text.len(), |found| found.start());
+        let start = |text: &str| {
+            self.suffix
+                .find(text)
+                .ok()
+                .flatten()
+                .map_or(text.len(), |found| found.start())
+        };
         let window = &part[cut..];
         match start(window) {
             place if place < 16 && cut > 0 => part.len() - start(part),
@@ -351,7 +392,10 @@ impl Cases {
         words.sort_by_key(|(key, _)| hash_bytes(key.as_bytes()));
         words.dedup_by(|a, b| a.0 == b.0);
         Self {
-            hashes: words.iter().map(|(key, _)| hash_bytes(key.as_bytes())).collect(),
+            hashes: words
+                .iter()
+                .map(|(key, _)| hash_bytes(key.as_bytes()))
+                .collect(),
             longest: words.iter().map(|(key, _)| key.len()).max().unwrap_or(0),
             words,
         }
@@ -361,7 +405,10 @@ impl Cases {
         if key.len() > self.longest {
             return None;
         }
-        let place = self.hashes.binary_search(&hash_bytes(key.as_bytes())).ok()?;
+        let place = self
+            .hashes
+            .binary_search(&hash_bytes(key.as_bytes()))
+            .ok()?;
         (self.words[place].0 == key).then(|| self.words[place].1.as_slice())
     }
 }
@@ -415,15 +462,24 @@ mod tests {
 
     /// A small language of the same make: brackets and marks as affixes, a hyphen as infix, a few special cases.
     fn small() -> English {
-        let special = [("don't", vec!["do", "n't"]), (":)", vec![":)"]), ("a.m.", vec!["a.m."])];
+        let special = [
+            ("don't", vec!["do", "n't"]),
+            (":)", vec![":)"]),
+            ("a.m.", vec!["a.m."]),
+        ];
         English::new(&EnglishRules {
-            prefix: r"^[(\"…]|^\.\.+".into(),
-            suffix: r"[)\".,…]$|\.\.+$|(?<=[0-9])(?:km|%)$".into(),
+            prefix: r#"^[("…]|^\.\.+"#.into(),
+            suffix: r#"[)".,…]$|\.\.+$|(?<=[0-9])(?:km|%)$"#.into(),
             infix: r"(?<=[a-z])[-–](?=[a-z])|\.\.+|…".into(),
             url: r"^(?:www\.)?[a-z]+\.(?:org|com)$".into(),
             special: special
                 .iter()
-                .map(|(key, words)| (key.to_string(), words.iter().map(ToString::to_string).collect()))
+                .map(|(key, words)| {
+                    (
+                        key.to_string(),
+                        words.iter().map(ToString::to_string).collect(),
+                    )
+                })
                 .collect(),
         })
         .unwrap()
@@ -432,7 +488,10 @@ mod tests {
     fn words(english: &mut English, text: &str) -> Vec<String> {
         let mut spans = vec![];
         english.words(text, &mut spans);
-        spans.iter().map(|&(from, to)| text[from as usize..to as usize].to_owned()).collect()
+        spans
+            .iter()
+            .map(|&(from, to)| text[from as usize..to as usize].to_owned())
+            .collect()
     }
 
     #[test]
@@ -440,10 +499,16 @@ mod tests {
         let mut english = small();
         for _cold_then_warm in 0..2 {
             for (text, expected) in [
-                ("(well-known) \u{a0} words.", vec!["(", "well", "-", "known", ")", "words", "."]),
+                (
+                    "(well-known) \u{a0} words.",
+                    vec!["(", "well", "-", "known", ")", "words", "."],
+                ),
                 ("I don't.", vec!["I", "do", "n't", "."]),
                 ("at 5 a.m.", vec!["at", "5", "a.m."]),
-                ("see www.example.org, 20km", vec!["see", "www.example.org", ",", "20", "km"]),
+                (
+                    "see www.example.org, 20km",
+                    vec!["see", "www.example.org", ",", "20", "km"],
+                ),
                 ("yes…no", vec!["yes", "…", "no"]),
                 ("(:)", vec!["(", ":)"]),
                 ("", vec![]),

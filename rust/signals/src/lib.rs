@@ -136,17 +136,45 @@ impl<'e> Meter<'e> {
         values.periodic_repeats = repetition::periodic_repeats(&self.tokens.hashes) as f64;
         let count = |symbol: &str| memmem::find_iter(text.as_bytes(), symbol).count();
         let (dots, spaced) = (count("..."), count(". . ."));
-        let ellipses = if characters.all < text.len() { count("…") } else { 0 };
+        let ellipses = if characters.all < text.len() {
+            count("…")
+        } else {
+            0
+        };
         let symbols = characters.hashes + dots + spaced + ellipses;
         values.symbol_word_ratio = symbols as f64 / values.n_space_words.max(1.0);
-        self.words.measure(text, &self.tokens, &characters, (dots, ellipses), stops, &mut values);
+        self.words.measure(
+            text,
+            &self.tokens,
+            &characters,
+            (dots, ellipses),
+            stops,
+            &mut values,
+        );
         self.line_rules(text, &mut values);
-        let Self { repetition, tokens, words, .. } = self;
+        let Self {
+            repetition,
+            tokens,
+            words,
+            ..
+        } = self;
         let chars = characters.all;
         match words.english() {
-            None => repetition.measure(&tokens.hashes, &tokens.chars, chars, Whose::Both, &mut values),
+            None => repetition.measure(
+                &tokens.hashes,
+                &tokens.chars,
+                chars,
+                Whose::Both,
+                &mut values,
+            ),
             Some(words) => {
-                repetition.measure(&tokens.hashes, &tokens.chars, chars, Whose::Dclm, &mut values);
+                repetition.measure(
+                    &tokens.hashes,
+                    &tokens.chars,
+                    chars,
+                    Whose::Dclm,
+                    &mut values,
+                );
                 repetition.measure(words.0, words.1, chars, Whose::Datatrove, &mut values);
             }
         }
@@ -161,10 +189,10 @@ impl<'e> Meter<'e> {
         self.lines.measure(text, &self.tokens, &characters, values);
         self.sentences.clear();
         let split = self.lines.split.iter();
-        self.sentences.extend(
-            split.map(|line| sentences::sentences(&text[line.start..line.end]) as u32),
-        );
-        self.finder.find(self.scan.lower(text.len()), &mut self.phrases);
+        self.sentences
+            .extend(split.map(|line| sentences::sentences(&text[line.start..line.end]) as u32));
+        self.finder
+            .find(self.scan.lower(text.len()), &mut self.phrases);
         Ok(characters)
     }
 
@@ -190,14 +218,19 @@ impl<'e> Meter<'e> {
         values.c4_tfds_n_sentences = judged.sentences as f64;
         values.c4_tfds_lorem_ipsum = f64::from(judged.lorem_ipsum);
         values.c4_tfds_curly_bracket = f64::from(judged.curly_bracket);
-        let web = document.refined_web(&LineRules::published(LinesOf::RefinedWeb), &mut Nothing);
-        values.refinedweb_removed_word_share = removed_share(web.removed_words, values.n_alnum_words);
+        let published = LineRules::published(LinesOf::RefinedWeb);
+        let judged = document.refined_web(&published, values.n_alnum_words, &mut Nothing);
+        values.refinedweb_removed_word_share = judged.removed_share;
         let mut words = std::mem::take(&mut self.words);
         let document = self.document(text);
         let rules = LineRules::published(LinesOf::C4Datatrove);
         let judged = match words.is_english() {
             false => document.c4(&rules, own, &mut Nothing),
-            true => document.c4(&rules, |line, changed| words.sentences(document.split, text, line, changed), &mut Nothing),
+            true => document.c4(
+                &rules,
+                |line, changed| words.sentences(document.split, text, line, changed),
+                &mut Nothing,
+            ),
         };
         self.words = words;
         values.c4_datatrove_n_sentences = judged.sentences as f64;
@@ -209,22 +242,25 @@ impl<'e> Meter<'e> {
 /// Bytes of the words between ASCII whitespace that hold "://" or "www.".
 fn url_bytes(text: &[u8]) -> usize {
     let (mut bytes, mut end) = (0, 0);
-    let mut marks = memmem::find_iter(text, "://").chain(memmem::find_iter(text, "www.")).collect::<Vec<_>>();
+    let mut marks = memmem::find_iter(text, "://")
+        .chain(memmem::find_iter(text, "www."))
+        .collect::<Vec<_>>();
     marks.sort_unstable();
     for mark in marks {
         if mark < end {
             continue;
         }
-        let start = text[end..mark].iter().rposition(u8::is_ascii_whitespace).map_or(end, |place| end + place + 1);
-        end = text[mark..].iter().position(u8::is_ascii_whitespace).map_or(text.len(), |length| mark + length);
+        let start = text[end..mark]
+            .iter()
+            .rposition(u8::is_ascii_whitespace)
+            .map_or(end, |place| end + place + 1);
+        end = text[mark..]
+            .iter()
+            .position(u8::is_ascii_whitespace)
+            .map_or(text.len(), |length| mark + length);
         bytes += end - start;
     }
     bytes
-}
-
-/// Words removed over words; 1 where a document has none.
-pub(crate) fn removed_share(removed: usize, words: f64) -> f64 {
-    if words == 0.0 { 1.0 } else { removed as f64 / words }
 }
 
 /// Characters (code points) of a text: the bytes that continue none.

@@ -8,8 +8,18 @@ use memchr::memmem;
 use crate::line_rules::LinesOf;
 
 const COUNTED: [&str; 12] = [
-    "likes", "shares", "comments", "retweets", "reposts", "quotes", "bookmarks", "upvotes",
-    "downvotes", "downloads", "views", "followers",
+    "likes",
+    "shares",
+    "comments",
+    "retweets",
+    "reposts",
+    "quotes",
+    "bookmarks",
+    "upvotes",
+    "downvotes",
+    "downloads",
+    "views",
+    "followers",
 ];
 
 /// `\[\d*\]|\[edit\]|\[citation needed\]`, as bytes from and to.
@@ -19,10 +29,14 @@ pub(crate) fn citations(line: &str) -> Vec<(usize, usize)> {
     for place in memchr::memchr_iter(b'[', bytes) {
         let inside = &line[place + 1..];
         let digits = inside.trim_start_matches(is_digit);
-        let end = [digits, inside.strip_prefix("edit").unwrap_or(""), inside.strip_prefix("citation needed").unwrap_or("")]
-            .into_iter()
-            .find_map(|rest| rest.strip_prefix(']'))
-            .map(|rest| line.len() - rest.len());
+        let end = [
+            digits,
+            inside.strip_prefix("edit").unwrap_or(""),
+            inside.strip_prefix("citation needed").unwrap_or(""),
+        ]
+        .into_iter()
+        .find_map(|rest| rest.strip_prefix(']'))
+        .map(|rest| line.len() - rest.len());
         found.extend(end.map(|end| (place, end)));
     }
     found
@@ -64,7 +78,10 @@ pub(crate) fn ends_with_mark(line: &str, whose: LinesOf) -> bool {
 /// Upper-case characters and numbers of a line.
 pub(crate) fn upper_and_digits(line: &str) -> (usize, usize) {
     let bytes = line.as_bytes();
-    let mut upper = bytes.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+    let mut upper = bytes
+        .iter()
+        .filter(|byte| byte.is_ascii_uppercase())
+        .count();
     let mut digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
     if !line.is_ascii() {
         for code in crate::characters::others(bytes) {
@@ -89,7 +106,9 @@ pub(crate) fn is_counter(line: &str) -> bool {
     };
     let before = &line[..line.len() - word.len()];
     let number = before.trim_end_matches(|c| chars::classes(c as u32) & SPACE != 0);
-    let number_end = number.strip_suffix(['K', 'k', 'M', 'm', 'B', 'b']).unwrap_or(number);
+    let number_end = number
+        .strip_suffix(['K', 'k', 'M', 'm', 'B', 'b'])
+        .unwrap_or(number);
     let rest = number_end.trim_end_matches(|c| is_digit(c) || c == ',' || c == '.');
     let digits = &number_end[rest.len()..];
     number.len() < before.len()
@@ -141,10 +160,25 @@ mod tests {
 
     #[test]
     fn counters_of_awkward_forms() {
-        for line in ["3 likes", "* 1,204.5K  Shares!", "12m views", "٣ views", "1. comments…"] {
+        for line in [
+            "3 likes",
+            "* 1,204.5K  Shares!",
+            "12m views",
+            "٣ views",
+            "1. comments…",
+        ] {
             assert!(is_counter(line), "{line}");
         }
-        for line in ["likes", "3likes", "a 3 likes", "3 likes today", "3 unlikes", "K likes", ", likes", ""] {
+        for line in [
+            "likes",
+            "3likes",
+            "a 3 likes",
+            "3 likes today",
+            "3 unlikes",
+            "K likes",
+            ", likes",
+            "",
+        ] {
             assert!(!is_counter(line), "{line}");
         }
     }
@@ -165,8 +199,13 @@ mod tests {
 
     #[test]
     fn marks_at_the_end() {
-        assert!(ends_with_mark("So.", LinesOf::C4Tfds) && ends_with_mark("\"So?\"", LinesOf::C4Tfds));
+        assert!(
+            ends_with_mark("So.", LinesOf::C4Tfds) && ends_with_mark("\"So?\"", LinesOf::C4Tfds)
+        );
         assert!(!ends_with_mark("So...", LinesOf::C4Tfds) && !ends_with_mark("", LinesOf::C4Tfds));
-        assert!(!ends_with_mark("'So'", LinesOf::C4Tfds) && ends_with_mark("'So'", LinesOf::C4Datatrove));
+        assert!(
+            !ends_with_mark("'So'", LinesOf::C4Tfds)
+                && ends_with_mark("'So'", LinesOf::C4Datatrove)
+        );
     }
 }

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use crate::line_forms::{citations, ends_with_mark, is_counter, phrases, upper_and_digits, without};
+use crate::line_forms::{
+    citations, ends_with_mark, is_counter, phrases, upper_and_digits, without,
+};
 use crate::lines::{Line, SplitLine, strip, words_of};
 use crate::n_chars;
 use crate::tokens::{LineWords, alnum_words};
@@ -97,7 +99,12 @@ impl LineRules {
             limits[rule as usize] = Some(limit);
         }
         let c4 = whose != LinesOf::RefinedWeb;
-        Self { whose, limits, lorem_ipsum: c4, curly_bracket: c4 }
+        Self {
+            whose,
+            limits,
+            lorem_ipsum: c4,
+            curly_bracket: c4,
+        }
     }
 
     fn limit(&self, rule: LineRule) -> Option<f64> {
@@ -131,8 +138,8 @@ pub(crate) struct Judged {
     pub sentences: usize,
     pub lorem_ipsum: bool,
     pub curly_bracket: bool,
-    /// Words that begin with a letter or number in what was cut.
-    pub removed_words: usize,
+    /// Words that begin with a letter or number in what was cut, over those of the stripped text; 1 without words.
+    pub removed_share: f64,
 }
 
 pub(crate) const JAVASCRIPT: u8 = 1;
@@ -216,7 +223,11 @@ impl Document<'_> {
                 continue;
             }
             let start = inner.as_ptr() as usize - self.text.as_ptr() as usize;
-            let citations = if rules.on(Citation) { citations(inner) } else { vec![] };
+            let citations = if rules.on(Citation) {
+                citations(inner)
+            } else {
+                vec![]
+            };
             let left = without(inner, &citations);
             if rules.on(EndMark) && !ends_with_mark(&left, rules.whose) {
                 if !inner.is_empty() {
@@ -228,7 +239,10 @@ impl Document<'_> {
                 Cow::Owned(ref left) if rules.whose == LinesOf::C4Tfds => words_of(left).words,
                 _ => line.words.words,
             };
-            if rules.limit(FewWords).is_some_and(|limit| f64::from(words) < limit) {
+            if rules
+                .limit(FewWords)
+                .is_some_and(|limit| f64::from(words) < limit)
+            {
                 if !inner.is_empty() {
                     cut(FewWords, Some(f64::from(words)));
                 }
@@ -236,7 +250,8 @@ impl Document<'_> {
             }
             if let Cow::Owned(left) = &left {
                 let mut found = vec![];
-                self.finder.find(left.to_ascii_lowercase().as_bytes(), &mut found);
+                self.finder
+                    .find(left.to_ascii_lowercase().as_bytes(), &mut found);
                 kinds = found.iter().fold(0, |kinds, found| kinds | found.1);
             }
             if rules.lorem_ipsum && kinds & LOREM != 0 {
@@ -269,11 +284,13 @@ impl Document<'_> {
     }
 
     /// RefinedWeb's rules, on the text without the whitespace at its ends.
-    pub fn refined_web(&self, rules: &LineRules, sink: &mut impl Sink) -> Judged {
+    /// `words` are those of the text that begin with a letter or number.
+    pub fn refined_web(&self, rules: &LineRules, words: f64, sink: &mut impl Sink) -> Judged {
         let mut judged = Judged::default();
         let inner = strip(self.text);
         let first = inner.as_ptr() as usize - self.text.as_ptr() as usize;
         let last = first + inner.len();
+        let (all, mut removed) = (words_of_inner(self.text, inner, first, words), 0);
         for (line, words) in self.lines.iter().zip(self.words) {
             if line.end <= first || line.start >= last {
                 continue;
@@ -287,14 +304,16 @@ impl Document<'_> {
             let words = f64::from(words.words);
             if let Some((rule, value)) = refined_web_line(part, words, rules) {
                 sink.cut(rule, value, line.start, self.after(line.end));
-                judged.removed_words += alnum_words(part);
+                removed += alnum_words(part);
                 continue;
             }
-            let short = rules.limit(LineRule::Phrase).is_some_and(|limit| words <= limit);
+            let short = rules
+                .limit(LineRule::Phrase)
+                .is_some_and(|limit| words <= limit);
             let spans = if short { phrases(part) } else { vec![] };
             let left = without(part, &spans);
             if !spans.is_empty() {
-                judged.removed_words += alnum_words(part).saturating_sub(alnum_words(&left));
+                removed += alnum_words(part).saturating_sub(alnum_words(&left));
                 if strip(&left).is_empty() {
                     sink.cut(LineRule::Phrase, None, line.start, self.after(line.end));
                     continue;
@@ -305,31 +324,51 @@ impl Document<'_> {
             }
             sink.keep(&left);
         }
+        judged.removed_share = if all == 0.0 {
+            1.0
+        } else {
+            removed as f64 / all
+        };
         judged
     }
 
     /// The byte after the line break at `end`.
     fn after(&self, end: usize) -> usize {
         let rest = &self.text[end..];
-        let length = if rest.starts_with("\r\n") { 2 } else { rest.chars().next().map_or(0, char::len_utf8) };
+        let length = if rest.starts_with("\r\n") {
+            2
+        } else {
+            rest.chars().next().map_or(0, char::len_utf8)
+        };
         end + length
     }
 }
 
+/// Words of the stripped text, which are those of the text unless it begins with whitespace that is no separator.
+fn words_of_inner(text: &str, inner: &str, first: usize, words: f64) -> f64 {
+    let separator = |byte: &u8| matches!(byte, 9..=13 | b' ');
+    match text.as_bytes()[..first].iter().all(separator) {
+        true => words,
+        false => alnum_words(inner) as f64,
+    }
+}
+
 /// The first rule of RefinedWeb's that a line fails, with what it measured.
-fn refined_web_line(
-    line: &str,
-    words: f64,
-    rules: &LineRules,
-) -> Option<(LineRule, Option<f64>)> {
+fn refined_web_line(line: &str, words: f64, rules: &LineRules) -> Option<(LineRule, Option<f64>)> {
     let above = |rule, value: f64| {
-        rules.limit(rule).is_some_and(|limit| value > limit).then_some((rule, Some(value)))
+        rules
+            .limit(rule)
+            .is_some_and(|limit| value > limit)
+            .then_some((rule, Some(value)))
     };
     let chars = n_chars(line.as_bytes()) as f64;
     let (upper, digits) = upper_and_digits(line);
-    let counter = || (rules.on(LineRule::Counter) && is_counter(line)).then_some((LineRule::Counter, None));
+    let counter =
+        || (rules.on(LineRule::Counter) && is_counter(line)).then_some((LineRule::Counter, None));
     let few = || {
-        let fails = rules.limit(LineRule::FewWords).is_some_and(|limit| words < limit);
+        let fails = rules
+            .limit(LineRule::FewWords)
+            .is_some_and(|limit| words < limit);
         fails.then_some((LineRule::FewWords, Some(words)))
     };
     above(LineRule::Uppercase, upper as f64 / chars)

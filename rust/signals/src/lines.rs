@@ -87,8 +87,7 @@ impl Lines {
             bullets += usize::from(BULLETS.iter().any(|bullet| inner.starts_with(bullet)));
             ellipses += usize::from(ELLIPSES.iter().any(|ellipsis| inner.ends_with(ellipsis)));
             short += usize::from(line.chars <= SHORT);
-            terminal +=
-                usize::from(characters::last(whole).is_some_and(characters::is_terminal));
+            terminal += usize::from(characters::last(whole).is_some_and(characters::is_terminal));
         }
         values.n_lines = full as f64;
         values.bullet_line_share = share(bullets, full);
@@ -136,12 +135,11 @@ impl Lines {
             return;
         }
         let lines = self.lines.iter().zip(&tokens.lines);
-        self.split
-            .extend(lines.map(|(line, &words)| SplitLine {
-                start: line.start,
-                end: line.end,
-                words,
-            }));
+        self.split.extend(lines.map(|(line, &words)| SplitLine {
+            start: line.start,
+            end: line.end,
+            words,
+        }));
         // What follows the last newline is a line only where there is something.
         self.split.pop_if(|line| line.start == line.end);
     }
@@ -163,7 +161,9 @@ impl Lines {
         let (mut whole, mut blank_chars) = (stripped, 0);
         if !plain {
             seen.clear();
-            let blank = lines.iter().filter(|line| line.is_blank() && line.start < line.end);
+            let blank = lines
+                .iter()
+                .filter(|line| line.is_blank() && line.start < line.end);
             seen.extend(blank.map(|line| (line.hash, line.chars)));
             blank_chars = repeats(seen).later.1;
             seen.clear();
@@ -213,7 +213,11 @@ impl Lines {
             }
             (hash, chars)
         };
-        let runs = || lines.split(|line| line.start == line.end).filter(|run| !run.is_empty());
+        let runs = || {
+            lines
+                .split(|line| line.start == line.end)
+                .filter(|run| !run.is_empty())
+        };
         seen.clear();
         for run in runs() {
             let begin = run.iter().position(|line| !line.is_blank());
@@ -261,7 +265,10 @@ fn repeats(seen: &mut [(u64, u32)]) -> Repeats {
         ..Repeats::default()
     };
     seen.sort_unstable();
-    for group in seen.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1) {
+    for group in seen
+        .chunk_by(|a, b| a.0 == b.0)
+        .filter(|group| group.len() > 1)
+    {
         let chars = group.iter().map(|part| part.1 as usize).sum::<usize>();
         found.all.0 += group.len();
         found.all.1 += chars;
@@ -281,7 +288,13 @@ fn python_lines(text: &str) -> Vec<(usize, usize)> {
         match c {
             // The newline of "\r\n" belongs to the break that the line before ended with.
             '\n' if second => start = place + 1,
-            '\n' | '\r' | '\u{B}' | '\u{C}' | '\u{1C}'..='\u{1E}' | '\u{85}' | '\u{2028}'
+            '\n'
+            | '\r'
+            | '\u{B}'
+            | '\u{C}'
+            | '\u{1C}'..='\u{1E}'
+            | '\u{85}'
+            | '\u{2028}'
             | '\u{2029}' => {
                 found.push((start, place));
                 start = place + c.len_utf8();

@@ -106,5 +106,5 @@ measures! {
     c4_datatrove_n_sentences, "sentences", "Sentences (as n_sentences, or spaCy's) of the lines that c4@datatrove keeps.";
     c4_datatrove_lorem_ipsum, "0 or 1", "1 where a line that c4@datatrove would otherwise keep has \"lorem ipsum\".";
     c4_datatrove_curly_bracket, "0 or 1", "1 where a line that c4@datatrove would otherwise keep has {, before any \"lorem ipsum\".";
-    refinedweb_removed_word_share, "share", "Words that begin with a letter or number in what the line rules of refinedweb@dclm cut; 1 without words.";
+    refinedweb_removed_word_share, "share", "Words that begin with a letter or number in what the line rules of refinedweb@dclm cut, over those of the stripped text; 1 without words.";
 }

@@ -38,7 +38,9 @@ fn ascii_sentences(line: &[u8]) -> usize {
             ended = false;
         }
         let inside = line.get(mark) == Some(&b'.')
-            && line.get(mark + 1).is_some_and(|&byte| is_word(byte as char));
+            && line
+                .get(mark + 1)
+                .is_some_and(|&byte| is_word(byte as char));
         ended |= !inside;
         start = mark + 1;
     }

@@ -249,4 +249,3 @@ pub(crate) fn alnum_words(text: &str) -> usize {
         .filter(|word| begins_alnum(word))
         .count()
 }
-

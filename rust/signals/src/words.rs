@@ -22,7 +22,10 @@ pub struct StopWords {
 impl StopWords {
     /// The list of these words.
     pub fn new<'w>(words: impl IntoIterator<Item = &'w str>) -> Self {
-        let mut hashes: Vec<_> = words.into_iter().map(|word| hash_bytes(word.as_bytes())).collect();
+        let mut hashes: Vec<_> = words
+            .into_iter()
+            .map(|word| hash_bytes(word.as_bytes()))
+            .collect();
         hashes.sort_unstable();
         hashes.dedup();
         let mut filter = [0; 16];
@@ -58,7 +61,10 @@ pub(crate) struct DatatroveWords<'e> {
 
 impl<'e> DatatroveWords<'e> {
     pub fn new(english: Option<&'e mut English>) -> Self {
-        Self { english, ..Self::default() }
+        Self {
+            english,
+            ..Self::default()
+        }
     }
 
     pub fn is_english(&self) -> bool {
@@ -67,7 +73,9 @@ impl<'e> DatatroveWords<'e> {
 
     /// Hashes and characters of spaCy's words; None where Unicode words are counted.
     pub fn english(&self) -> Option<(&[u64], &[u32])> {
-        self.english.as_ref().map(|_| (self.hashes.as_slice(), self.chars.as_slice()))
+        self.english
+            .as_ref()
+            .map(|_| (self.hashes.as_slice(), self.chars.as_slice()))
     }
 
     /// `dots` and `ellipses` are the occurrences of "..." and of the ellipsis character.
@@ -90,7 +98,11 @@ impl<'e> DatatroveWords<'e> {
             let ascii = characters.all == text.len();
             for &(from, to) in &self.spans {
                 let word = &text[from as usize..to as usize];
-                let chars = if ascii { word.len() } else { n_chars(word.as_bytes()) };
+                let chars = if ascii {
+                    word.len()
+                } else {
+                    n_chars(word.as_bytes())
+                };
                 self.hashes.push(hash_bytes(word.as_bytes()));
                 self.chars.push(chars as u32);
                 if word.chars().any(|c| !is_symbol(c as u32)) {
@@ -113,8 +125,16 @@ impl<'e> DatatroveWords<'e> {
         values.datatrove_hash_ratio = a_word(characters.hashes);
         values.datatrove_ellipsis_ratio = a_word(dots + ellipses);
         values.datatrove_alpha_word_share = a_word(alpha);
-        values.newline_word_ratio = if all == 0 { 0.0 } else { a_word(characters.newlines) };
-        let hashes = if self.is_english() { &self.hashes } else { &tokens.hashes };
+        values.newline_word_ratio = if all == 0 {
+            0.0
+        } else {
+            a_word(characters.newlines)
+        };
+        let hashes = if self.is_english() {
+            &self.hashes
+        } else {
+            &tokens.hashes
+        };
         self.met.clear();
         self.met.resize(stops.hashes.len(), false);
         for stop in hashes.iter().filter_map(|&hash| stops.find(hash)) {
@@ -201,6 +221,8 @@ mod tests {
     fn stop_words_are_compared_as_written() {
         let stops = StopWords::new(["the", "und", "the"]);
         assert_eq!(stops.hashes.len(), 2);
-        assert!(stops.find(hash_bytes(b"the")).is_some() && stops.find(hash_bytes(b"The")).is_none());
+        assert!(
+            stops.find(hash_bytes(b"the")).is_some() && stops.find(hash_bytes(b"The")).is_none()
+        );
     }
 }
