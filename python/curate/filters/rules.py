@@ -61,7 +61,7 @@ class Preset:
 
     def names(self) -> list[str]:
         """Names of all its rules, those on lines first, as they are applied to lines before sentences are counted."""
-        return [rule.name for rule in (*self.lines, *self.rules)]
+        return [rule.name for rule in self.lines] + [rule.name for rule in self.rules]
 
 
 def at_least(name: str, measure: str, limit: float, unit: str) -> Rule:

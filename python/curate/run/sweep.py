@@ -36,7 +36,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Swept:
-    """All that a sweep found. `spread` has, for each varied rule, (lower edge, documents) of a histogram."""
+    """All that a sweep found."""
 
     step: str
     documents: int
@@ -49,7 +49,10 @@ class Swept:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as `curate sweep --json` prints it."""
-        share = lambda kept: round(kept / self.documents, 6) if self.documents else None  # noqa: E731
+
+        def share(kept: int) -> float | None:
+            return round(kept / self.documents, 6) if self.documents else None
+
         return {
             "step": self.step,
             "documents": self.documents,

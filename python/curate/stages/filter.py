@@ -72,7 +72,7 @@ class Filter(Settings):
         lines, rules = table(self.preset, self.rules)
         if not rules:
             raise ValueError(f"no rule: name a preset ({', '.join(PRESETS)}), or write rules")
-        names = [rule.name for rule in (*lines, *rules)]
+        names = [rule.name for rule in lines] + [rule.name for rule in rules]
         for key in (*self.limits, *self.without):
             if key not in names:
                 raise ValueError(f'{", ".join(self.preset)} has no rule "{key}"{suggest(key, names)}')

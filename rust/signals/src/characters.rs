@@ -80,11 +80,24 @@ fn histogram(bytes: &[u8]) -> [u32; 256] {
 pub(crate) fn others(bytes: &[u8]) -> impl Iterator<Item = u32> {
     let mut place = 0;
     std::iter::from_fn(move || {
-        place += bytes[place..].iter().position(|&byte| byte >= 0x80)?;
+        place += high(&bytes[place..])?;
         let (code, length) = chars::decode(bytes, place);
         place += length;
         Some(code)
     })
+}
+
+/// The place of the first byte that is not ASCII; eight are looked at at once.
+fn high(bytes: &[u8]) -> Option<usize> {
+    let (eights, rest) = bytes.as_chunks::<8>();
+    for (number, eight) in eights.iter().enumerate() {
+        let high = u64::from_le_bytes(*eight) & 0x8080_8080_8080_8080;
+        if high != 0 {
+            return Some(number * 8 + high.trailing_zeros() as usize / 8);
+        }
+    }
+    let place = rest.iter().position(|&byte| byte >= 0x80)?;
+    Some(eights.len() * 8 + place)
 }
 
 /// Ranges of code points, sorted.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use curate_text::chars::{self, ALPHA, SPACE, UPPER, WORD};
 use memchr::memmem;
 
+use crate::count_bytes;
 use crate::line_rules::LinesOf;
 
 const COUNTED: [&str; 12] = [
@@ -78,11 +79,8 @@ pub(crate) fn ends_with_mark(line: &str, whose: LinesOf) -> bool {
 /// Upper-case characters and numbers of a line.
 pub(crate) fn upper_and_digits(line: &str) -> (usize, usize) {
     let bytes = line.as_bytes();
-    let mut upper = bytes
-        .iter()
-        .filter(|byte| byte.is_ascii_uppercase())
-        .count();
-    let mut digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let mut upper = count_bytes(bytes, |byte| byte.is_ascii_uppercase());
+    let mut digits = count_bytes(bytes, |byte| byte.is_ascii_digit());
     if !line.is_ascii() {
         for code in crate::characters::others(bytes) {
             let class = chars::classes(code);
@@ -98,6 +96,10 @@ pub(crate) fn is_counter(line: &str) -> bool {
     let outside = |c: char| chars::classes(c as u32) & WORD == 0;
     let line = line.trim_end_matches(outside);
     let bytes = line.as_bytes();
+    // All of these words end so.
+    if !line.ends_with(['s', 'S']) {
+        return false;
+    }
     let Some(word) = COUNTED.iter().find(|word| {
         let start = bytes.len().saturating_sub(word.len());
         bytes[start..].eq_ignore_ascii_case(word.as_bytes())

@@ -151,6 +151,8 @@ pub(crate) const POLICY: u8 = 4;
 pub(crate) struct Phrases {
     finders: [(memmem::Finder<'static>, u8); 4],
     cookie: memmem::Finder<'static>,
+    /// Of RefinedWeb's rule.
+    shop: [memmem::Finder<'static>; 3],
 }
 
 impl Default for Phrases {
@@ -164,6 +166,7 @@ impl Default for Phrases {
                 of("privacy policy", POLICY),
             ],
             cookie: memmem::Finder::new("cookie"),
+            shop: ["sign-in", "read more", "items in cart"].map(memmem::Finder::new),
         }
     }
 }
@@ -186,6 +189,13 @@ impl Phrases {
     }
 }
 
+impl Phrases {
+    /// Whether a lower-cased text has a phrase of RefinedWeb's rule anywhere.
+    pub fn any_of_shops(&self, lower: &[u8]) -> bool {
+        self.shop.iter().any(|finder| finder.find(lower).is_some())
+    }
+}
+
 /// A document whose lines are judged.
 pub(crate) struct Document<'a> {
     pub text: &'a str,
@@ -196,6 +206,8 @@ pub(crate) struct Document<'a> {
     /// Places of phrases, in order.
     pub phrases: &'a [(usize, u8)],
     pub finder: &'a Phrases,
+    /// The text, lower-cased.
+    pub lower: &'a [u8],
 }
 
 impl Document<'_> {
@@ -290,6 +302,9 @@ impl Document<'_> {
         let inner = strip(self.text);
         let first = inner.as_ptr() as usize - self.text.as_ptr() as usize;
         let last = first + inner.len();
+        let few = rules
+            .limit(LineRule::Phrase)
+            .filter(|_| self.finder.any_of_shops(self.lower));
         let (all, mut removed) = (words_of_inner(self.text, inner, first, words), 0);
         for (line, words) in self.lines.iter().zip(self.words) {
             if line.end <= first || line.start >= last {
@@ -307,9 +322,7 @@ impl Document<'_> {
                 removed += alnum_words(part);
                 continue;
             }
-            let short = rules
-                .limit(LineRule::Phrase)
-                .is_some_and(|limit| words <= limit);
+            let short = few.is_some_and(|limit| words <= limit);
             let spans = if short { phrases(part) } else { vec![] };
             let left = without(part, &spans);
             if !spans.is_empty() {

@@ -250,12 +250,17 @@ fn datatrove_value(values: &mut Values, n: usize) -> &mut f64 {
 pub(crate) fn periodic_repeats(words: &[u64]) -> usize {
     let mut most = usize::from(!words.is_empty());
     for period in 1..=13.min(words.len()) {
-        let (mut run, mut longest) = (0_u32, 0);
-        for (word, later) in words.iter().zip(&words[period..]) {
-            run = if word == later { run + 1 } else { 0 };
+        // Runs of words that are as the one a period later; most words are not.
+        let pairs = || words.iter().zip(&words[period..]);
+        let (mut place, mut longest) = (0, 0);
+        while let Some(skip) = pairs().skip(place).position(|(word, later)| word == later) {
+            place += skip;
+            let run = pairs().skip(place).position(|(word, later)| word != later);
+            let run = run.unwrap_or(words.len() - period - place);
             longest = longest.max(run);
+            place += run;
         }
-        most = most.max(longest as usize / period + 1);
+        most = most.max(longest / period + 1);
     }
     most
 }

@@ -2,49 +2,54 @@
 
 use curate_text::chars::{self, WORD};
 
-use crate::characters::is_terminal;
+use crate::characters::{self, is_terminal};
 
 /// 0 for a line without a letter or number, else 1 and 1 more for each mark that a word follows. A period that a
 /// letter or number follows at once (3.14, example.org) is no mark.
 pub(crate) fn sentences(line: &str) -> usize {
-    if line.is_ascii() {
-        ascii_sentences(line.as_bytes())
-    } else {
-        let (mut found, mut ended) = (0, true);
-        let mut rest = line.chars().peekable();
-        while let Some(c) = rest.next() {
-            if is_word(c) {
-                found += usize::from(ended);
-                ended = false;
-            } else if is_terminal(c as u32) {
-                let inside = c == '.' && rest.peek().is_some_and(|&c| is_word(c));
-                ended |= !inside;
-            }
-        }
-        found
+    let bytes = line.as_bytes();
+    let ascii = bytes.is_ascii();
+    // A mark of another script, of which a text has many or none.
+    if !ascii && characters::others(bytes).any(is_terminal) {
+        return by_characters(line);
     }
-}
-
-fn is_word(c: char) -> bool {
-    chars::classes(c as u32) & WORD != 0
-}
-
-fn ascii_sentences(line: &[u8]) -> usize {
-    let has_word = |part: &[u8]| part.iter().any(|&byte| is_word(byte as char));
+    let has_word = |part: &[u8]| {
+        part.iter()
+            .any(|&byte| byte < 0x80 && is_word(u32::from(byte)))
+            || !ascii && characters::others(part).any(is_word)
+    };
     let (mut found, mut ended, mut start) = (0, true, 0);
-    for mark in memchr::memchr3_iter(b'.', b'!', b'?', line).chain([line.len()]) {
-        if ended && has_word(&line[start..mark]) {
+    for mark in memchr::memchr3_iter(b'.', b'!', b'?', bytes).chain([bytes.len()]) {
+        if ended && has_word(&bytes[start..mark]) {
             found += 1;
             ended = false;
         }
-        let inside = line.get(mark) == Some(&b'.')
-            && line
-                .get(mark + 1)
-                .is_some_and(|&byte| is_word(byte as char));
+        let inside = bytes.get(mark) == Some(&b'.')
+            && mark + 1 < bytes.len()
+            && is_word(chars::decode(bytes, mark + 1).0);
         ended |= !inside;
         start = mark + 1;
     }
     found
+}
+
+fn by_characters(line: &str) -> usize {
+    let (mut found, mut ended) = (0, true);
+    let mut rest = line.chars().map(u32::from).peekable();
+    while let Some(code) = rest.next() {
+        if is_word(code) {
+            found += usize::from(ended);
+            ended = false;
+        } else if is_terminal(code) {
+            let inside = code == u32::from('.') && rest.peek().is_some_and(|&code| is_word(code));
+            ended |= !inside;
+        }
+    }
+    found
+}
+
+fn is_word(code: u32) -> bool {
+    chars::classes(code) & WORD != 0
 }
 
 #[cfg(test)]
@@ -66,9 +71,8 @@ mod tests {
             ("! a", 1),
         ] {
             assert_eq!(sentences(line), expected, "{line}");
-            if line.is_ascii() {
-                assert_eq!(sentences(&format!("{line}\u{a0}")), expected, "{line}");
-            }
+            assert_eq!(by_characters(line), expected, "{line}");
+            assert_eq!(sentences(&format!("{line}\u{a0}")), expected, "{line}");
         }
     }
 }

@@ -4,8 +4,11 @@
 //! nearly all are, is one whitespace word, and its Unicode words are found by a few rules on bytes; any other
 //! chunk goes character by character.
 
+use std::ops::Range;
+
+use curate_text::bits::LOWEST;
 use curate_text::chars::{self, ALPHA, SPACE, WORD};
-use curate_text::hash::hash_bytes;
+use curate_text::hash::{hash_bytes, hash_short};
 
 use crate::measures::Values;
 use crate::{n_chars, segment, share};
@@ -122,18 +125,20 @@ impl Tokens {
                 place += 1;
                 continue;
             }
-            let (start, mut all) = (place, 0);
+            // Classes of all bytes of the chunk, and of all but the last.
+            let (start, mut all, mut but_last) = (place, 0, 0);
             while place < bytes.len() {
                 let class = CLASSES[bytes[place] as usize];
                 if class & BLANK != 0 {
                     break;
                 }
+                but_last = all;
                 all |= class;
                 place += 1;
             }
             met |= all;
             if all & HIGH == 0 {
-                self.ascii_chunk(&bytes[start..place], all);
+                self.ascii_chunk(bytes, start..place, all, but_last);
             } else {
                 self.other_chunk(&text[start..place]);
             }
@@ -146,16 +151,32 @@ impl Tokens {
         self.lines.push(std::mem::take(&mut self.counts.line));
     }
 
-    #[inline]
-    fn ascii_chunk(&mut self, chunk: &[u8], all: u8) {
+    #[inline(always)]
+    fn ascii_chunk(&mut self, text: &[u8], span: Range<usize>, all: u8, but_last: u8) {
+        let chunk = &text[span.clone()];
         self.counts.alnum += usize::from(CLASSES[chunk[0] as usize] & (LETTER | DIGIT) != 0);
         self.counts.symbols += usize::from(all & HASH != 0);
         self.space_word(chunk, chunk.len(), all & LETTER != 0);
-        segment::ascii_words(chunk, |word, letters| {
-            self.hashes.push(hash_bytes(word));
+        // Nearly all chunks are letters and digits, or that with one mark behind.
+        let plain = |classes: u8| classes & !(LETTER | DIGIT) == 0;
+        let last = chunk[chunk.len() - 1];
+        let word = match all {
+            _ if plain(all) => span,
+            _ if plain(but_last) && last != b'_' => span.start..span.end - 1,
+            _ => {
+                segment::ascii_words(chunk, |word, letters| {
+                    self.hashes.push(hash_bytes(word));
+                    self.chars.push(word.len() as u32);
+                    self.alpha += usize::from(letters);
+                });
+                return;
+            }
+        };
+        if !word.is_empty() {
             self.chars.push(word.len() as u32);
-            self.alpha += usize::from(letters);
-        });
+            self.alpha += usize::from(but_last & LETTER != 0 || plain(all) && all & LETTER != 0);
+            self.hashes.push(hash_word(text, word));
+        }
     }
 
     fn other_chunk(&mut self, chunk: &str) {
@@ -175,7 +196,7 @@ impl Tokens {
         });
     }
 
-    #[inline]
+    #[inline(always)]
     fn space_word(&mut self, word: &[u8], chars: usize, alpha: bool) {
         let counts = &mut self.counts;
         counts.words += 1;
@@ -205,6 +226,19 @@ impl Tokens {
             0 => 0.0,
             _ => (at((words - 1) / 2) + at(words / 2)) / 2.0,
         }
+    }
+}
+
+/// `hash_bytes` of a word of the text, with one load where it is short and not at the end.
+#[inline]
+fn hash_word(text: &[u8], word: Range<usize>) -> u64 {
+    let length = word.len();
+    match text[word.start..].first_chunk::<16>() {
+        Some(chunk) if length <= 16 => {
+            let both = u128::from_le_bytes(*chunk) & LOWEST[length];
+            hash_short(both as u64, (both >> 64) as u64, length)
+        }
+        _ => hash_bytes(&text[word]),
     }
 }
 
