@@ -1,10 +1,12 @@
-"""Verdicts of our presets by the names that datatrove gives its rules, to compare the two."""
+"""Verdicts of our presets by the names that datatrove gives its rules, to compare the two; and fifty documents."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+import corpus
 from curate.filters.presets import preset
 from curate.stages import filter as stage
 
@@ -65,3 +67,54 @@ def agreement(name: str, theirs: Sequence[str], ours: Sequence[str]) -> tuple[in
     assert set(RULES[name].values()) == {rule.name for rule in preset(name).rules}
     same = sum((a == "") == (b == "") for a, b in zip(expected, ours, strict=True))
     return same, sum(a == b for a, b in zip(expected, ours, strict=True))
+
+
+def lines_of(text: str, words: int) -> str:
+    """The text with a newline after every so many words."""
+    split = text.split()
+    return "\n".join(" ".join(split[i : i + words]) for i in range(0, len(split), words))
+
+
+# What becomes of an article, so that every rule of datatrove's meets documents that it drops, and some close to it.
+CHANGES: tuple[Callable[[str], str], ...] = (
+    lambda text: text,
+    lambda text: " ".join(text.split()[:49]) + ".",
+    lambda text: " ".join(text.split()[:51]) + ".",
+    lambda text: text.replace(" ", "-"),
+    lambda text: " ".join(word[:2] for word in text.split()),
+    lambda text: text.replace(". ", " # # # # "),
+    lambda text: text.replace(". ", "... ").replace(" the ", " … the … "),
+    lambda text: "- " + lines_of(text, 9).replace("\n", "\n• "),
+    lambda text: lines_of(text, 12).replace("\n", "...\n"),
+    lambda text: "".join(f"{word} {i}, " for i, word in enumerate(text.split())),
+    lambda text: "".join(f"{word} ({i // 3}) " if i % 3 == 0 else f"{word} " for i, word in enumerate(text.split())),
+    lambda text: " ".join(word for word in text.split() if len(word) > 4),
+    lambda text: lines_of(text, 4),
+    lambda text: lines_of(text, 10).replace("\n", ".\n"),
+    lambda text: f"{text}\n" * 3,
+    lambda text: f"{text}\n\nHome\n\nHome\n\nHome\n\nAbout\n\n{text[:200]}",
+    lambda text: f"{text} " + "so it goes on and on " * 12,
+    lambda text: f"{text} " + " ".join(text.split()[10:40]) + " " + " ".join(text.split()[10:40]),
+    lambda text: (
+        f"{text}\nThe privacy policy of this site.\nPlease enable JavaScript, it is needed here.\n{text[::-1]}"
+    ),
+    lambda text: f"{text}\nA function {{ return it }} ends.",
+    lambda text: f"{text}\nLorem ipsum dolor sit amet here.",
+    lambda text: f"{text[:150]}. It's John's, isn't it? We'll see. See www.example.org/a?b=c, or ask me@example.com!",
+    lambda text: f'“{text[:300]}” — he said… "No," 5km/h at 10:30a.m. (U.S.) don’t; cost: $3.50, 20% off :) \U0001f600',
+    lambda text: (
+        f'{text}[1] [edit] and so on.[citation needed]\nIt is[12] one. It is two.  " It is three.\nIt is four? "'
+    ),
+    lambda text: text.replace(". ", ".\r\n").replace(" and ", " and\u2028"),
+)
+
+
+def fifty() -> list[str]:
+    """Fifty documents: each change on two articles, the second of which is shorter."""
+    rng = random.Random(7)
+    texts = []
+    for change in CHANGES:
+        for sentences in (12, 5):
+            split = corpus.article(rng).split(". ")
+            texts.append(change(". ".join(split[:sentences]).rstrip(".") + "."))
+    return texts

@@ -4,6 +4,7 @@ On 2,500 documents: verdict (kept or dropped) and first failing rule, with spaCy
 document set is web pages' main texts, Common Crawl documents, and books, news, forum posts, PEPs, mathematics and wiki.
 """
 
+import hashlib
 import io
 import json
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 import zstandard
 
 from benchmarks import environments
-from parity import RULES, agreement, judge
+from parity import RULES, agreement, fifty, judge
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 
@@ -48,6 +49,37 @@ def datatrove(texts: list[str], folder: Path) -> dict[str, Any]:
     subprocess.run([str(environments.python("datatrove")), str(script), str(docs), str(out)], check=True)
     found: dict[str, Any] = json.loads(out.read_text())
     return found
+
+
+def table(folder: Path) -> dict[str, Any]:
+    """What rules/datatrove.json holds: verdicts on the fifty documents, and of what documents and texts left."""
+    texts = fifty()
+    theirs = datatrove(texts, folder)
+
+    def digest(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    other = {}
+    for name in RULES:
+        ours, _ = judge(texts, name)
+        expected = [{"": "", **RULES[name]}[rule] for rule in theirs["verdicts"][name]]
+        other[name] = [i for i, (a, b) in enumerate(zip(ours, expected, strict=True)) if a != b]
+    return {
+        "versions": theirs["versions"],
+        "texts_sha256": digest("\0".join(texts)),
+        "verdicts": theirs["verdicts"],
+        "left_sha256": [digest(text)[:16] for text in theirs["left"]],
+        "other_by_unicode_words": other,
+    }
+
+
+def test_the_frozen_table_is_what_datatrove_says(tmp_path: Path) -> None:
+    """A failure writes the table as it should be beside the old one."""
+    path = Path(__file__).resolve().parent.parent / "rules" / "datatrove.json"
+    found = table(tmp_path)
+    if not path.exists() or json.loads(path.read_text()) != found:
+        path.with_suffix(".new.json").write_text(json.dumps(found, indent=1) + "\n")
+        pytest.fail(f"{path.name} is not what datatrove says; see {path.stem}.new.json")
 
 
 def test_verdicts_are_those_of_datatrove(shared: Path, tmp_path: Path) -> None:

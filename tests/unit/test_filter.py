@@ -1,5 +1,6 @@
 """The filter stage: tables of rules, limits by language, own rules, rules on lines, and what each refuses."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from curate.filters.presets import PRESETS, measure_units
 from curate.filters.rules import own_rule
 from curate.stages import filter as stage
 from curate.stages.protocol import Applied
-from parity import RULES, judge
+from parity import RULES, fifty, judge
 
 ROOT = Path(__file__).resolve().parent.parent
 PROSE = (
@@ -238,23 +239,25 @@ def test_one_long_line_takes_linear_time() -> None:
 # -- beside datatrove ---------------------------------------------------------------------------------------------
 
 
-def frozen() -> dict[str, Any]:
-    """50 documents and what datatrove 0.10.1 said about each (written by tests/unit/test_datatrove.py)."""
-    found: dict[str, Any] = json.loads((ROOT / "rules" / "datatrove.json").read_text(encoding="utf-8"))
-    return found
-
-
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_verdicts_of_datatrove_on_fifty_documents(name: str) -> None:
-    """With spaCy's words where spaCy is installed; else with Unicode words, those documents where these agree."""
-    table = frozen()
+    """rules/datatrove.json has what datatrove 0.10.1 said (written by test_datatrove.py), and of what documents.
+
+    Where spaCy is installed its words are counted, and all verdicts are datatrove's; else Unicode words, and those
+    documents are left out where these give another verdict.
+    """
+    table = json.loads((ROOT / "rules" / "datatrove.json").read_text(encoding="utf-8"))
+    texts = fifty()
+    assert hashlib.sha256("\0".join(texts).encode()).hexdigest() == table["texts_sha256"]
     spacy = spacy_is_there()
-    ours, left = judge(table["texts"], name, **({"words": "spacy"} if spacy else {}))
+    ours, left = judge(texts, name, words="spacy" if spacy else "unicode")
     expected = [{"": "", **RULES[name]}[rule] for rule in table["verdicts"][name]]
-    rows = [i for i in range(len(ours)) if spacy or i not in table["other_by_unicode_words"][name]]
-    assert [ours[i] for i in rows] == [expected[i] for i in rows]
+    rows = [i for i in range(len(texts)) if spacy or i not in table["other_by_unicode_words"][name]]
+    assert [ours[i] for i in rows] == [expected[i] for i in rows] and len(rows) >= 40
     if name == "c4@datatrove":
-        assert [left[i] for i in rows if not ours[i]] == [table["left"][i] for i in rows if not ours[i]]
+        stay = [i for i in rows if not ours[i]]
+        digests = [hashlib.sha256(left[i].encode()).hexdigest()[:16] for i in stay]
+        assert digests == [table["left_sha256"][i] for i in stay]
 
 
 def spacy_is_there() -> bool:
