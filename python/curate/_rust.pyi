@@ -104,6 +104,7 @@ class Languages:
 
 # -- text --------------------------------------------------------------------------------------------------
 
+def tidy(text: Arrow, max_blank_lines: int) -> Column: ...
 def nfc(text: Arrow) -> Column:
     """Every row in Unicode normalization form C: large_string. Time is n log n, whatever the text."""
 

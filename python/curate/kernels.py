@@ -41,6 +41,11 @@ def nfc(text: Texts) -> pa.Array:
     return pa.array(_rust.nfc(_whole(text)))
 
 
+def tidy(text: Texts, max_blank_lines: int) -> pa.Array:
+    """Every row in one form of line ends, spaces, characters and empty lines (normalize says which): large_string."""
+    return pa.array(_rust.tidy(_whole(text), max_blank_lines))
+
+
 def sha256(text: Texts) -> pa.Array:
     """SHA-256 of every row: fixed_size_binary(32)."""
     return pa.array(_rust.sha256(_whole(text)))
