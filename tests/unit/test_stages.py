@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curate import language, schema, stages
 from curate.config import validate
-from curate.errors import ConfigError
+from curate.errors import ConfigError, DataError
 from curate.stages import (
     holdout,
     langid,
@@ -182,3 +182,30 @@ def test_every_settings_class_gives_the_same_from_its_own_json() -> None:
         given_required = {"benchmarks": ["x.jsonl"]} if entry.name == "decontaminate" else {}
         config = stage.config.model_validate(given_required)
         assert stage.config.model_validate(json.loads(config.model_dump_json())) == config
+
+
+# -- a function of the user's as a step --------------------------------------------------------------------------
+
+
+def test_a_function_on_a_table_is_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_of_users.py").write_text(
+        "import pyarrow.compute as pc\n"
+        "def long(table): return pc.greater(pc.utf8_length(table['text']), 3)\n"
+        "def loud(table): return table.set_column(1, 'text', pc.utf8_upper(table['text']))\n"
+        "def wrong(table): return table.slice(1)\n"
+        "def nothing(table): return None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="add --allow-code mine_of_users"):
+        stages.load("mine_of_users:long")
+
+    def apply(name: str) -> Any:
+        (phase,) = stages.load(f"mine_of_users:{name}", ["mine_of_users"]).phases
+        assert phase.apply is not None
+        return phase.apply(batch("ab", "abcd").select(["doc_id", "text"]), None)
+
+    assert verdicts(apply("long")) == [("long.dropped", None, None, None), (None, None, None, None)]
+    assert apply("loud").column("text").to_pylist() == ["AB", "ABCD"]
+    for name, message in (("wrong", "returned 1 rows of doc_id, text; it was given 2"), ("nothing", "returned")):
+        with pytest.raises(DataError, match=message):
+            apply(name)

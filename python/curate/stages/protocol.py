@@ -249,7 +249,10 @@ def of_function(target: str, function: Callable[[pa.Table], Any]) -> Stage:
                 )
             cast = found.cast(batch.schema).combine_chunks()
             return cast.to_batches()[0] if cast.num_rows else batch
-        stays = found if isinstance(found, pa.Array | pa.ChunkedArray) else pa.array(found)
+        try:
+            stays = found if isinstance(found, pa.Array | pa.ChunkedArray) else pa.array(found)
+        except (pa.ArrowException, TypeError):
+            raise DataError(f"{target} returned {type(found).__name__}; it must return a table or booleans") from None
         if stays.type != pa.bool_() or len(stays) != batch.num_rows or stays.null_count:
             raise DataError(
                 f"{target} returned {len(stays)} values of {stays.type}, {stays.null_count} of them null; it must"

@@ -79,7 +79,7 @@ pub fn cut_lines(
             LinesOf::RefinedWeb => document.refined_web(rules, values.n_alnum_words, &mut cuts),
             _ if words.is_english() => {
                 let count = |line, changed: Option<&str>| {
-                    words.sentences(document.split, text, line, changed)
+                    words.sentences(document.line(line), text, changed)
                 };
                 document.c4(rules, count, &mut cuts)
             }

@@ -197,9 +197,11 @@ impl<'e> Meter<'e> {
         self.tokens.measure(text, values);
         self.lines.measure(text, &self.tokens, &characters, values);
         self.sentences.clear();
-        let split = self.lines.split.iter();
-        self.sentences
-            .extend(split.map(|line| sentences::sentences(&text[line.start..line.end]) as u32));
+        for number in 0..self.lines.n_split() {
+            let line = self.lines.split_line(number, &self.tokens.lines);
+            let sentences = sentences::sentences(&text[line.start..line.end]);
+            self.sentences.push(sentences as u32);
+        }
         self.finder
             .find(self.scan.lower(text.len()), &mut self.phrases);
         Ok(characters)
@@ -208,8 +210,7 @@ impl<'e> Meter<'e> {
     fn document<'a>(&'a self, text: &'a str) -> Document<'a> {
         Document {
             text,
-            split: &self.lines.split,
-            lines: &self.lines.lines,
+            lines: &self.lines,
             words: &self.tokens.lines,
             phrases: &self.phrases,
             finder: &self.finder,
@@ -257,7 +258,7 @@ impl<'e> Meter<'e> {
             false => document.c4(&rules, own, &mut Nothing),
             true => document.c4(
                 &rules,
-                |line, changed| words.sentences(document.split, text, line, changed),
+                |line, changed| words.sentences(document.line(line), text, changed),
                 &mut Nothing,
             ),
         };

@@ -11,7 +11,7 @@ use memchr::memmem;
 use crate::line_forms::{
     citations, ends_with_mark, is_counter, phrases, upper_and_digits, without,
 };
-use crate::lines::{Line, SplitLine, strip, words_of};
+use crate::lines::{Lines, SplitLine, strip, words_of};
 use crate::n_chars;
 use crate::tokens::{LineWords, alnum_words};
 
@@ -199,9 +199,8 @@ impl Phrases {
 /// A document whose lines are judged.
 pub(crate) struct Document<'a> {
     pub text: &'a str,
-    pub split: &'a [SplitLine],
-    pub lines: &'a [Line],
-    /// The words of each of `lines`.
+    pub lines: &'a Lines,
+    /// The words of each line between newlines.
     pub words: &'a [LineWords],
     /// Places of phrases, in order.
     pub phrases: &'a [(usize, u8)],
@@ -211,6 +210,11 @@ pub(crate) struct Document<'a> {
 }
 
 impl Document<'_> {
+    /// One of the lines of str.splitlines.
+    pub fn line(&self, number: usize) -> SplitLine {
+        self.lines.split_line(number, self.words)
+    }
+
     /// C4's rules. `count` gives the sentences of the line with a number, or of one whose text was changed.
     pub fn c4(
         &self,
@@ -221,7 +225,8 @@ impl Document<'_> {
         use LineRule::{Citation, EndMark, FewWords, Javascript, LongWord, Policy};
         let mut judged = Judged::default();
         let mut next = 0;
-        for (number, line) in self.split.iter().enumerate() {
+        for number in 0..self.lines.n_split() {
+            let line = self.line(number);
             let mut kinds = 0;
             while let Some(&(_, kind)) = self.phrases.get(next).filter(|hit| hit.0 < line.end) {
                 kinds |= kind;
@@ -306,11 +311,12 @@ impl Document<'_> {
             .limit(LineRule::Phrase)
             .filter(|_| self.finder.any_of_shops(self.lower));
         let (all, mut removed) = (words_of_inner(self.text, inner, first, words), 0);
-        for (line, words) in self.lines.iter().zip(self.words) {
-            if line.end <= first || line.start >= last {
+        for (line, words) in self.lines.lines.iter().zip(self.words) {
+            let (start, end) = line.span();
+            if end <= first || start >= last {
                 continue;
             }
-            let (from, to) = (line.start.max(first), line.end.min(last));
+            let (from, to) = (start.max(first), end.min(last));
             let part = &self.text[from..to];
             if part.is_empty() {
                 sink.keep(part);
@@ -318,7 +324,7 @@ impl Document<'_> {
             }
             let words = f64::from(words.words);
             if let Some((rule, value)) = refined_web_line(part, words, rules) {
-                sink.cut(rule, value, line.start, self.after(line.end));
+                sink.cut(rule, value, start, self.after(end));
                 removed += alnum_words(part);
                 continue;
             }
@@ -328,12 +334,12 @@ impl Document<'_> {
             if !spans.is_empty() {
                 removed += alnum_words(part).saturating_sub(alnum_words(&left));
                 if strip(&left).is_empty() {
-                    sink.cut(LineRule::Phrase, None, line.start, self.after(line.end));
+                    sink.cut(LineRule::Phrase, None, start, self.after(end));
                     continue;
                 }
             }
-            for (start, end) in spans {
-                sink.cut(LineRule::Phrase, None, from + start, from + end);
+            for (begin, stop) in spans {
+                sink.cut(LineRule::Phrase, None, from + begin, from + stop);
             }
             sink.keep(&left);
         }

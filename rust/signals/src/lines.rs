@@ -13,22 +13,49 @@ const ELLIPSES: [&str; 3] = ["...", ". . .", "…"];
 /// Characters of FineWeb's short lines.
 const SHORT: u32 = 30;
 
-/// A line between newlines, and what of it is left without the whitespace at its ends.
-#[derive(Clone, Copy, Debug, Default)]
+/// A line between newlines. A text may be nothing but newlines, so that a line is small.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
-    pub start: usize,
-    pub end: usize,
-    pub inner_start: usize,
-    pub inner_end: usize,
+    start: u32,
+    end: u32,
     chars: u32,
-    inner_chars: u32,
+    /// Nothing but whitespace, or nothing at all.
+    blank: bool,
+    /// No whitespace at its ends.
+    plain: bool,
     hash: u64,
-    inner_hash: u64,
 }
 
 impl Line {
-    fn is_blank(&self) -> bool {
-        self.inner_start == self.inner_end
+    /// Its first byte and the one after its last.
+    pub fn span(&self) -> (usize, usize) {
+        (self.start as usize, self.end as usize)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn whole<'t>(&self, text: &'t str) -> &'t str {
+        &text[self.start as usize..self.end as usize]
+    }
+
+    /// What is left without the whitespace at its ends.
+    fn inner<'t>(&self, text: &'t str) -> &'t str {
+        if self.plain {
+            self.whole(text)
+        } else {
+            strip(self.whole(text))
+        }
+    }
+
+    /// Hash and characters of that.
+    fn stripped(&self, text: &str) -> (u64, u32) {
+        if self.plain {
+            return (self.hash, self.chars);
+        }
+        let inner = self.inner(text).as_bytes();
+        (hash_bytes(inner), n_chars(inner) as u32)
     }
 }
 
@@ -44,7 +71,8 @@ pub(crate) struct SplitLine {
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     pub lines: Vec<Line>,
-    pub split: Vec<SplitLine>,
+    /// Those of str.splitlines, where the text has line breaks that are no newlines.
+    odd: Option<Vec<SplitLine>>,
     /// Hash of each line or paragraph with its characters.
     seen: Vec<(u64, u32)>,
 }
@@ -70,20 +98,17 @@ impl Lines {
         values: &mut Values,
     ) {
         self.split_text(text, tokens, characters);
-        let blank = self.lines.iter().filter(|line| line.is_blank()).count();
-        let full = self.lines.len() - blank;
-        let (mut bullets, mut ellipses, mut terminal, mut short, mut plain) = (0, 0, 0, 0, true);
-        let (mut dolma_bullets, mut dolma_ellipses) = (0, 0);
+        let (mut full, mut bullets, mut ellipses, mut terminal, mut short) = (0, 0, 0, 0, 0);
+        let (mut dolma_bullets, mut dolma_ellipses, mut plain) = (0, 0, true);
         for line in &self.lines {
-            let whole = &text[line.start..line.end];
+            plain &= line.plain;
+            let (whole, inner) = (line.whole(text), line.inner(text));
             dolma_bullets += usize::from(whole.starts_with(['*', '-']));
             dolma_ellipses += usize::from(whole.ends_with('…'));
-            if line.is_blank() {
-                plain &= whole.is_empty();
+            if line.blank {
                 continue;
             }
-            let inner = &text[line.inner_start..line.inner_end];
-            plain &= inner.len() == whole.len();
+            full += 1;
             bullets += usize::from(BULLETS.iter().any(|bullet| inner.starts_with(bullet)));
             ellipses += usize::from(ELLIPSES.iter().any(|ellipsis| inner.ends_with(ellipsis)));
             short += usize::from(line.chars <= SHORT);
@@ -98,50 +123,52 @@ impl Lines {
         values.short_line_share = share(short, full);
         self.repeated_lines(text, characters, plain, values);
         self.repeated_paragraphs(text, characters, values);
-        self.split_lines(text, values);
+        self.split_lines(text, &tokens.lines, values);
     }
 
     fn split_text(&mut self, text: &str, tokens: &Tokens, characters: &Characters) {
         let ascii = characters.all == text.len();
         let count = |part: &str| if ascii { part.len() } else { n_chars(part.as_bytes()) } as u32;
         self.lines.clear();
-        self.split.clear();
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]) {
             let whole = &text[start..end];
             let inner = strip(whole);
-            let inner_start = inner.as_ptr() as usize - text.as_ptr() as usize;
-            let mut line = Line {
-                start,
-                end,
-                inner_start,
-                inner_end: inner_start + inner.len(),
-                ..Line::default()
-            };
-            line.inner_chars = count(inner);
-            line.inner_hash = hash_bytes(inner.as_bytes());
-            (line.chars, line.hash) = (line.inner_chars, line.inner_hash);
-            if inner.len() < whole.len() {
-                (line.chars, line.hash) = (count(whole), hash_bytes(whole.as_bytes()));
-            }
-            self.lines.push(line);
+            self.lines.push(Line {
+                start: start as u32,
+                end: end as u32,
+                chars: count(whole),
+                blank: inner.is_empty(),
+                plain: inner.len() == whole.len(),
+                hash: hash_bytes(whole.as_bytes()),
+            });
             start = end + 1;
         }
-        if tokens.odd_breaks || characters.odd_breaks {
-            for (start, end) in python_lines(text) {
-                let words = words_of(&text[start..end]);
-                self.split.push(SplitLine { start, end, words });
-            }
-            return;
+        let odd = tokens.odd_breaks || characters.odd_breaks;
+        self.odd = odd.then(|| python_lines(text));
+    }
+
+    /// How many lines str.splitlines finds: what follows the last break is one only where there is something.
+    pub fn n_split(&self) -> usize {
+        match &self.odd {
+            Some(lines) => lines.len(),
+            None => self.lines.len() - usize::from(self.lines.last().is_some_and(Line::is_empty)),
         }
-        let lines = self.lines.iter().zip(&tokens.lines);
-        self.split.extend(lines.map(|(line, &words)| SplitLine {
-            start: line.start,
-            end: line.end,
-            words,
-        }));
-        // What follows the last newline is a line only where there is something.
-        self.split.pop_if(|line| line.start == line.end);
+    }
+
+    /// One of them; `words` are those of the lines between newlines.
+    pub fn split_line(&self, number: usize, words: &[LineWords]) -> SplitLine {
+        match &self.odd {
+            Some(lines) => lines[number],
+            None => {
+                let (start, end) = self.lines[number].span();
+                SplitLine {
+                    start,
+                    end,
+                    words: words[number],
+                }
+            }
+        }
     }
 
     fn repeated_lines(
@@ -153,22 +180,24 @@ impl Lines {
     ) {
         let Self { lines, seen, .. } = self;
         seen.clear();
-        let full = lines.iter().filter(|line| !line.is_blank());
-        seen.extend(full.map(|line| (line.inner_hash, line.inner_chars)));
+        let full = lines.iter().filter(|line| !line.blank);
+        seen.extend(full.map(|line| line.stripped(text)));
         let stripped = repeats(seen);
         values.dup_line_share = share(stripped.all.0, stripped.parts);
         values.dup_line_char_share = share(stripped.all.1, stripped.chars);
         let (mut whole, mut blank_chars) = (stripped, 0);
         if !plain {
+            let of = |line: &Line| (line.hash, line.chars);
             seen.clear();
-            let blank = lines
-                .iter()
-                .filter(|line| line.is_blank() && line.start < line.end);
-            seen.extend(blank.map(|line| (line.hash, line.chars)));
+            seen.extend(
+                lines
+                    .iter()
+                    .filter(|line| line.blank && !line.is_empty())
+                    .map(of),
+            );
             blank_chars = repeats(seen).later.1;
             seen.clear();
-            let whole_lines = lines.iter().filter(|line| line.start < line.end);
-            seen.extend(whole_lines.map(|line| (line.hash, line.chars)));
+            seen.extend(lines.iter().filter(|line| !line.is_empty()).map(of));
             whole = repeats(seen);
         }
         // A newline at the beginning, and one at the end, has an empty line beside it; more in a row have none.
@@ -190,18 +219,13 @@ impl Lines {
         let last = first + inner.len();
         let Self { lines, seen, .. } = self;
         let cut = |line: &Line, from: usize, to: usize| -> (u64, u32) {
-            let (from, to) = (line.start.max(from), line.end.min(to));
-            match (from, to) {
-                _ if (from, to) == (line.start, line.end) => (line.hash, line.chars),
-                _ if (from, to) == (line.inner_start, line.inner_end) => {
-                    (line.inner_hash, line.inner_chars)
-                }
-                _ => {
-                    let part = &text.as_bytes()[from..to];
-                    let chars = if ascii { part.len() } else { n_chars(part) };
-                    (hash_bytes(part), chars as u32)
-                }
+            let (start, end) = line.span();
+            if from <= start && end <= to {
+                return (line.hash, line.chars);
             }
+            let part = &text.as_bytes()[start.max(from)..end.min(to)];
+            let chars = if ascii { part.len() } else { n_chars(part) };
+            (hash_bytes(part), chars as u32)
         };
         // The hash and the characters of lines with the newlines between them, from byte `from` to byte `to`.
         let joined = |run: &[Line], from: usize, to: usize| {
@@ -213,17 +237,15 @@ impl Lines {
             }
             (hash, chars)
         };
-        let runs = || {
-            lines
-                .split(|line| line.start == line.end)
-                .filter(|run| !run.is_empty())
-        };
+        let runs = || lines.split(Line::is_empty).filter(|run| !run.is_empty());
         seen.clear();
         for run in runs() {
-            let begin = run.iter().position(|line| !line.is_blank());
-            let end = run.iter().rposition(|line| !line.is_blank());
+            let begin = run.iter().position(|line| !line.blank);
+            let end = run.iter().rposition(|line| !line.blank);
             if let (Some(begin), Some(end)) = (begin, end) {
-                let (from, to) = (run[begin].inner_start, run[end].inner_end);
+                let place = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+                let last = run[end].inner(text);
+                let (from, to) = (place(run[begin].inner(text)), place(last) + last.len());
                 seen.push(joined(&run[begin..=end], from, to));
             }
         }
@@ -234,8 +256,8 @@ impl Lines {
         seen.clear();
         for run in runs() {
             // Lines that lie in the stripped text, in part at least.
-            let begin = run.partition_point(|line| line.end <= first);
-            let end = run.partition_point(|line| line.start < last);
+            let begin = run.partition_point(|line| line.end as usize <= first);
+            let end = run.partition_point(|line| (line.start as usize) < last);
             if begin < end {
                 seen.push(joined(&run[begin..end], first, last));
             }
@@ -245,15 +267,16 @@ impl Lines {
         values.datatrove_dup_paragraph_char_share = share(whole.later.1, characters.all);
     }
 
-    fn split_lines(&self, text: &str, values: &mut Values) {
+    fn split_lines(&self, text: &str, words: &[LineWords], values: &mut Values) {
         let (mut bullets, mut ellipses) = (0, 0);
-        for line in &self.split {
+        for number in 0..self.n_split() {
+            let line = self.split_line(number, words);
             let inner = strip(&text[line.start..line.end]);
             bullets += usize::from(inner.starts_with(['•', '-']));
             ellipses += usize::from(inner.ends_with("...") || inner.ends_with('…'));
         }
-        values.datatrove_bullet_line_share = share(bullets, self.split.len());
-        values.datatrove_ellipsis_line_share = share(ellipses, self.split.len());
+        values.datatrove_bullet_line_share = share(bullets, self.n_split());
+        values.datatrove_ellipsis_line_share = share(ellipses, self.n_split());
     }
 }
 
@@ -278,9 +301,13 @@ fn repeats(seen: &mut [(u64, u32)]) -> Repeats {
     found
 }
 
-/// The lines of str.splitlines, as bytes from and to.
-fn python_lines(text: &str) -> Vec<(usize, usize)> {
+/// The lines of str.splitlines.
+fn python_lines(text: &str) -> Vec<SplitLine> {
     let mut found = vec![];
+    let mut push = |start, end| {
+        let words = words_of(&text[start..end]);
+        found.push(SplitLine { start, end, words });
+    };
     let (mut start, mut after_return) = (0, false);
     for (place, c) in text.char_indices() {
         let second = after_return && c == '\n';
@@ -296,14 +323,14 @@ fn python_lines(text: &str) -> Vec<(usize, usize)> {
             | '\u{85}'
             | '\u{2028}'
             | '\u{2029}' => {
-                found.push((start, place));
+                push(start, place);
                 start = place + c.len_utf8();
             }
             _ => {}
         }
     }
     if start < text.len() {
-        found.push((start, text.len()));
+        push(start, text.len());
     }
     found
 }

@@ -144,18 +144,12 @@ impl<'e> DatatroveWords<'e> {
     }
 
     /// Sentences of a line by spaCy's rule, of its changed text where there is one. Lines must come in order.
-    pub fn sentences(
-        &mut self,
-        split: &[SplitLine],
-        text: &str,
-        line: usize,
-        changed: Option<&str>,
-    ) -> usize {
+    pub fn sentences(&mut self, line: SplitLine, text: &str, changed: Option<&str>) -> usize {
         if let (Some(changed), Some(english)) = (changed, &mut self.english) {
             english.words(changed, &mut self.changed);
             return spacy_sentences(changed, &self.changed);
         }
-        let inner = strip(&text[split[line].start..split[line].end]);
+        let inner = strip(&text[line.start..line.end]);
         let start = inner.as_ptr() as usize - text.as_ptr() as usize;
         let end = start + inner.len();
         let rest = &self.spans[self.next..];
