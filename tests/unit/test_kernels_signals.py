@@ -209,6 +209,9 @@ def oracle(text: str) -> dict[str, float]:
         "non_alnum_share": (len(text) - number - sum(map(str.isalpha, text)) - spaces) / n,
         "parenthesis_share": (text.count("(") + text.count(")")) / n,
         "url_char_share": share(len("".join(urls).encode()), len(text.encode())),
+        "mixed_script_word_share": share(
+            sum(bool(re.search("[A-Za-zéÉß]", w) and re.search("[Жж]", w)) for w in tokens), len(tokens)
+        ),
         "periodic_repeats": periodic(tokens),
         "dup_line_share": line,
         "dup_paragraph_share": paragraph,

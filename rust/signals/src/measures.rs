@@ -56,6 +56,7 @@ measures! {
     non_alnum_share, "share", "Characters that are neither letter, number nor whitespace among all characters.";
     parenthesis_share, "share", "Round brackets among all characters.";
     url_char_share, "share", "Bytes of words between ASCII whitespace that hold :// or www. among all bytes.";
+    mixed_script_word_share, "share", "Unicode words that hold letters of two of Latin, Greek and Cyrillic: homoglyphs, mostly.";
     periodic_repeats, "repeats", "Most repeats, back to back, of one run of 1 to 13 Unicode words; 1 where nothing repeats, 0 without words.";
     dup_line_share, "share", "Lines whose stripped text occurs more than once, all occurrences counted.";
     dup_paragraph_share, "share", "Paragraphs whose stripped text occurs more than once, all occurrences counted.";

@@ -22,6 +22,8 @@ pub(crate) struct Tokens {
     pub chars: Vec<u32>,
     /// Unicode words that hold a letter.
     pub alpha: usize,
+    /// Unicode words that hold letters of two scripts that look alike.
+    mixed: usize,
     /// Words between whitespace of each line (between newlines).
     pub lines: Vec<LineWords>,
     /// The text has a line break of ASCII other than the newline.
@@ -92,7 +94,7 @@ impl Tokens {
         self.lines.clear();
         self.lengths.clear();
         self.lengths.resize(LENGTHS, 0);
-        (self.alpha, self.counts) = (0, Counts::default());
+        (self.alpha, self.mixed, self.counts) = (0, 0, Counts::default());
         let odd = self.chunks(text);
         self.odd_breaks = odd & BREAK != 0;
         if odd & ODD != 0 {
@@ -106,6 +108,7 @@ impl Tokens {
         values.n_stop_words = counts.stops as f64;
         let longest = self.lines.iter().map(|line| line.longest).max();
         values.longest_word_chars = f64::from(longest.unwrap_or(0));
+        values.mixed_script_word_share = share(self.mixed, self.hashes.len());
         values.dolma_median_word_chars = self.median();
         values.dolma_symbol_word_share = share(counts.symbols, counts.words);
         values.dolma_n_stop_words = counts.lower_stops as f64;
@@ -192,6 +195,7 @@ impl Tokens {
                 self.hashes.push(hash_bytes(word.as_bytes()));
                 self.chars.push(n_chars(word.as_bytes()) as u32);
                 self.alpha += usize::from(has(word, ALPHA));
+                self.mixed += usize::from(is_mixed(word));
             }
         });
     }
@@ -227,6 +231,24 @@ impl Tokens {
             _ => (at((words - 1) / 2) + at(words / 2)) / 2.0,
         }
     }
+}
+
+/// Whether a word holds letters of two of Latin, Greek and Cyrillic, whose letters can be taken for one another.
+fn is_mixed(word: &str) -> bool {
+    let script = |c: char| match c {
+        'A'..='Z' | 'a'..='z' | '\u{C0}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}' => 1,
+        '\u{370}'..='\u{3FF}' | '\u{1F00}'..='\u{1FFF}' => 2,
+        '\u{400}'..='\u{52F}' => 4,
+        _ => 0_u32,
+    };
+    let letters = word
+        .chars()
+        .filter(|&c| chars::classes(c as u32) & ALPHA != 0);
+    letters
+        .map(script)
+        .fold(0, |all, one| all | one)
+        .count_ones()
+        > 1
 }
 
 /// `hash_bytes` of a word of the text, with one load where it is short and not at the end.
