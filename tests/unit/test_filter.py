@@ -123,6 +123,19 @@ def test_signals_are_those_that_decided() -> None:
     assert applied([PROSE], signals=False).emits == {}
 
 
+def test_every_rule_is_watched_for_never_firing() -> None:
+    """The guard names rules that never fired among those that the stage says it has, those on lines included."""
+    settings = {"preset": ["gopher@dclm", "c4@tfds"], "rules": ["digit_share <= 1"], "without": ["c4.citations"]}
+    config = validate(stage.Filter, settings, name="filter")
+    rules = stage.STAGE.rules(config)
+    names = {*PRESETS["gopher@dclm"].names(), *PRESETS["c4@tfds"].names(), "own.digit_share_max", stage.EMPTY}
+    assert set(rules) == names - {"c4.citations"}
+    assert stage.STAGE.limits(config)["c4.line_min_words"] == 5 and rules["c4.line_min_words"] == "words"
+    assert stage.STAGE.presets(config) == "gopher@dclm, c4@tfds"
+    told = stage.STAGE.remarks(validate(stage.Filter, {"preset": "gopher@datatrove"}, name="filter"))
+    assert len(told) == 1 and "gopher@datatrove counts Unicode words here" in told[0]
+
+
 # -- own rules and languages --------------------------------------------------------------------------------------
 
 
