@@ -61,6 +61,8 @@ const HIGH: u8 = 16;
 const HASH: u8 = 32;
 /// Ends a line for str.splitlines, and is no newline.
 const BREAK: u8 = 64;
+/// Any other mark.
+const OTHER: u8 = 128;
 
 /// Longer words are counted as one length: the median of a text is below it.
 const LENGTHS: usize = 64;
@@ -80,7 +82,7 @@ static CLASSES: [u8; 256] = {
             0 => ODD,
             b'#' => HASH,
             0x80.. => HIGH,
-            _ => 0,
+            _ => OTHER,
         };
         value += 1;
     }
