@@ -1,14 +1,9 @@
 """The `curate` command: recipe commands, and one command a stage whose options are made from the stage's settings.
 
-<<<<<<< HEAD
-runs.py has the commands about runs, stages.py makes those of the stages, audit.py, export.py, fetch.py, inputs.py,
-presets.py and sweep.py have one each, and options.py what they share. Nothing heavy is imported until a command needs
-it: `curate --help` answers within 0.3 s. So modules of this package import curate's other packages inside of functions.
-=======
-runs.py has the commands about runs, stages.py makes those of the stages, audit.py, export.py, fetch.py, find.py and
-inputs.py have one each, and options.py what they share. Nothing heavy is imported until a command needs it: `curate
---help` answers within 0.3 s. So modules of this package import curate's other packages inside of functions.
->>>>>>> main
+runs.py has the commands about runs, stages.py makes those of the stages, audit.py, export.py, fetch.py, find.py,
+inputs.py, presets.py and sweep.py have one each, and options.py what they share. Nothing heavy is imported until a
+command needs it: `curate --help` answers within 0.3 s. So modules of this package import curate's other packages inside
+of functions.
 """
 
 import os
@@ -16,11 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-<<<<<<< HEAD
-from curate.cli import audit, export, fetch, inputs, presets, runs, stages, sweep
-=======
-from curate.cli import audit, export, fetch, find, inputs, runs, stages
->>>>>>> main
+from curate.cli import audit, export, fetch, find, inputs, presets, runs, stages, sweep
 from curate.cli.options import CONTEXT
 from curate.console import guarded
 from curate.errors import ConfigError
@@ -96,11 +87,9 @@ def cli() -> None:
     """
 
 
-<<<<<<< HEAD
-for command in (runs.run, runs.plan, runs.status, runs.why, runs.clean, audit.audit, inputs.inputs, presets.presets):
-=======
-for command in (runs.run, runs.plan, runs.status, runs.why, runs.clean, audit.audit, find.find, inputs.inputs):
->>>>>>> main
+for command in (
+    runs.run, runs.plan, runs.status, runs.why, runs.clean, audit.audit, find.find, inputs.inputs, presets.presets
+):  # fmt: skip
     cli.add_command(command)
 
 
