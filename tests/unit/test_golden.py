@@ -35,7 +35,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "holdout": (1, "57fe50d3fa72e1c4"),
     "decontaminate": (2, "fcc868e6a93ed7c4"),
     "train_tokenizer": (2, "ff15221c6fc58299"),
-    "tokenize": (3, "4ca3dc38936aa893"),
+    "tokenize": (4, "4ca3dc38936aa893"),
     "mix": (2, "876ea14c15ae41b7"),
 }
 
