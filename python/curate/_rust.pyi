@@ -346,11 +346,43 @@ class NgramFinder:
 
 # -- signals and pii ---------------------------------------------------------------------------------------
 
-def signals(text: Arrow) -> Column:
-    """The heuristic measures of every row in one pass: a struct column, one float64 field a measure."""
+class English:
+    """The words of spaCy's English tokenizer, by its patterns and special cases; a memo fills as texts go by."""
+
+    def __new__(
+        cls, *, prefix: str, suffix: str, infix: str, url: str, special: list[tuple[str, list[str]]]
+    ) -> English: ...
+    def words(self, text: str) -> list[str]:
+        """The words of one text; whitespace is none."""
+
+def signals(text: Arrow, *, stop_words: list[list[str]], list_of: Arrow, english: English | None) -> Column:
+    """The heuristic measures of every row in one pass: a struct column, one float64 field a measure.
+
+    `list_of` is uint32, one a row or empty: 0 for Gopher's English stop words, i for `stop_words[i - 1]`. With
+    `english` datatrove's measures count its words in place of Unicode words.
+    """
 
 def measures() -> list[tuple[str, str, str]]:
     """Name, unit and one-line definition of every measure, in the order of the fields of `signals`."""
+
+def cut_lines(
+    text: Arrow,
+    *,
+    whose: str,
+    limits: list[tuple[str, float]],
+    lorem_ipsum: bool,
+    curly_bracket: bool,
+    english: English | None,
+) -> tuple[Column, tuple[Column, Column, Column, Column, Column], tuple[Column, Column, Column, Column]]:
+    """Cut lines by the rules of `whose`, "c4@tfds", "c4@datatrove" or "refinedweb@dclm"; those without a limit are off.
+
+    Returns the texts left; the cuts (row: uint32, start: uint32, end: uint32, rule: uint8, value: float64 or null),
+    whose spans are bytes of the text as it stood; and per row n_sentences, lorem_ipsum, curly_bracket,
+    removed_word_share.
+    """
+
+def line_rules() -> list[str]:
+    """Names of the rules on lines, by number."""
 
 def redact(text: Arrow, *, email: str | None, ip: str | None) -> tuple[Column, Column, Column, Column, Column]:
     """Replace personal data by typed placeholders; a kind whose placeholder is None is left alone.

@@ -4,7 +4,7 @@ _rust.pyi describes each function in full; here stands what comes back. Rows of 
 Errors are ValueError with the value, the row and the limit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -390,9 +390,75 @@ def html_rows(pages: Texts, charsets: Texts, *, linear: bytes | None = None, sai
     return pa.array(_rust.html_rows(_whole(pages), _whole(charsets), linear, said))
 
 
-def signals(text: Texts) -> pa.StructArray:
-    """Every measure of every row: a struct of float64 fields."""
-    return pa.array(_rust.signals(_whole(text)))
+English = _rust.English
+
+
+def signals(
+    text: Texts,
+    *,
+    stop_words: Sequence[Sequence[str]] = (),
+    list_of: pa.Array | None = None,
+    english: English | None = None,
+) -> pa.StructArray:
+    """Every measure of every row: a struct of float64 fields.
+
+    `list_of` is uint32, one a row: 0 for Gopher's English stop words, i for `stop_words[i - 1]`; None: 0 for all. With
+    `english` datatrove's measures count spaCy's words in place of Unicode words.
+    """
+    lists = pa.array([], pa.uint32()) if list_of is None else list_of
+    found = _rust.signals(
+        _whole(text), stop_words=[list(words) for words in stop_words], list_of=lists, english=english
+    )
+    return pa.array(found)
+
+
+class Cuts(NamedTuple):
+    """What rules on lines left of texts, and what they cut.
+
+    row, start, end, rule and value have an entry a cut: spans are bytes of the text as it stood, a rule is a name of
+    LINE_RULES, a value is null where the rule measures no number. The rest has an entry a text.
+    """
+
+    text: pa.Array
+    row: pa.Array
+    start: pa.Array
+    end: pa.Array
+    rule: pa.Array
+    value: pa.Array
+    n_sentences: pa.Array
+    lorem_ipsum: pa.Array
+    curly_bracket: pa.Array
+    removed_word_share: pa.Array
+
+
+LINE_RULES = tuple(_rust.line_rules())
+
+
+def cut_lines(
+    text: Texts,
+    *,
+    whose: str,
+    limits: Mapping[str, float],
+    lorem_ipsum: bool = True,
+    curly_bracket: bool = True,
+    english: English | None = None,
+) -> Cuts:
+    """Cut lines by the rules of `whose`: "c4@tfds", "c4@datatrove" or "refinedweb@dclm".
+
+    `limits` have the rules that are on, by names of LINE_RULES. `lorem_ipsum` and `curly_bracket` say whether these
+    end the reading of a text, which then keeps all of its lines.
+    """
+    left, cuts, measures = _rust.cut_lines(
+        _whole(text),
+        whose=whose,
+        limits=list(limits.items()),
+        lorem_ipsum=lorem_ipsum,
+        curly_bracket=curly_bracket,
+        english=english,
+    )
+    row, start, end, rule, value = map(pa.array, cuts)
+    names = pa.DictionaryArray.from_arrays(rule.cast(pa.int32()), pa.array(LINE_RULES))
+    return Cuts(pa.array(left), row, start, end, names, value, *map(pa.array, measures))
 
 
 def measures() -> list[tuple[str, str, str]]:
