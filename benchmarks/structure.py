@@ -26,7 +26,7 @@ import pyarrow as pa
 from lxml import etree
 
 from benchmarks.harness import Report, run
-from benchmarks.structure_pages import Document, documents, half
+from benchmarks.structure_pages import Document, documents
 from curate import kernels
 
 Counts = dict[str, list[int]]
@@ -136,7 +136,9 @@ class Row:
 def tables_of(main: etree._Element) -> Iterator[list[Row]]:
     """The rows of every table of data: no table in it, no heading, no code of several lines, two columns or more."""
     for table in main.iter("table"):
-        if table.xpath(".//table|.//h1|.//h2|.//h3|.//h4|.//math") or any("\n" in words(p).strip() for p in table.iter("pre")):
+        if table.xpath(".//table|.//h1|.//h2|.//h3|.//h4|.//math") or any(
+            "\n" in words(p).strip() for p in table.iter("pre")
+        ):
             continue
         if above(table, main, "table") or set((table.get("class") or "").split()) & {"highlighttable", "navbar"}:
             continue
@@ -247,9 +249,9 @@ def _same(code: list[str], lines: list[str], at: int) -> bool:
         if not line.strip():
             if found.strip(" >"):
                 return False
-        elif shift >= 0 and not (found.endswith(line) and len(found) == len(line) + shift):
-            return False
-        elif shift < 0 and line[-shift:] != found:
+        elif (shift >= 0 and not (found.endswith(line) and len(found) == len(line) + shift)) or (
+            shift < 0 and line[-shift:] != found
+        ):
             return False
     return at + len(code) <= len(lines)
 
@@ -328,13 +330,19 @@ def _items(document: Document, lines: list[Line], whole: str, add: Add) -> None:
 def _inline(document: Document, text: str, add: Add) -> None:
     for link in document.main.xpath(".//a[@href]"):
         href = link.get("href").strip()
-        if squash(words(link, SIGNS)) and not href.startswith(("#", "javascript:")) and not above(link, document.main, "pre"):
+        if (
+            squash(words(link, SIGNS))
+            and not href.startswith(("#", "javascript:"))
+            and not above(link, document.main, "pre")
+        ):
             add("links: address kept", f"]({href}" in text or f"](<{href}" in text)
     spans = [squash(span) for span in re.findall(r"`+([^`\n]+)`+", text)]
     found = set(spans)
     for code in document.main.iter("code", "tt", "kbd", "samp"):
         bare = squash(words(code))
-        if bare and not above(code, document.main, "pre", "code", "tt", "kbd", "samp", "h1", "h2", "h3", "h4", "h5", "h6"):
+        if bare and not above(
+            code, document.main, "pre", "code", "tt", "kbd", "samp", "h1", "h2", "h3", "h4", "h5", "h6"
+        ):
             add("inline code: marked", bare in found)
 
 

@@ -56,7 +56,8 @@ def extract_html(
     score (float32).
 
     `charsets` are those that the server declared, "" for none. `format` is text, markdown or blocks, `links` text,
-    inline, reference or drop, `images` drop, alt or inline, `comments` keep or drop; `model` is a model file, the package's own by default. Time is linear in the bytes of a page.
+    inline, reference or drop, `images` drop, alt or inline, `comments` keep or drop; `model` is a model file, the
+    package's own by default. Time is linear in the bytes of a page.
     """
 
 def decode_html(pages: Arrow, charsets: Arrow) -> Column:

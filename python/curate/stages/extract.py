@@ -62,7 +62,7 @@ class Extract(Settings):
     output: Literal["text", "markdown", "blocks"] = setting(
         "text",
         "plain text; Markdown of headings, lists, quotes, code, tables, emphasis; or blocks: plain text and a column "
-        "`blocks` that says of each part what it is (blocks only)",
+        "`blocks` that says of each part what it is, which later steps do not change (blocks only)",
     )
     links: Literal["text", "inline", "reference", "drop"] = setting(
         "text", "their text; text and address, inline or in a list at the end (Markdown only); or neither (blocks only)"
@@ -134,9 +134,9 @@ TYPED = pa.large_list(
         ]
     )
 )
-"""The column `blocks` of the output "blocks": kind is heading, paragraph, item, quote, definition, code, table (a line a
-row, a tab between cells) or caption; level is that of a heading or the depth of an item or a quotation, else 0; score is
-the mean probability of its bytes. It is null where a page was not extracted from HTML."""
+"""The column `blocks` of the output "blocks": kind is heading, paragraph, item, quote, definition, code, table (a line
+a row, a tab between cells) or caption; level is that of a heading or the depth of an item or a quotation, else 0; score
+is the mean probability of its bytes. It is null where a page was not extracted from HTML."""
 
 
 class State:
