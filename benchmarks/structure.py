@@ -88,6 +88,8 @@ def words(element: etree._Element, skip: Sequence[str] = ()) -> str:
 
     def walk(node: etree._Element) -> None:
         named = isinstance(node.tag, str) and node.tag not in skip
+        if node.tag == "br":
+            parts.append("\n")
         shown = named and not set((node.get("class") or "").split()) & set(skip)
         if node is element or shown:
             parts.append(node.text or "")
@@ -136,7 +138,7 @@ class Row:
 def tables_of(main: etree._Element) -> Iterator[list[Row]]:
     """The rows of every table of data: no table in it, no heading, no code of several lines, two columns or more."""
     for table in main.iter("table"):
-        if table.xpath(".//table|.//h1|.//h2|.//h3|.//h4|.//math") or any(
+        if table.xpath(".//table|.//h1|.//h2|.//h3|.//h4|.//math|.//div[@class='fragment']") or any(
             "\n" in words(p).strip() for p in table.iter("pre")
         ):
             continue
@@ -237,7 +239,7 @@ def _code(document: Document, text: str, whole: str, add: Add) -> None:
     for code in code_of(document.main):
         kept = squash("".join(code)) in whole
         add("code: text kept", kept)
-        add("code: verbatim", any(_same(code, lines, at) for at in places.get(code[0].strip(), [])))
+        add("code: verbatim", any(_same(code, lines, at) for at in places.get(code[0].strip(" >"), [])))
 
 
 def _same(code: list[str], lines: list[str], at: int) -> bool:
@@ -247,11 +249,12 @@ def _same(code: list[str], lines: list[str], at: int) -> bool:
         return False
     for line, found in zip(code, lines[at : at + len(code)], strict=False):
         if not line.strip():
-            if found.strip(" >"):
-                return False
-        elif (shift >= 0 and not (found.endswith(line) and len(found) == len(line) + shift)) or (
-            shift < 0 and line[-shift:] != found
-        ):
+            same = not found.strip(" >")
+        elif shift < 0:
+            same = line[-shift:] == found
+        else:
+            same = found.endswith(line) and len(found) == len(line) + shift
+        if not same:
             return False
     return at + len(code) <= len(lines)
 

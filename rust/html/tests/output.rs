@@ -43,10 +43,7 @@ fn without(html: &str, dropped: &[&str], format: Format) -> String {
 fn a_cell_stays_in_its_column_whatever_is_empty_spanned_or_dropped() {
     let page = "<table><tr><th>a<th>b<th>c<tr><td>1<td><td>3<tr><td colspan=2>4<td>6<tr><td rowspan=2>7<td><p>8</p><ul><li>x<li>y</ul>\
                 <td>9<tr><td>p|q<td>r</table>";
-    assert_eq!(
-        text(page),
-        "a\tb\tc\n1\t\t3\n4\t\t6\n7\t8 x y\t9\n\tp|q\tr"
-    );
+    assert_eq!(text(page), "a\tb\tc\n1\t\t3\n4\t\t6\n7\t8 x y\t9\n\tp|q\tr");
     assert_eq!(
         markdown(page),
         "| a | b | c |\n| --- | --- | --- |\n| 1 |  | 3 |\n| 4 |  | 6 |\n| 7 | 8 x y | 9 |\n|  | p\\|q | r |"
@@ -85,7 +82,8 @@ fn items_keep_their_numbers_and_what_they_hold() {
         text(page),
         "five\nnine\nin\nside\nten\n\ncode\n  more\n\ntwo\none"
     );
-    let quoted = "<blockquote><p>said</p><ul><li>so</ul><blockquote><p>again</blockquote></blockquote>";
+    let quoted =
+        "<blockquote><p>said</p><ul><li>so</ul><blockquote><p>again</blockquote></blockquote>";
     assert_eq!(markdown(quoted), "> said\n>\n> - so\n>\n> > again");
 }
 
@@ -102,30 +100,85 @@ fn code_is_verbatim_in_every_shape() {
     let gutter = "<td class=gutter><pre>1\n2\n3\n4\n</pre></td>";
     for (name, page) in [
         ("pre", format!("<pre>{}</pre>", lines("", "", "\n", " "))),
-        ("spans", format!("<pre>{}</pre>", lines("<span class=line>", "</span>", "", " "))),
-        ("spans and lines", format!("<pre>{}</pre>", lines("<span class=line>", "</span>", "\n", " "))),
-        ("divs", format!("<pre>{}</pre>", lines("<div>", "</div>", "", " "))),
-        ("items", format!("<pre><ol>{}</ol></pre>", lines("<li>", "</li>", "", " "))),
-        ("numbers", format!("<pre>{}</pre>", lines("<span class=lineno>7 </span>", "", "\n", " "))),
+        (
+            "spans",
+            format!(
+                "<pre>{}</pre>",
+                lines("<span class=line>", "</span>", "", " ")
+            ),
+        ),
+        (
+            "spans and lines",
+            format!(
+                "<pre>{}</pre>",
+                lines("<span class=line>", "</span>", "\n", " ")
+            ),
+        ),
+        (
+            "divs",
+            format!("<pre>{}</pre>", lines("<div>", "</div>", "", " ")),
+        ),
+        (
+            "items",
+            format!("<pre><ol>{}</ol></pre>", lines("<li>", "</li>", "", " ")),
+        ),
+        (
+            "numbers",
+            format!(
+                "<pre>{}</pre>",
+                lines("<span class=lineno>7 </span>", "", "\n", " ")
+            ),
+        ),
         ("xmp", format!("<xmp>{}</xmp>", lines("", "", "\n", " "))),
         (
             "gutter",
-            format!("<figure><table><tr>{gutter}<td class=code><pre>{}</pre></td></table></figure>", lines("<span class=line>", "</span>", "<br>", " ")),
+            format!(
+                "<figure><table><tr>{gutter}<td class=code><pre>{}</pre></td></table></figure>",
+                lines("<span class=line>", "</span>", "<br>", " ")
+            ),
         ),
         (
             "cells",
-            format!("<table>{}</table>", lines("<tr><td class=blob-num></td><td class=blob-code>", "</td></tr>", "", " ")),
+            format!(
+                "<table>{}</table>",
+                lines(
+                    "<tr><td class=blob-num></td><td class=blob-code>",
+                    "</td></tr>",
+                    "",
+                    " "
+                )
+            ),
         ),
         (
             "cells without lines",
-            format!("<table><tr>{gutter}<td class=code>{}</td></table>", lines("<div class=line><code>", "</code></div>", "", "&nbsp;")),
+            format!(
+                "<table><tr>{gutter}<td class=code>{}</td></table>",
+                lines("<div class=line><code>", "</code></div>", "", "&nbsp;")
+            ),
         ),
         (
             "fragment",
-            format!("<div class=\"fragment\">{}</div>", lines("<div class=\"line\"><span class=lineno>  12</span>&#160;", "</div>", "\n", " ")),
+            format!(
+                "<div class=\"fragment\">{}</div>",
+                lines(
+                    "<div class=\"line\"><span class=lineno>  12</span>&#160;",
+                    "</div>",
+                    "\n",
+                    " "
+                )
+            ),
         ),
-        ("breaks", format!("<p><code>{}</code></p>", lines("", "", "<br>\n", "&nbsp;"))),
-        ("style", format!("<div style='white-space: pre; font: monospace'>{}</div>", lines("", "", "\n", " "))),
+        (
+            "breaks",
+            format!("<p><code>{}</code></p>", lines("", "", "<br>\n", "&nbsp;")),
+        ),
+        (
+            "style",
+            format!(
+                "<div style='white-space: pre; font: monospace'>{}</div>",
+                lines("", "", "\n", " ")
+            ),
+        ),
     ] {
         assert_eq!(text(&page), expected, "{name}: {page}");
         assert_eq!(markdown(&page), format!("```\n{expected}\n```"), "{name}");
@@ -143,14 +196,35 @@ fn code_is_verbatim_in_every_shape() {
 #[test]
 fn what_elements_say_is_written_where_it_changes_the_meaning() {
     for (page, expected) in [
-        ("<p>some 10<sup>9</sup> drops of H<sub>2</sub>", "some 10^9 drops of H_2"),
+        (
+            "<p>some 10<sup>9</sup> drops of H<sub>2</sub>",
+            "some 10^9 drops of H_2",
+        ),
         ("<p>rain<sup><a href=#1>1</a></sup> falls", "rain[1] falls"),
-        ("<p><ruby>気象<rp>(</rp><rt>きしょう</rt><rp>)</rp></ruby>は", "気象は"),
-        ("<p>he said <q>it rains</q> twice", "he said “it rains” twice"),
-        ("<p>we won <img class=emoji alt='🎉'> today", "we won 🎉 today"),
-        ("<p>speed <img class=latex alt='v_t &lt; 3'> m", "speed $v_t < 3$ m"),
-        ("<p>as <script type='math/tex; mode=display'>\\frac{1}{2}</script> says", "as $$\\frac{1}{2}$$ says"),
-        ("<p>of <math><msup><mi>e</mi><mi>x</mi></msup></math> the", "of $e^{x}$ the"),
+        (
+            "<p><ruby>気象<rp>(</rp><rt>きしょう</rt><rp>)</rp></ruby>は",
+            "気象は",
+        ),
+        (
+            "<p>he said <q>it rains</q> twice",
+            "he said “it rains” twice",
+        ),
+        (
+            "<p>we won <img class=emoji alt='🎉'> today",
+            "we won 🎉 today",
+        ),
+        (
+            "<p>speed <img class=latex alt='v_t &lt; 3'> m",
+            "speed $v_t < 3$ m",
+        ),
+        (
+            "<p>as <script type='math/tex; mode=display'>\\frac{1}{2}</script> says",
+            "as $$\\frac{1}{2}$$ says",
+        ),
+        (
+            "<p>of <math><msup><mi>e</mi><mi>x</mi></msup></math> the",
+            "of $e^{x}$ the",
+        ),
         (
             "<p>a <span class=katex><span class=katex-mathml><math><annotation encoding='application/x-tex'>x_1</annotation></math></span><span class=katex-html aria-hidden=true>x1</span></span> b",
             "a $x_1$ b",
@@ -160,12 +234,24 @@ fn what_elements_say_is_written_where_it_changes_the_meaning() {
             "a $x$ b",
         ),
         ("<h2>Rain <a class=headerlink href=#r>¶</a></h2>", "Rain"),
-        ("<h2>Rain<span class=mw-editsection>[<a href=e>edit</a>]</span></h2>", "Rain"),
-        ("<p><span class=d>12</span><span class=m>May</span>", "12 May"),
+        (
+            "<h2>Rain<span class=mw-editsection>[<a href=e>edit</a>]</span></h2>",
+            "Rain",
+        ),
+        (
+            "<p><span class=d>12</span><span class=m>May</span>",
+            "12 May",
+        ),
         ("<p>Wind<img src=a.png>north", "Wind north"),
-        ("<p>go <g-emoji>🚀</g-emoji> now<template><p>x</p></template>", "go 🚀 now"),
+        (
+            "<p>go <g-emoji>🚀</g-emoji> now<template><p>x</p></template>",
+            "go 🚀 now",
+        ),
         ("<p>a<!--->b<!-- x --!>c<!-- y --->d", "abcd"),
-        ("<p>a<script><!-- s = '<script>x</script>'; y //--></script>b", "ab"),
+        (
+            "<p>a<script><!-- s = '<script>x</script>'; y //--></script>b",
+            "ab",
+        ),
         ("<p>a<svg><g><svg/><text>b</text></svg>c", "ac"),
     ] {
         assert_eq!(text(page), expected, "{page}");
@@ -209,7 +295,10 @@ fn signs_are_escaped_only_where_they_would_be_structure() {
         ("*bold* _it_ _all_", "\\*bold\\* \\_it\\_ \\_all\\_"),
         ("# no heading", "\\# no heading"),
         ("1. no item", "1\\. no item"),
-        ("a &lt;b&gt; c &lt; d &amp;amp; e & f", "a \\<b> c < d \\&amp; e & f"),
+        (
+            "a &lt;b&gt; c &lt; d &amp;amp; e & f",
+            "a \\<b> c < d \\&amp; e & f",
+        ),
         ("[x](y) and [z]", "[x\\](y) and [z]"),
         ("\\(a_b*c_d*\\) stays", "\\(a_b*c_d*\\) stays"),
         ("- no<br>===", "\\- no\n\\==="),
@@ -220,10 +309,20 @@ fn signs_are_escaped_only_where_they_would_be_structure() {
 
 #[test]
 fn typed_blocks_say_what_each_part_is() {
-    let page = parse("<h3>a</h3><p>b</p><ul><li>c<ul><li>d</ul></ul><blockquote><p>e</blockquote><pre>f</pre><table><tr><th>g<th>h<tr><td>i<td></table>");
+    let page = parse(
+        "<h3>a</h3><p>b</p><ul><li>c<ul><li>d</ul></ul><blockquote><p>e</blockquote><pre>f</pre><table><tr><th>g<th>h<tr><td>i<td></table>",
+    );
     let scores: Vec<f32> = (0..page.blocks.len()).map(|n| n as f32 / 10.0).collect();
-    let blocks = typed(&page, &vec![true; page.blocks.len()], form(Format::Blocks), &scores);
-    let found: Vec<_> = blocks.iter().map(|b| (b.kind, b.level, b.text.as_str())).collect();
+    let blocks = typed(
+        &page,
+        &vec![true; page.blocks.len()],
+        form(Format::Blocks),
+        &scores,
+    );
+    let found: Vec<_> = blocks
+        .iter()
+        .map(|b| (b.kind, b.level, b.text.as_str()))
+        .collect();
     let expected = [
         ("heading", 3, "a"),
         ("paragraph", 0, "b"),
@@ -254,9 +353,47 @@ type Words = (String, String);
 
 fn words() -> impl Strategy<Value = Words> {
     let sign = prop::sample::select(vec![
-        "*", "**", "_", "__", "`", "``", "[", "]", "[x](y)", "![x](y)", "[x]: y", "<b>", "</p>", "&amp;", "&", "#", "##",
-        "-", "+", "1.", "2)", ">", "|", "\\", "\\*", "~~", "~", "snake_case", "a*b*c", "---", "===", "***", "|---|", "```",
-        "<http://x.y>", "!", "[ ]", ":", "“", "é", "中文",
+        "*",
+        "**",
+        "_",
+        "__",
+        "`",
+        "``",
+        "[",
+        "]",
+        "[x](y)",
+        "![x](y)",
+        "[x]: y",
+        "<b>",
+        "</p>",
+        "&amp;",
+        "&",
+        "#",
+        "##",
+        "-",
+        "+",
+        "1.",
+        "2)",
+        ">",
+        "|",
+        "\\",
+        "\\*",
+        "~~",
+        "~",
+        "snake_case",
+        "a*b*c",
+        "---",
+        "===",
+        "***",
+        "|---|",
+        "```",
+        "<http://x.y>",
+        "!",
+        "[ ]",
+        ":",
+        "“",
+        "é",
+        "中文",
     ]);
     let piece = prop_oneof![
         3 => ("[a-z]{1,4}", Just(0)).prop_map(|(word, kind)| (word, kind)),
@@ -276,7 +413,11 @@ fn words() -> impl Strategy<Value = Words> {
                 4 => format!("<del>{escaped}</del>"),
                 _ => escaped,
             };
-            seen += &if kind == 1 { format!("⟦{text}⟧") } else { text };
+            seen += &if kind == 1 {
+                format!("⟦{text}⟧")
+            } else {
+                text
+            };
             if space {
                 html.push(' ');
                 seen.push(' ');
@@ -321,15 +462,35 @@ fn html(parts: &[Part]) -> String {
     let part = |part: &Part| match part {
         Part::Paragraph(words) => format!("<p>{}</p>", words.0),
         Part::Heading(level, words) => format!("<h{level}>{}</h{level}>", words.0),
-        Part::Code(code) => format!("<pre>{}</pre>", code.replace('&', "&amp;").replace('<', "&lt;")),
+        Part::Code(code) => format!(
+            "<pre>{}</pre>",
+            code.replace('&', "&amp;").replace('<', "&lt;")
+        ),
         Part::Quote(parts) => format!("<blockquote>{}</blockquote>", html(parts)),
         Part::List(start, items) => {
-            let items: String = items.iter().map(|item| format!("<li>{}</li>", html(item))).collect();
-            start.map_or_else(|| format!("<ul>{items}</ul>"), |n| format!("<ol start={n}>{items}</ol>"))
+            let items: String = items
+                .iter()
+                .map(|item| format!("<li>{}</li>", html(item)))
+                .collect();
+            start.map_or_else(
+                || format!("<ul>{items}</ul>"),
+                |n| format!("<ol start={n}>{items}</ol>"),
+            )
         }
         Part::Table(rows) => {
-            let row = |row: &Vec<Words>| format!("<tr><th>{}</tr>", row.iter().map(|w| w.0.as_str()).collect::<Vec<_>>().join("<th>"));
-            format!("<table>{}</table>", rows.iter().map(row).collect::<String>())
+            let row = |row: &Vec<Words>| {
+                format!(
+                    "<tr><th>{}</tr>",
+                    row.iter()
+                        .map(|w| w.0.as_str())
+                        .collect::<Vec<_>>()
+                        .join("<th>")
+                )
+            };
+            format!(
+                "<table>{}</table>",
+                rows.iter().map(row).collect::<String>()
+            )
         }
     };
     parts.iter().map(part).collect()
@@ -365,7 +526,8 @@ fn outline(parts: &[Part], around: &str, lines: &mut Vec<String>) {
 
 /// The same of Markdown, by a parser.
 fn read(markdown: &str) -> Vec<String> {
-    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let options =
+        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let (mut lines, mut around, mut text) = (Vec::new(), vec![String::new()], String::new());
     let (mut cells, mut in_code) = (Vec::new(), false);
     let mut tight = String::new();
@@ -374,7 +536,13 @@ fn read(markdown: &str) -> Vec<String> {
         // A tight item holds its text without a paragraph.
         let block = matches!(
             event,
-            Event::Start(Tag::List(_) | Tag::BlockQuote(_) | Tag::CodeBlock(_) | Tag::Paragraph | Tag::Table(_)) | Event::End(TagEnd::Item)
+            Event::Start(
+                Tag::List(_)
+                    | Tag::BlockQuote(_)
+                    | Tag::CodeBlock(_)
+                    | Tag::Paragraph
+                    | Tag::Table(_)
+            ) | Event::End(TagEnd::Item)
         );
         if block && !tight.is_empty() && !plain(&text).is_empty() {
             lines.push(format!("{tight}p {}", plain(&std::mem::take(&mut text))));
@@ -398,15 +566,23 @@ fn read(markdown: &str) -> Vec<String> {
                 around.pop();
             }
             Event::Start(Tag::CodeBlock(kind)) => {
-                assert!(matches!(kind, CodeBlockKind::Fenced(_)), "indented code in {markdown}");
+                assert!(
+                    matches!(kind, CodeBlockKind::Fenced(_)),
+                    "indented code in {markdown}"
+                );
                 in_code = true;
             }
             Event::End(TagEnd::CodeBlock) => {
                 in_code = false;
                 let code = std::mem::take(&mut text);
-                lines.push(format!("{here}code {:?}", code.strip_suffix('\n').unwrap_or(&code)));
+                lines.push(format!(
+                    "{here}code {:?}",
+                    code.strip_suffix('\n').unwrap_or(&code)
+                ));
             }
-            Event::End(TagEnd::Paragraph) => lines.push(format!("{here}p {}", plain(&std::mem::take(&mut text)))),
+            Event::End(TagEnd::Paragraph) => {
+                lines.push(format!("{here}p {}", plain(&std::mem::take(&mut text))))
+            }
             Event::End(TagEnd::Heading(level)) => {
                 let level = match level {
                     HeadingLevel::H1 => 1,
@@ -416,7 +592,10 @@ fn read(markdown: &str) -> Vec<String> {
                     HeadingLevel::H5 => 5,
                     HeadingLevel::H6 => 6,
                 };
-                lines.push(format!("{here}h{level} {}", plain(&std::mem::take(&mut text))));
+                lines.push(format!(
+                    "{here}h{level} {}",
+                    plain(&std::mem::take(&mut text))
+                ));
             }
             Event::End(TagEnd::TableCell) => cells.push(plain(&std::mem::take(&mut text))),
             Event::End(TagEnd::TableRow | TagEnd::TableHead) => {

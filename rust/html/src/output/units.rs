@@ -8,8 +8,9 @@ use crate::output::tables::{self, Table};
 use crate::page::{NONE, Page, meaning};
 use crate::tags::{Tag, context};
 
-/// An item of more blocks of its own is a container (a post, a product), no list item.
+/// An item of more blocks of its own is a container (a post, a product), no list item; steps of a procedure are long.
 const MAX_ITEM_BLOCKS: u32 = 12;
+const MAX_STEP_BLOCKS: u32 = 30;
 /// From this many bytes on a block without an element of its own is a paragraph.
 const PARAGRAPH_BYTES: usize = 80;
 /// Quotations and lists that may stand in one another; what is deeper stands in the last of these.
@@ -286,9 +287,14 @@ impl Reader<'_> {
     fn is_item(&mut self, item: u32) -> bool {
         let page = self.page;
         let holds = self.holds.get_or_insert_with(|| holds(page))[item as usize];
+        let parent = page.nodes[item as usize].parent as usize;
+        let limit = if page.nodes[parent].tag == Tag::OL {
+            MAX_STEP_BLOCKS
+        } else {
+            MAX_ITEM_BLOCKS
+        };
         !holds.sections
-            && (page.nodes[item as usize].blocks.len() as u32).saturating_sub(holds.listed)
-                <= MAX_ITEM_BLOCKS
+            && (page.nodes[item as usize].blocks.len() as u32).saturating_sub(holds.listed) <= limit
     }
 
     /// Writes the images that stand before this block and outside of all blocks, where their surroundings are kept.
