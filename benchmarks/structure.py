@@ -82,21 +82,24 @@ def squash(text: str) -> str:
     return "".join(c for c in text if c.isalnum())
 
 
-def words(element: etree._Element, skip: Sequence[str] = ()) -> str:
-    """The text of an element without that of elements that bear one of these names or classes."""
+def words(element: etree._Element, classes: Sequence[str] = (), until: Sequence[str] = ()) -> str:
+    """The text of an element without that of elements of these classes, up to the first of the elements `until`."""
     parts: list[str] = []
 
-    def walk(node: etree._Element) -> None:
-        named = isinstance(node.tag, str) and node.tag not in skip
+    def walk(node: etree._Element) -> bool:
+        """Whether the text goes on after the node."""
+        if node is not element and node.tag in until:
+            return False
         if node.tag == "br":
             parts.append("\n")
-        shown = named and not set((node.get("class") or "").split()) & set(skip)
-        if node is element or shown:
+        named = isinstance(node.tag, str)
+        if node is element or named and not set((node.get("class") or "").split()) & set(classes):
             parts.append(node.text or "")
-            for child in node:
-                walk(child)
+            if not all(walk(child) for child in node):
+                return False
         if node is not element:
             parts.append(node.tail or "")
+        return True
 
     walk(element)
     return "".join(parts)
@@ -158,12 +161,18 @@ def _span(cell: etree._Element) -> int:
     return int(value) if value.isdigit() else 1
 
 
+LAID_OUT = ".//h1|.//h2|.//h3|.//h4|.//h5|.//section"
+"""What makes an item of a list a part of the page's layout."""
+
+
 def items_of(main: etree._Element) -> Iterator[tuple[str, str | None, int]]:
-    """(own text, number or None, depth) of every item of a list."""
+    """(text up to what stands in it, number or None, depth) of every item of a list; not where a page is laid out by
+    items, which hold headings."""
     for item in main.iter("li"):
         parent = item.getparent()
-        own = words(item, ("ul", "ol", "dl", "pre", "table"))
-        if parent is None or parent.tag not in ("ul", "ol") or not squash(own) or above(item, main, "table"):
+        own = words(item, until=("ul", "ol", "dl", "pre", "table"))
+        laid_out = above(item, main, "table") or item.xpath(LAID_OUT)
+        if parent is None or parent.tag not in ("ul", "ol") or not squash(own) or laid_out:
             continue
         number = None
         if parent.tag == "ol":
@@ -171,7 +180,8 @@ def items_of(main: etree._Element) -> Iterator[tuple[str, str | None, int]]:
             before = [sibling for sibling in parent.iterchildren("li")]
             if start.isdigit() and not any(sibling.get("value") for sibling in before):
                 number = str(int(start) + before.index(item))
-        yield own, number, above(item, main, "ul", "ol")
+        depth = 1 + sum(not outer.xpath(LAID_OUT) for outer in item.iterancestors("li"))
+        yield own, number, depth
 
 
 # -- what a text has -----------------------------------------------------------------------------------------
@@ -310,7 +320,7 @@ def _headings(document: Document, lines: list[Line], whole: str, add: Add) -> No
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.sub(r"[*`\[\]\\¶]", "", text).split())
+    return "".join(re.sub(r"[*`\[\]\\]", "", text).split())
 
 
 def _items(document: Document, lines: list[Line], whole: str, add: Add) -> None:
@@ -352,7 +362,7 @@ def _inline(document: Document, text: str, add: Add) -> None:
 def _formulas(document: Document, text: str, add: Add) -> None:
     bare = "".join(text.split())
     main = document.main
-    for formula in re.findall(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", words(main, ("pre",)), re.S):
+    for formula in re.findall(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", words(main), re.S):
         tex = "".join("".join(formula).split())
         add("TeX in signs: kept", tex in bare)
     texs = []
