@@ -38,15 +38,26 @@ def probe_confinement() -> tuple[str | None, str | None]:
 # -- html --------------------------------------------------------------------------------------------------
 
 def extract_html(
-    pages: Arrow, charsets: Arrow, *, format: str = "text", comments: str = "keep", model: bytes | None = None
+    pages: Arrow,
+    charsets: Arrow,
+    *,
+    format: str = "text",
+    links: str = "text",
+    images: str = "drop",
+    comments: str = "keep",
+    model: bytes | None = None,
 ) -> Column:
     """The main content of every page: a struct of
     text, title, language (as declared, lower case; "" for none): large_string; score (mean probability of the words
     chosen) and share (words chosen among the page's): float32, 0..1; encoding: large_string; n_replaced: uint32;
     error: string, null where the extractor did not fail.
 
-    `charsets` are those that the server declared, "" for none. `format` is text or markdown, `comments` keep or
-    drop; `model` is a model file, the package's own by default. Time is linear in the bytes of a page.
+    With the format blocks also blocks: large_list of struct of kind (string), level (uint8), text (large_string) and
+    score (float32).
+
+    `charsets` are those that the server declared, "" for none. `format` is text, markdown or blocks, `links` text,
+    inline, reference or drop, `images` drop, alt or inline, `comments` keep or drop; `model` is a model file, the
+    package's own by default. Time is linear in the bytes of a page.
     """
 
 def decode_html(pages: Arrow, charsets: Arrow) -> Column:

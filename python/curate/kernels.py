@@ -346,15 +346,25 @@ def prepare_languages(
 
 
 def extract_html(
-    pages: Texts, charsets: Texts, *, format: str = "text", comments: str = "keep", model: bytes | None = None
+    pages: Texts,
+    charsets: Texts,
+    *,
+    format: str = "text",
+    links: str = "text",
+    images: str = "drop",
+    comments: str = "keep",
+    model: bytes | None = None,
 ) -> pa.StructArray:
     """The main content of every page: a struct of
-    text, title, language, score, share, encoding, n_replaced and error.
+    text, title, language, score, share, encoding, n_replaced and error, and blocks where that is the format.
 
-    A charset "" is none. `format` is text or markdown, `comments` keep or drop, `model` the bytes of a model file other
-    than the package's own.
+    A charset "" is none. `format` is text, markdown or blocks, `links` text, inline, reference or drop, `images` drop,
+    alt or inline, `comments` keep or drop, `model` the bytes of a model file other than the package's own.
     """
-    return pa.array(_rust.extract_html(_whole(pages), _whole(charsets), format=format, comments=comments, model=model))
+    found = _rust.extract_html(
+        _whole(pages), _whole(charsets), format=format, links=links, images=images, comments=comments, model=model
+    )
+    return pa.array(found)
 
 
 def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:
