@@ -38,15 +38,26 @@ def probe_confinement() -> tuple[str | None, str | None]:
 # -- html --------------------------------------------------------------------------------------------------
 
 def extract_html(
-    pages: Arrow, charsets: Arrow, *, format: str = "text", comments: str = "keep", model: bytes | None = None
+    pages: Arrow,
+    charsets: Arrow,
+    *,
+    format: str = "text",
+    links: str = "text",
+    images: str = "drop",
+    comments: str = "keep",
+    model: bytes | None = None,
 ) -> Column:
     """The main content of every page: a struct of
     text, title, language (as declared, lower case; "" for none): large_string; score (mean probability of the words
     chosen) and share (words chosen among the page's): float32, 0..1; encoding: large_string; n_replaced: uint32;
     error: string, null where the extractor did not fail.
 
-    `charsets` are those that the server declared, "" for none. `format` is text or markdown, `comments` keep or
-    drop; `model` is a model file, the package's own by default. Time is linear in the bytes of a page.
+    With the format blocks also blocks: large_list of struct of kind (string), level (uint8), text (large_string) and
+    score (float32).
+
+    `charsets` are those that the server declared, "" for none. `format` is text, markdown or blocks, `links` text,
+    inline, reference or drop, `images` drop, alt or inline, `comments` keep or drop; `model` is a model file, the
+    package's own by default. Time is linear in the bytes of a page.
     """
 
 def decode_html(pages: Arrow, charsets: Arrow) -> Column:
@@ -239,6 +250,34 @@ def repeats(
     hash, of which at most `per_anchor` are looked at).
     """
 
+def word_counts(text: Arrow, *, words: int) -> tuple[Column, Column]:
+    """The first `words` words of every row by bucket (of 2^16, ascending): (bucket, count), both large_list<uint32>."""
+
+def word_basis(bucket: Arrow, count: Arrow, idf: Arrow, *, dim: int, seed: int) -> Column:
+    """float32, `dim` values a bucket: an orthonormal basis of the subspace in which rows of word_counts vary most.
+
+    A row is weighed by sqrt(count) x idf (float32, one a bucket) and has length 1. By subspace iteration from a seed,
+    with sums in one order: the same on every machine.
+    """
+
+def word_vectors(bucket: Arrow, count: Arrow, idf: Arrow, basis: Arrow, *, dim: int) -> Column:
+    """int16, `dim` values a row: its weights in the basis, scaled to length 8192; zeros for a row without words."""
+
+def vector_centers(vectors: Arrow, *, dim: int, k: int, rounds: int, seed: int) -> Column:
+    """int16, `dim` values for each of `k` centers of vectors of length 8192, by spherical k-means from a seed."""
+
+def nearest_centers(vectors: Arrow, centers: Arrow, *, dim: int) -> tuple[Column, Column]:
+    """(nearest, second nearest: uint32) center of each vector; both the same where there is one center."""
+
+def alike_vectors(
+    vectors: Arrow, ends: Arrow, *, dim: int, least: int, per_vector: int
+) -> tuple[Column, Column, Column]:
+    """Pairs (row, other: uint32, dot: int32) of vectors of one cluster, with dots of `least` and more.
+
+    Clusters end at `ends` (int64), vectors of one are in keep order. A vector is compared with those before it that
+    were like none before them, and paired with the `per_vector` nearest.
+    """
+
 def suffix_array(text: Arrow) -> Column:
     """Every place of the bytes of row 0, in the order of what follows it up to the end: uint32. At most 2^30 bytes."""
 
@@ -318,11 +357,43 @@ class NgramFinder:
 
 # -- signals and pii ---------------------------------------------------------------------------------------
 
-def signals(text: Arrow) -> Column:
-    """The heuristic measures of every row in one pass: a struct column, one float64 field a measure."""
+class English:
+    """The words of spaCy's English tokenizer, by its patterns and special cases; a memo fills as texts go by."""
+
+    def __new__(
+        cls, *, prefix: str, suffix: str, infix: str, url: str, special: list[tuple[str, list[str]]]
+    ) -> English: ...
+    def words(self, text: str) -> list[str]:
+        """The words of one text; whitespace is none."""
+
+def signals(text: Arrow, *, stop_words: list[list[str]], list_of: Arrow, english: English | None) -> Column:
+    """The heuristic measures of every row in one pass: a struct column, one float64 field a measure.
+
+    `list_of` is uint32, one a row or empty: 0 for Gopher's English stop words, i for `stop_words[i - 1]`. With
+    `english` datatrove's measures count its words in place of Unicode words.
+    """
 
 def measures() -> list[tuple[str, str, str]]:
     """Name, unit and one-line definition of every measure, in the order of the fields of `signals`."""
+
+def cut_lines(
+    text: Arrow,
+    *,
+    whose: str,
+    limits: list[tuple[str, float]],
+    lorem_ipsum: bool,
+    curly_bracket: bool,
+    english: English | None,
+) -> tuple[Column, tuple[Column, Column, Column, Column, Column], tuple[Column, Column, Column, Column]]:
+    """Cut lines by the rules of `whose`, "c4@tfds", "c4@datatrove" or "refinedweb@dclm"; those without a limit are off.
+
+    Returns the texts left; the cuts (row: uint32, start: uint32, end: uint32, rule: uint8, value: float64 or null),
+    whose spans are bytes of the text as it stood; and per row n_sentences, lorem_ipsum, curly_bracket,
+    removed_word_share.
+    """
+
+def line_rules() -> list[str]:
+    """Names of the rules on lines, by number."""
 
 def redact(text: Arrow, *, email: str | None, ip: str | None) -> tuple[Column, Column, Column, Column, Column]:
     """Replace personal data by typed placeholders; a kind whose placeholder is None is left alone.

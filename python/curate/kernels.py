@@ -4,7 +4,7 @@ _rust.pyi describes each function in full; here stands what comes back. Rows of 
 Errors are ValueError with the value, the row and the limit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -189,6 +189,46 @@ def repeats(
     return pa.array(anchor), pa.array(start), pa.array(end), pa.array(other), beyond
 
 
+def word_counts(text: Texts, *, words: int) -> tuple[pa.Array, pa.Array]:
+    """(bucket, count), large_list<uint32>, of the first `words` words of every row; buckets are 2^16, ascending."""
+    bucket, count = _rust.word_counts(_whole(text), words=words)
+    return pa.array(bucket), pa.array(count)
+
+
+def word_basis(bucket: Texts, count: Texts, idf: pa.Array, *, dim: int, seed: int) -> pa.Array:
+    """float32, `dim` values a bucket: an orthonormal basis of what rows of word_counts, weighed by `idf`, vary most
+    in."""
+    return pa.array(_rust.word_basis(_whole(bucket), _whole(count), idf, dim=dim, seed=seed))
+
+
+def word_vectors(bucket: Texts, count: Texts, idf: pa.Array, basis: pa.Array, *, dim: int) -> pa.Array:
+    """int16, `dim` values a row of word_counts: its vector of length 8192; zeros for a row without words."""
+    return pa.array(_rust.word_vectors(_whole(bucket), _whole(count), idf, basis, dim=dim))
+
+
+def vector_centers(vectors: pa.Array, *, dim: int, k: int, rounds: int, seed: int) -> pa.Array:
+    """int16, `dim` values for each of `k` centers of vectors (int16, `dim` each), by spherical k-means from a seed."""
+    return pa.array(_rust.vector_centers(vectors, dim=dim, k=k, rounds=rounds, seed=seed))
+
+
+def nearest_centers(vectors: pa.Array, centers: pa.Array, *, dim: int) -> tuple[pa.Array, pa.Array]:
+    """(nearest, second nearest: uint32) center of each vector; both the same where there is one."""
+    first, second = _rust.nearest_centers(vectors, centers, dim=dim)
+    return pa.array(first), pa.array(second)
+
+
+def alike_vectors(
+    vectors: pa.Array, ends: pa.Array, *, dim: int, least: int, per_vector: int
+) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(row, other: uint32, dot: int32) of pairs of vectors of one cluster, with dots of `least` and more.
+
+    Clusters end at `ends` (int64), and their vectors are in keep order: one is paired with the `per_vector` nearest of
+    those before it that were like none before them.
+    """
+    row, other, dot = _rust.alike_vectors(vectors, ends, dim=dim, least=least, per_vector=per_vector)
+    return pa.array(row), pa.array(other), pa.array(dot)
+
+
 def suffix_array(text: bytes) -> pa.Array:
     """Every place of `text` in the order of what follows it: uint32."""
     return pa.array(_rust.suffix_array(pa.array([text], pa.large_binary())))
@@ -306,15 +346,25 @@ def prepare_languages(
 
 
 def extract_html(
-    pages: Texts, charsets: Texts, *, format: str = "text", comments: str = "keep", model: bytes | None = None
+    pages: Texts,
+    charsets: Texts,
+    *,
+    format: str = "text",
+    links: str = "text",
+    images: str = "drop",
+    comments: str = "keep",
+    model: bytes | None = None,
 ) -> pa.StructArray:
     """The main content of every page: a struct of
-    text, title, language, score, share, encoding, n_replaced and error.
+    text, title, language, score, share, encoding, n_replaced and error, and blocks where that is the format.
 
-    A charset "" is none. `format` is text or markdown, `comments` keep or drop, `model` the bytes of a model file other
-    than the package's own.
+    A charset "" is none. `format` is text, markdown or blocks, `links` text, inline, reference or drop, `images` drop,
+    alt or inline, `comments` keep or drop, `model` the bytes of a model file other than the package's own.
     """
-    return pa.array(_rust.extract_html(_whole(pages), _whole(charsets), format=format, comments=comments, model=model))
+    found = _rust.extract_html(
+        _whole(pages), _whole(charsets), format=format, links=links, images=images, comments=comments, model=model
+    )
+    return pa.array(found)
 
 
 def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:
@@ -350,9 +400,75 @@ def html_rows(pages: Texts, charsets: Texts, *, linear: bytes | None = None, sai
     return pa.array(_rust.html_rows(_whole(pages), _whole(charsets), linear, said))
 
 
-def signals(text: Texts) -> pa.StructArray:
-    """Every measure of every row: a struct of float64 fields."""
-    return pa.array(_rust.signals(_whole(text)))
+English = _rust.English
+
+
+def signals(
+    text: Texts,
+    *,
+    stop_words: Sequence[Sequence[str]] = (),
+    list_of: pa.Array | None = None,
+    english: English | None = None,
+) -> pa.StructArray:
+    """Every measure of every row: a struct of float64 fields.
+
+    `list_of` is uint32, one a row: 0 for Gopher's English stop words, i for `stop_words[i - 1]`; None: 0 for all. With
+    `english` datatrove's measures count spaCy's words in place of Unicode words.
+    """
+    lists = pa.array([], pa.uint32()) if list_of is None else list_of
+    found = _rust.signals(
+        _whole(text), stop_words=[list(words) for words in stop_words], list_of=lists, english=english
+    )
+    return pa.array(found)
+
+
+class Cuts(NamedTuple):
+    """What rules on lines left of texts, and what they cut.
+
+    row, start, end, rule and value have an entry a cut: spans are bytes of the text as it stood, a rule is a name of
+    LINE_RULES, a value is null where the rule measures no number. The rest has an entry a text.
+    """
+
+    text: pa.Array
+    row: pa.Array
+    start: pa.Array
+    end: pa.Array
+    rule: pa.Array
+    value: pa.Array
+    n_sentences: pa.Array
+    lorem_ipsum: pa.Array
+    curly_bracket: pa.Array
+    removed_word_share: pa.Array
+
+
+LINE_RULES = tuple(_rust.line_rules())
+
+
+def cut_lines(
+    text: Texts,
+    *,
+    whose: str,
+    limits: Mapping[str, float],
+    lorem_ipsum: bool = True,
+    curly_bracket: bool = True,
+    english: English | None = None,
+) -> Cuts:
+    """Cut lines by the rules of `whose`: "c4@tfds", "c4@datatrove" or "refinedweb@dclm".
+
+    `limits` have the rules that are on, by names of LINE_RULES. `lorem_ipsum` and `curly_bracket` say whether these
+    end the reading of a text, which then keeps all of its lines.
+    """
+    left, cuts, measures = _rust.cut_lines(
+        _whole(text),
+        whose=whose,
+        limits=list(limits.items()),
+        lorem_ipsum=lorem_ipsum,
+        curly_bracket=curly_bracket,
+        english=english,
+    )
+    row, start, end, rule, value = map(pa.array, cuts)
+    names = pa.DictionaryArray.from_arrays(rule.cast(pa.int32()), pa.array(LINE_RULES))
+    return Cuts(pa.array(left), row, start, end, names, value, *map(pa.array, measures))
 
 
 def measures() -> list[tuple[str, str, str]]:
