@@ -26,7 +26,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "extract": (4, "5b28db63440fbb6f"),
     "normalize": (1, "996e747c5f13836a"),
     "langid": (2, "b8a8c4b7f02f291b"),
-    "filter": (1, "58fea4775aabdcaa"),
+    "filter": (2, "cccc5561112371bf"),
     "redact": (2, "d3d54e43ba8c1b7b"),
     "exact_dedup": (3, "7333cf00d5ed51c6"),
     "near_dedup": (6, "12e422a3de629d31"),
