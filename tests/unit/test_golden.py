@@ -30,7 +30,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "redact": (2, "d3d54e43ba8c1b7b"),
     "exact_dedup": (3, "7333cf00d5ed51c6"),
     "near_dedup": (6, "12e422a3de629d31"),
-    "semantic_dedup": (1, "cf5350d6e7786a36"),
+    "semantic_dedup": (1, "c9bfd06a187c1a92"),
     "line_dedup": (2, "a20b408b34bf9933"),
     "substring_dedup": (1, "493b521f287dcc0c"),
     "holdout": (1, "57fe50d3fa72e1c4"),
