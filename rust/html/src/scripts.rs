@@ -49,6 +49,12 @@ pub fn around(
             return none;
         }
     }
+    let labels = content
+        .split(|c: char| !c.is_alphabetic())
+        .any(|letters| letters.chars().count() >= WORD);
+    if labels && content.contains(|c: char| c.is_ascii_digit()) {
+        return none; // a number with a word for those who hear the page
+    }
     if !content.contains(|c: char| c.is_alphanumeric()) {
         return none; // signs of notes, trade marks, degrees
     }
@@ -99,6 +105,7 @@ mod tests {
             ("M", "me", false, ("", "")),
             ("Gauge", "®", false, ("", "")),
             ("a word ", "1", false, ("", "")),
+            ("in a 401k", "6Footnote", false, ("", "")),
         ] {
             assert_eq!(
                 around(before, content, low, false),
