@@ -15,6 +15,7 @@ HARNESS = {
     "environments",
     "datatrove_chain",
     "datatrove_minhash",
+    "kneser_ney",
     "trainer_systems",
     "trainer_gpu",
 }
