@@ -41,7 +41,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 tanh_nV = torch.tanh(logits_nV.float() / softcap)
                 logits_nV, bend_nV = tanh_nV * softcap, 1 - tanh_nV * tanh_nV
             p_nV = torch.softmax(logits_nV, -1, dtype=torch.float32)
-            # ln sum exp, by way of the likeliest token: its probability is at least 1 / V, and no pass takes logarithms.
+            # ln sum exp, by way of the likeliest token: at least as likely as 1 / V, its logarithm loses nothing.
             log_z_n = logits_nV.amax(-1).float() - p_nV.amax(-1).log()
             index_n1 = target_n.clamp(min=0).unsqueeze(1)
             nats_n = (log_z_n - logits_nV.gather(1, index_n1).squeeze(1).float()) * counts_n
