@@ -14,6 +14,7 @@ HARNESS = {
     "encodings",
     "environments",
     "datatrove_chain",
+    "datatrove_filters",
     "datatrove_minhash",
     "kneser_ney",
     "trainer_systems",
