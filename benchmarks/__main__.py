@@ -17,6 +17,7 @@ HARNESS = {
     "datatrove_chain",
     "datatrove_filters",
     "datatrove_minhash",
+    "kneser_ney",
     "trainer_systems",
     "trainer_gpu",
 }
