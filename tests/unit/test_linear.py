@@ -73,7 +73,7 @@ class Files:
 def stages() -> dict[str, Callable[[pa.RecordBatch], Any]]:
     nothing = Files()
     blank = normalize.State(normalize.Normalize())
-    model = langid.open_model(langid.LangId(), nothing)
+    model = langid.open_state(langid.LangId(), nothing)
     rules = filter.State(filter.Filter(), nothing)
     scan = decontaminate.State(decontaminate.Decontaminate(benchmarks=["x"]), nothing)
     found: dict[str, Callable[[pa.RecordBatch], Any]] = {

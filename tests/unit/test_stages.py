@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corpus
-from curate import kernels, language, schema, stages
+from curate import kernels, schema, stages
 from curate.config import validate
 from curate.errors import ConfigError
 from curate.filters import gopher
@@ -83,18 +83,39 @@ STATE = normalize.State(normalize.Normalize())
         ("می\u200cخواهم 👩\u200d💻", "می\u200cخواهم 👩\u200d💻"),
         ("\n\n  \nindented\n\n", "indented"),
         ("  first line keeps its indentation", "  first line keeps its indentation"),
+        (
+            "It isnâ€™t\nleft “alone” ﬁne — déjà vu Ｆｕｌｌ &amp; Ђ",
+            "It isn’t\nleft “alone” fine — déjà vu Ｆｕｌｌ &amp; Ђ",
+        ),
+        ("voilÃ le dÃ©jÃ\xa0 vu\nGröße bleibt, «Её» тоже", "voilà le déjà vu\nGröße bleibt, «Её» тоже"),
     ],
 )
 def test_normalize(before: str, after: str) -> None:
-    assert normalize.normalize([before], STATE) == [after]
+    assert normalize.normalize(pa.array([before], pa.large_string()), STATE) == [after]
+
+
+UNREPAIRED = normalize.State(normalize.Normalize(mojibake=False))
 
 
 @given(st.text())
 def test_normalizing_again_changes_nothing(text: str) -> None:
-    (once,) = normalize.normalize([text], STATE)
-    assert normalize.normalize([once], STATE) == [once]
+    (once,) = normalize.normalize(pa.array([text], pa.large_string()), UNREPAIRED)
+    assert normalize.normalize(pa.array([once], pa.large_string()), UNREPAIRED) == [once]
     assert unicodedata.is_normalized("NFC", once)
     assert "\r" not in once and "\0" not in once and not once.startswith("\n") and not once.endswith("\n")
+
+
+@given(st.text(st.sampled_from("aÃ©â€™“”à Âß\x92ﬁ\n œ×²ðŸ˜\x80ЁВЂ»")))
+def test_lines_that_the_gate_lets_pass_need_no_repair(text: str) -> None:
+    column = pa.array([text], pa.large_string())
+    assert normalize.repaired(column, STATE) == [STATE.fix(text, STATE.fixes)]
+
+
+def test_lower_case_and_accents_are_for_those_who_ask() -> None:
+    state = normalize.State(normalize.Normalize(lowercase=True, strip_accents=True))
+    assert normalize.normalize(pa.array(["Crème BRÛLÉE İ Ørsted Ёлка 中文"], pa.large_string()), state) == [
+        "creme brulee i ørsted елка 中文"
+    ]
 
 
 def test_text_that_becomes_empty_is_dropped() -> None:
@@ -114,11 +135,37 @@ def test_langid_keeps_what_is_listed_and_says_what_it_saw() -> None:
         "Die Kinder gingen am Fluss entlang nach Hause und sprachen über das Wetter.",
         "12345 67890",
     )
-    applied = langid.apply(texts, (config, language.load()))
+    applied = langid.apply(texts, langid.open_state(config, Files()))  # type: ignore[arg-type]
     (kept, german, digits) = verdicts(applied)
     assert kept[0] is None and applied.batch.column("lang").to_pylist()[:2] == ["en", "de"]
     assert german[0] == "langid.keep" and german[3] == "de, not en"
     assert digits[0] == "langid.keep"
+
+
+GERMAN = "Die Kinder gingen am Fluss entlang nach Hause und sprachen lange über das schlechte Wetter. "
+ENGLISH = "The children walked home along the river and talked for a long time about the bad weather. "
+CANTONESE = "佢哋喺度傾緊偈,唔知幾時先至返屋企,我哋都唔係好清楚佢哋講乜嘢。" * 3
+
+
+def test_a_long_document_is_looked_at_in_several_places() -> None:
+    def said(text: str, **config: Any) -> tuple[str, float]:
+        applied = langid.apply(batch(text), langid.open_state(langid.LangId(**config), Files()))  # type: ignore[arg-type]
+        return applied.batch.column("lang")[0].as_py(), applied.batch.column("lang_score")[0].as_py()
+
+    half = ENGLISH * 60 + GERMAN * 60
+    (first, alone), (label, score) = said(half, windows=0), said(half)
+    assert (first, label) == ("en", "en") and alone > 0.9 and 0.4 < score < 0.7
+    assert said(half, mixed=True)[0] == "mixed"
+    assert said(ENGLISH * 6 + GERMAN * 114)[0] == "de"
+    assert said(GERMAN * 120, mixed=True)[0] == "de" and said(ENGLISH, mixed=True)[0] == "en"
+
+
+def test_a_macrolanguage_stands_for_its_languages() -> None:
+    for folded, rule in ((True, None), (False, "langid.keep")):
+        config = langid.LangId(keep=["zh"], macrolanguages=folded)
+        applied = langid.apply(batch(CANTONESE), langid.open_state(config, Files()))  # type: ignore[arg-type]
+        assert applied.batch.column("lang").to_pylist() == ["yue"]
+        assert verdicts(applied)[0][0] == rule
 
 
 def test_every_rule_has_its_measure() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from curate.cli import audit, export, fetch, inputs, runs, stages
+from curate.cli import audit, classifier, export, fetch, inputs, runs, stages
 from curate.cli.options import CONTEXT
 from curate.console import guarded
 from curate.errors import ConfigError
@@ -23,7 +23,11 @@ def hyphened(name: str) -> str:
 
 
 # Commands whose options are made from settings, which are imported when the command is asked for.
-MADE = {"export": (export.export_command, export.SUMMARY), "fetch": (fetch.fetch_command, fetch.SUMMARY)}
+MADE = {
+    "export": (export.export_command, export.SUMMARY),
+    "fetch": (fetch.fetch_command, fetch.SUMMARY),
+    "train-classifier": (classifier.train_command, classifier.SUMMARY),
+}
 
 
 class Commands(click.Group):

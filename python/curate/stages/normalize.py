@@ -1,25 +1,37 @@
 """normalize: one way to write the same text, keeping paragraphs and the indentation of code.
 
-Characters are composed (NFC). Line ends become \\n. Control characters, byte order marks, soft hyphens and zero-width
-spaces are removed; the joiners U+200C and U+200D stay, since Persian, Indic scripts and emoji need them. Typographic
-and no-break spaces become plain ones. White space at line ends is removed, and so are empty lines at both ends of the
-text; more than `max_blank_lines` empty lines in a row become that many. Spaces inside a line stay: they align code
-and tables.
+Lines that are UTF-8 read as another encoding ("itâ€™s") are repaired by ftfy, which is asked only about lines that can
+be such: quotes, full-width characters and HTML entities stay as they are, ligatures become letters. Characters are
+composed (NFC). Line ends become \\n. Control characters, byte order marks, soft hyphens and zero-width spaces are
+removed; the joiners U+200C and U+200D stay, since Persian, Indic scripts and emoji need them. Typographic and no-break
+spaces become plain ones. White space at line ends is removed, and so are empty lines at both ends of the text; more
+than `max_blank_lines` empty lines in a row become that many. Spaces inside a line stay: they align code and tables.
+
+`lowercase` and `strip_accents` are for models without a tokenizer of their own. A second normalize step with
+`only: {lang: [...]}` sets them for some languages.
 """
 
 import re
+import unicodedata
 
+import numpy as np
 import pyarrow as pa
 
 from curate import kernels
 from curate.config import Settings, setting
 from curate.stages.protocol import Applied, Phase, Side, Stage, with_column, with_verdicts
 
+# Encodings that UTF-8 is taken for, as ftfy knows them; a byte that is none in one of them is a control character.
+ENCODINGS = ("latin-1", "cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "cp1257", "iso8859_2", "mac_roman", "cp437")
+
 
 class Normalize(Settings):
     """What is left to choose; all else is fixed, so that equal texts become equal bytes in every run."""
 
     max_blank_lines: int = setting(2, "empty lines in a row that stay", ge=1)
+    mojibake: bool = setting(True, "repair text that was decoded from the wrong encoding, by ftfy")
+    lowercase: bool = setting(False, "lower-case the text")
+    strip_accents: bool = setting(False, "remove accents and other marks U+0300 to U+036F: é becomes e, й и")
 
 
 # Carriage returns; vertical tab, form feed, next line (NEL), and the line and paragraph separators of Unicode.
@@ -28,46 +40,103 @@ _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _REMOVED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff\ufdd0-\ufdef\ufffe\uffff]")
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _TRAILING = re.compile("(?<![ \t])[ \t]+$", re.MULTILINE)  # one try a run of blanks: linear time
+_MARKS = re.compile("[\u0300-\u036f]+")
+_ACCENTED = range(0xC0, 0x2000)  # where composed letters with marks U+0300 to U+036F stand in NFC
 
 
 class State:
-    """The expression for too many empty lines and what replaces it, compiled once a worker."""
+    """The gate, the expressions and what replaces them, made once a worker."""
 
-    def __init__(self, config: Normalize) -> None:
+    def __init__(self, config: Normalize, side: Side | None = None) -> None:
+        self.config = config
         self.blank = re.compile(f"\n{{{config.max_blank_lines + 2},}}")
         self.lines = "\n" * (config.max_blank_lines + 1)
+        self.accents = _bare_letters() if config.strip_accents else {}
+        self.gate: kernels.MojibakeGate | None = None
+        if config.mojibake:
+            import ftfy
+            from ftfy.chardata import LIGATURES
+
+            self.gate = kernels.MojibakeGate([_characters(name) for name in ENCODINGS], "".join(map(chr, LIGATURES)))
+            self.fix = ftfy.fix_text
+            self.fixes = ftfy.TextFixerConfig(
+                unescape_html=False, uncurl_quotes=False, fix_character_width=False, fix_line_breaks=False,
+                fix_surrogates=False, remove_terminal_escapes=False, remove_control_chars=False, normalization=None,
+                explain=False,
+            )  # fmt: skip
 
 
-def open_state(config: Normalize, side: Side) -> State:
-    return State(config)
+def _characters(encoding: str) -> str:
+    """The characters of bytes 80 to FF in an encoding."""
+    return "".join(bytes([byte]).decode(encoding, "ignore") or chr(byte) for byte in range(0x80, 0x100))
 
 
-def normalize(texts: list[str], state: State) -> list[str]:
+def _bare_letters() -> dict[int, str]:
+    """Composed letter -> the same without marks."""
+    bare = {}
+    for code in _ACCENTED:
+        decomposed = unicodedata.normalize("NFD", chr(code))
+        if stripped := _MARKS.sub("", decomposed):
+            bare[code] = unicodedata.normalize("NFC", stripped)
+    return {code: text for code, text in bare.items() if text != chr(code)}
+
+
+def repaired(column: pa.Array, state: State) -> list[str]:
+    """The texts with mojibake repaired. ftfy sees the lines that may need it; a line is what it repairs at once."""
+    texts: list[str] = column.to_pylist()
+    if state.gate is None:
+        return texts
+    rows, starts, ends = (np.asarray(found) for found in state.gate.lines(column))
+    changed, first = np.unique(rows, return_index=True)
+    for row, begin, end in zip(changed.tolist(), first.tolist(), [*first[1:].tolist(), len(rows)], strict=True):
+        content, made, done = texts[row].encode(), [], 0
+        for start, stop in zip(starts[begin:end].tolist(), ends[begin:end].tolist(), strict=True):
+            fixed = state.fix(content[start:stop].decode(), state.fixes)
+            made += [content[done:start], fixed.encode("utf-8", "replace")]
+            done = stop
+        texts[row] = b"".join([*made, content[done:]]).decode()
+    return texts
+
+
+def normalize(texts: pa.Array, state: State) -> list[str]:
     """Texts in their one form; normalizing these again changes nothing.
 
     NFC is that of the Rust core: CPython's takes time with the square of the length of a run of combining marks.
     """
-    plain = pa.array(
-        [_SPACES.sub(" ", _REMOVED.sub("", _LINE_ENDS.sub("\n", text))) for text in texts], pa.large_string()
-    )
-    return [
-        state.blank.sub(state.lines, _TRAILING.sub("", text).strip("\n")) for text in kernels.nfc(plain).to_pylist()
+    plain = [
+        _SPACES.sub(" ", _REMOVED.sub("", _LINE_ENDS.sub("\n", text))) if _needs(text) else text
+        for text in repaired(texts, state)
     ]
+    made = kernels.nfc(pa.array(plain, pa.large_string())).to_pylist()
+    if state.config.lowercase:
+        made = kernels.nfc(pa.array([text.lower() for text in made], pa.large_string())).to_pylist()
+    if state.config.strip_accents:
+        made = [text if text.isascii() else _MARKS.sub("", text.translate(state.accents)) for text in made]
+    return [state.blank.sub(state.lines, _TRAILING.sub("", text).strip("\n")) for text in made]
+
+
+_PLAIN = re.compile("[\t\n -~]*")
+
+
+def _needs(text: str) -> bool:
+    """Whether a text has anything but printable ASCII, tabs and line ends: of those nothing is replaced."""
+    return _PLAIN.fullmatch(text) is None
 
 
 def apply(batch: pa.RecordBatch, state: State) -> Applied:
     """Replaces the texts, and drops the rows whose text has no character left but white space."""
-    texts = normalize(batch.column("text").to_pylist(), state)
+    texts = normalize(batch.column("text"), state)
     batch = with_column(batch, "text", pa.array(texts, pa.large_string()))
     return with_verdicts(batch, [None if text.strip() else "normalize.empty" for text in texts], 0.0, 1.0)
 
 
 STAGE = Stage(
     name="normalize",
-    version=1,
+    version=2,
     summary="Unicode, control characters, line ends and white space.",
     config=Normalize,
+    libraries=lambda config: ("ftfy",) if config.mojibake else (),
     expected=lambda config: (0.5, 1.0),
     rules=lambda config: {"normalize.empty": "characters"},
-    phases=(Phase("apply", "each", open=open_state, apply=apply),),
+    phases=(Phase("apply", "each", open=State, apply=apply),),
 )

@@ -24,6 +24,12 @@ pub enum Error {
     /// Language identification.
     #[error(transparent)]
     Lang(#[from] curate_lang::Error),
+    /// Text classifiers.
+    #[error(transparent)]
+    Classify(#[from] curate_classify::Error),
+    /// Lists of addresses.
+    #[error(transparent)]
+    Urls(#[from] curate_urls::Error),
     /// Columns of one call that differ in length.
     #[error(
         "{pages} pages and {charsets} charsets: give one charset a page, empty where none was declared"

@@ -10,7 +10,9 @@ mod column;
 pub mod cpu;
 pub mod hash;
 mod masks;
+pub mod mojibake;
 pub mod nfc;
+pub mod windows;
 mod words;
 
 pub use column::{Offsets, Texts};
