@@ -78,10 +78,15 @@ def models(folder: Path) -> dict[str, Any]:
     data = folder / "lines.txt"
     data.write_text("\n".join(lines), encoding="utf-8")
     made = {}
-    for name, options in {
-        "softmax": {"loss": "softmax", "wordNgrams": 3}, "hs": {"loss": "hs", "minn": 2, "maxn": 4},
-        "ova": {"loss": "ova"}, "ns": {"loss": "ns"}, "quantized": {"loss": "softmax", "minn": 2, "maxn": 3, "dim": 16}, "wide": {"dim": 2},
-    }.items():  # fmt: skip
+    every: dict[str, dict[str, Any]] = {
+        "softmax": {"loss": "softmax", "wordNgrams": 3},
+        "hs": {"loss": "hs", "minn": 2, "maxn": 4},
+        "ova": {"loss": "ova"},
+        "ns": {"loss": "ns"},
+        "quantized": {"loss": "softmax", "minn": 2, "maxn": 3, "dim": 16},
+        "wide": {"dim": 2},
+    }
+    for name, options in every.items():  # fmt: skip
         options = {"dim": 8, "bucket": 300, "epoch": 3, "lr": 0.5, "thread": 1, "verbose": 0, **options}
         model = fasttext.train_supervised(str(data), **options)
         if name == "quantized":
