@@ -10,11 +10,11 @@ import pytest
 
 import corpus
 from curate import kernels
-from curate.config import validate
+from curate.config import parse_yaml, validate
 from curate.errors import ConfigError
 from curate.io.inputs import InputSettings
 from curate.run import driver
-from curate.run.recipe import single_stage
+from curate.run.recipe import resolve, single_stage
 from curate.stages import take_down, url_filter, word_filter
 from inline import Inline
 
@@ -210,3 +210,15 @@ def test_a_list_of_a_language_is_for_documents_in_it(tmp_path: Path, ran: Any) -
     rows = [{"text": "ein Gift", "lang": lang} for lang in ("en", "de", "fr", None)]
     _, rejects, _ = ran("word_filter", {"lists": lists, "by_language": True}, rows)
     assert json.dumps([row["rule"] for row in rejects]) == '["word_filter.en", "word_filter.de"]'
+
+
+def test_pages_are_looked_at_in_the_pass_of_their_extraction(tmp_path: Path) -> None:
+    corpus.write_warc(tmp_path / "in/a.warc", [("https://bad.test/", corpus.page("words"))], gz=False)
+    lists = {"domains": [listed(tmp_path, "d.txt", "bad.test")]}
+    steps = [{"url_filter": lists}, {"exact_dedup": {"by": "url"}}, {"url_filter": lists}, "extract", "normalize"]
+    text = json.dumps({"version": 1, "inputs": [{"path": str(tmp_path / "in")}], "steps": steps})
+    plan, _ = driver.prepare(resolve(parse_yaml(text, "r.yaml")))
+    assert [p.name for p in plan.passes] == [
+        "00-url_filter+exact_dedup.hash", "01-exact_dedup.pick", "02-exact_dedup.merge",
+        "03-exact_dedup+url_filter.2+extract", "04-normalize",
+    ]  # fmt: skip

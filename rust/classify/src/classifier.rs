@@ -25,6 +25,7 @@ pub struct Classifier<'a> {
 }
 
 impl<'a> Classifier<'a> {
+    /// A classifier with its own scratch memory.
     pub fn new(model: &'a Model) -> Self {
         let logistic = (0..=TABLE).map(|step| {
             let x = (step as f64 * 2.0 * BOUND) / TABLE as f64 - BOUND;

@@ -51,7 +51,7 @@ impl UrlLists {
                 added.push((counts.entries, counts.suffixes, counts.unread));
             }
             lists.build()?;
-            Ok(Self { lists, added })
+            Ok::<Self, Error>(Self { lists, added })
         })
     }
 

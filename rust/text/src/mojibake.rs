@@ -188,6 +188,6 @@ mod tests {
         ] {
             assert_eq!(lines(text), [], "{text}");
         }
-        assert_eq!(lines("plain\nit isnâ€™t\nplain é\n"), [(6, 20)]);
+        assert_eq!(lines("plain\nit isnâ€™t\nplain é\n"), [(6, 22)]);
     }
 }
