@@ -220,5 +220,5 @@ def test_pages_are_looked_at_in_the_pass_of_their_extraction(tmp_path: Path) -> 
     plan, _ = driver.prepare(resolve(parse_yaml(text, "r.yaml")))
     assert [p.name for p in plan.passes] == [
         "00-url_filter+exact_dedup.hash", "01-exact_dedup.pick", "02-exact_dedup.merge",
-        "03-exact_dedup+url_filter.2+extract", "04-normalize",
+        "03-exact_dedup.apply+url_filter.2+extract", "04-normalize",
     ]  # fmt: skip

@@ -58,7 +58,8 @@ def apply(batch: pa.RecordBatch, state: tuple[Label, Opened]) -> Applied:
     batch = with_column(batch, f"{config.name}_score", pa.array(values, pa.float32()))
     wrong = ~np.isin(best, [model.labels.index(name) for name in config.keep]) if config.keep else values < 0
     unsure = ~wrong & (values < config.min_score)
-    rules = np.where(wrong, "label.keep", np.where(unsure, "label.min_score", None)).tolist()
+    pairs = zip(wrong.tolist(), unsure.tolist(), strict=True)
+    rules = ["label.keep" if other else "label.min_score" if low else None for other, low in pairs]
     limits = [config.min_score if rule == "label.min_score" else None for rule in rules]
     details = [name if rule else None for name, rule in zip(names.to_pylist(), rules, strict=True)]
     return with_verdicts(batch, rules, values.astype(float).tolist(), limits, details)
