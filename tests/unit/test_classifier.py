@@ -54,12 +54,12 @@ def trained(said: Any, folder: Path, out: str, *more: str) -> Finished:
 
 
 def by_fasttext(model: Any, texts: list[str], labels: list[str]) -> np.ndarray:
-    """Probabilities in the order of `labels`, at most 1."""
+    """Probabilities in the order of `labels`, at most 1. fastText leaves out labels of a tree below 1e-5."""
     found = []
     for one in texts:
         names, scores = model.predict(one.replace("\n", " "), k=-1)
         said = dict(zip((name.removeprefix("__label__") for name in names), scores, strict=True))
-        found.append([min(1.0, said.get(name, 0.0)) for name in labels])
+        found.append([float(np.minimum(1.0, said.get(name, np.nan))) for name in labels])
     return np.array(found)
 
 
@@ -83,14 +83,14 @@ def models(folder: Path) -> dict[str, Any]:
         "hs": {"loss": "hs", "minn": 2, "maxn": 4},
         "ova": {"loss": "ova"},
         "ns": {"loss": "ns"},
-        "quantized": {"loss": "softmax", "minn": 2, "maxn": 3, "dim": 16},
+        "quantized": {"loss": "softmax", "minn": 2, "maxn": 3, "dim": 16, "bucket": 900},
         "wide": {"dim": 2},
     }
     for name, options in every.items():  # fmt: skip
-        options = {"dim": 8, "bucket": 300, "epoch": 3, "lr": 0.5, "thread": 1, "verbose": 0, **options}
+        options = {"dim": 8, "bucket": 300, "epoch": 15, "lr": 0.8, "thread": 1, "verbose": 0, **options}
         model = fasttext.train_supervised(str(data), **options)
         if name == "quantized":
-            model.quantize(input=str(data), qnorm=True, cutoff=100, retrain=False)
+            model.quantize(input=str(data), qnorm=True, cutoff=300, retrain=False)
         path = folder / f"{name}.bin"
         model.save_model(str(path))
         made[name] = (model, kernels.Classifier(path.read_bytes()))
@@ -105,7 +105,8 @@ def test_scores_are_those_of_fasttext(models: dict[str, Any], words: list[str]) 
     one = " ".join(words)
     for name, (theirs, ours) in models.items():
         found = np.asarray(ours.scores(pa.array([one]), plain=False).flatten())
-        assert np.allclose(found, by_fasttext(theirs, [one], ours.labels)[0], atol=2e-6), name
+        expected = by_fasttext(theirs, [one], ours.labels)[0]
+        assert np.allclose(found, np.where(np.isnan(expected), 0, expected), atol=2e-5 if name == "hs" else 2e-6), name
 
 
 def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:
@@ -250,8 +251,7 @@ def test_label_writes_the_best_and_its_probability(models: dict[str, Any], folde
     config = validate(
         label.Label, {"model": str(folder / "softmax.bin"), "name": "topic", "keep": ["0"], "min_score": 0.4}
     )
-    rng = random.Random(3)
-    applied = label.apply(batch(" ".join(GOOD), text(rng, BAD), ""), label.open_state(config, Files()))  # type: ignore[arg-type]
+    applied = label.apply(batch(" ".join(GOOD * 3), " ".join(BAD * 3), ""), label.open_state(config, Files()))  # type: ignore[arg-type]
     assert applied.batch.column("topic").to_pylist()[:2] == ["0", "1"]
     assert all(1 / 3 <= score <= 1 for score in applied.batch.column("topic_score").to_pylist())
     assert [rule for rule, *_ in verdicts(applied)][:2] == [None, "label.keep"]
@@ -280,11 +280,11 @@ def test_buckets_are_equal_parts_of_each_kind(tmp_path: Path) -> None:
 
 
 def test_langid_takes_a_fasttext_file(models: dict[str, Any], folder: Path) -> None:
-    path = str(folder / "hs.bin")
+    path = str(folder / "softmax.bin")
     config = validate(langid.LangId, {"model": path, "keep": ["0"], "source": "{source}.{lang}"})
     rows = batch(" ".join(GOOD * 4), " ".join(BAD * 4))
     applied = langid.apply(rows, langid.open_state(config, Files()))  # type: ignore[arg-type]
-    theirs = models["hs"][0].predict([row.replace("\n", " ") for row in rows.column("text").to_pylist()])
+    theirs = models["softmax"][0].predict([row.replace("\n", " ") for row in rows.column("text").to_pylist()])
     assert (
         applied.batch.column("lang").to_pylist()
         == [name[0].removeprefix("__label__") for name in theirs[0]]

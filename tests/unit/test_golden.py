@@ -24,10 +24,16 @@ from curate.stages import STAGES, load
 from inline import Inline
 
 GOLDEN: dict[str, tuple[int, str]] = {
+    "url_filter": (1, "fe7efdfba1443b87"),
+    "take_down": (1, "72c147a3e7c8b4c8"),
     "extract": (4, "5b28db63440fbb6f"),
-    "normalize": (1, "996e747c5f13836a"),
-    "langid": (2, "b8a8c4b7f02f291b"),
+    "normalize": (2, "996e747c5f13836a"),
+    "langid": (3, "b8a8c4b7f02f291b"),
     "filter": (1, "58fea4775aabdcaa"),
+    "word_filter": (1, "f0a06de08a269cb1"),
+    "quality": (1, "b49193d390c089b2"),
+    "label": (1, "959687022fe4eb0b"),
+    "buckets": (1, "2d0be29d6fec0c87"),
     "redact": (2, "d3d54e43ba8c1b7b"),
     "exact_dedup": (3, "7333cf00d5ed51c6"),
     "near_dedup": (5, "689a2e34e8d0056f"),

@@ -88,7 +88,8 @@ def repaired(column: pa.Array, state: State) -> list[str]:
         return texts
     rows, starts, ends = (np.asarray(found) for found in state.gate.lines(column))
     changed, first = np.unique(rows, return_index=True)
-    for row, begin, end in zip(changed.tolist(), first.tolist(), [*first[1:].tolist(), len(rows)], strict=True):
+    last = np.append(first, len(rows))[1:]
+    for row, begin, end in zip(changed.tolist(), first.tolist(), last.tolist(), strict=True):
         content, made, done = texts[row].encode(), [], 0
         for start, stop in zip(starts[begin:end].tolist(), ends[begin:end].tolist(), strict=True):
             fixed = state.fix(content[start:stop].decode(), state.fixes)

@@ -167,7 +167,8 @@ def _replaced(batch: pa.RecordBatch, state: State, hits: Hits) -> Applied:
 def _spans(hits: Hits) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
     """(row, [(start, end, list)]) of every row with hits; spans that overlap are joined."""
     rows, first = np.unique(hits.row, return_index=True)
-    for row, begin, end in zip(rows.tolist(), first.tolist(), [*first[1:].tolist(), len(hits.row)], strict=True):
+    last = np.append(first, len(hits.row))[1:]
+    for row, begin, end in zip(rows.tolist(), first.tolist(), last.tolist(), strict=True):
         spans: list[tuple[int, int, int]] = []
         columns = (hits.start[begin:end].tolist(), hits.end[begin:end].tolist(), hits.list[begin:end].tolist())
         for start, stop, number in zip(*columns, strict=True):
