@@ -262,7 +262,7 @@ def test_label_writes_the_best_and_its_probability(models: dict[str, Any], folde
 
 
 def test_buckets_are_equal_parts_of_each_kind(tmp_path: Path) -> None:
-    config = buckets.Buckets(by="lang", count=4, source="{by}-{bucket}")
+    config = buckets.Buckets(by="lang", count=4, source_name="{by}-{bucket}")
     scores = [i / 100 for i in range(40)] + [0.5 + i / 100 for i in range(40)] + [None]
     rows = batch(*["t"] * 81, lang=["en"] * 40 + ["de"] * 41, quality_score=scores)
     emitted = buckets.count(rows, config).emits["counts"]
@@ -276,12 +276,12 @@ def test_buckets_are_equal_parts_of_each_kind(tmp_path: Path) -> None:
         applied.column("source").to_pylist()[9:11] == ["en-0", "en-1"] and applied.column("source")[80].as_py() == "web"
     )
     with pytest.raises(ConfigError, match="may stand in braces"):
-        validate(buckets.Buckets, {"source": "{lang}"})
+        validate(buckets.Buckets, {"source_name": "{lang}"})
 
 
 def test_langid_takes_a_fasttext_file(models: dict[str, Any], folder: Path) -> None:
     path = str(folder / "softmax.bin")
-    config = validate(langid.LangId, {"model": path, "keep": ["0"], "source": "{source}.{lang}"})
+    config = validate(langid.LangId, {"model": path, "keep": ["0"], "source_name": "{source}.{lang}"})
     rows = batch(" ".join(GOOD * 4), " ".join(BAD * 4))
     applied = langid.apply(rows, langid.open_state(config, Files()))  # type: ignore[arg-type]
     theirs = models["softmax"][0].predict([row.replace("\n", " ") for row in rows.column("text").to_pylist()])

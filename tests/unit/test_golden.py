@@ -51,7 +51,7 @@ CONFIG: dict[str, dict[str, Any]] = {
     "near_dedup": {"pairs": True, "save_index": True},
     "train_tokenizer": {"vocab_size": 300},
     "holdout": {"share": 0.3},
-    "buckets": {"column": "origin_offset", "by": "source", "count": 3, "source": "{by}-{bucket}"},
+    "buckets": {"column": "origin_offset", "by": "source", "count": 3, "source_name": "{by}-{bucket}"},
 }
 
 

@@ -2,12 +2,12 @@
 
 The documents of each value of `by` (a label, a language) are cut into `count` buckets of as many documents as near as
 equal scores allow: bucket 0 has the lowest scores. The bucket goes into the column `<column>_bucket`. Mixing goes by
-source, so `source` makes sources of buckets: {source}-{bucket}, or {by}-{bucket}. Documents without a score have no
+source, so `source_name` makes sources of buckets: {source}-{bucket}, or {by}-{bucket}. Documents without a score have no
 bucket and keep their source. Where `by` is empty all documents are of one kind.
 
 The limits of all buckets are buckets/limits.parquet in the run's folder.
 
-    curate buckets scored/ --by topic --count 4 --source {by}-{bucket} --out mixed
+    curate buckets scored/ --by topic --count 4 --source-name {by}-{bucket} --out mixed
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,11 +33,13 @@ class Buckets(Settings):
     column: str = setting("quality_score", "column of the score", min_length=1)
     by: str = setting("", "column of the kinds, such as label or lang; empty: one kind")
     count: int = setting(10, "buckets of each kind", ge=2, le=250)
-    source: str = setting("", "sources by bucket: a pattern of {source}, {by}, {bucket}; empty leaves them as they are")
+    source_name: str = setting(
+        "", "sources by bucket: a pattern of {source}, {by}, {bucket}; empty leaves them as they are"
+    )
 
     @model_validator(mode="after")
     def _pattern(self) -> Self:
-        fill(self.source, source="", by="", bucket="")
+        fill(self.source_name, source="", by="", bucket="")
         return self
 
 
@@ -134,10 +136,10 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
             buckets[mine] = numbers[np.searchsorted(least, scores[mine], "right") - 1]
     made = pa.array(buckets, pa.int64(), mask=buckets < 0).cast(pa.uint8())
     batch = with_column(batch, f"{config.column}_bucket", made)
-    if config.source:
+    if config.source_name:
         old = batch.column("source").cast(pa.string()).to_pylist()
         named = [
-            source if bucket < 0 else fill(config.source, source=source or "", by=kind, bucket=str(bucket))
+            source if bucket < 0 else fill(config.source_name, source=source or "", by=kind, bucket=str(bucket))
             for source, kind, bucket in zip(old, names, buckets.tolist(), strict=True)
         ]
         batch = with_column(batch, "source", pa.array(named, pa.string()).dictionary_encode().cast(schema.CATEGORY))

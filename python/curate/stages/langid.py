@@ -64,8 +64,8 @@ class LangId(Settings):
         for name in self.keep:
             if not _meant(name, self.macrolanguages) & set(labels):
                 raise ValueError(f'no language is named "{name}"{suggest(name, labels)}')
-        if self.source:
-            fill(self.source, lang="", source="")
+        if self.source_name:
+            fill(self.source_name, lang="", source="")
         return self
 
 
@@ -149,9 +149,9 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
     langs, scores = languages(batch.column("text"), state)
     batch = with_column(batch, "lang", pa.array(langs, pa.string()).dictionary_encode().cast(schema.CATEGORY))
     batch = with_column(batch, "lang_score", pa.array(scores, pa.float32()))
-    if config.source:
+    if config.source_name:
         before = batch.column("source").cast(pa.string()).to_pylist()
-        sources = [fill(config.source, lang=x, source=s or "") for x, s in zip(langs, before, strict=True)]
+        sources = [fill(config.source_name, lang=x, source=s or "") for x, s in zip(langs, before, strict=True)]
         batch = with_column(batch, "source", pa.array(sources).dictionary_encode().cast(schema.CATEGORY))
     rules: list[str | None] = []
     details: list[str | None] = []
