@@ -2,8 +2,8 @@
 
 The documents of each value of `by` (a label, a language) are cut into `count` buckets of as many documents as near as
 equal scores allow: bucket 0 has the lowest scores. The bucket goes into the column `<column>_bucket`. Mixing goes by
-source, so `source_name` makes sources of buckets: {source}-{bucket}, or {by}-{bucket}. Documents without a score have no
-bucket and keep their source. Where `by` is empty all documents are of one kind.
+source, so `source_name` makes sources of buckets: {source}-{bucket}, or {by}-{bucket}. Documents without a score have
+no bucket and keep their source. Where `by` is empty all documents are of one kind.
 
 The limits of all buckets are buckets/limits.parquet in the run's folder.
 

@@ -52,7 +52,7 @@ class LangId(Settings):
     characters: int = setting(1000, "read this much of the beginning", unit="characters", ge=50)
     windows: int = setting(4, "further places that a long document is looked at", ge=0, le=100)
     mixed: bool = setting(False, "label a document whose places are of several languages `mixed`")
-    source: str = setting(
+    source_name: str = setting(
         "", "sources by language: a pattern such as {source}-{lang}; empty leaves sources as they are"
     )
     model: str = setting("", "a fastText file to use instead of py3langid's model")
