@@ -8,13 +8,17 @@ HARNESS = {
     "__init__",
     "__main__",
     "harness",
+    "structure_pages",
     "texts",
     "variations",
     "peers",
     "encodings",
     "environments",
     "datatrove_chain",
+    "datatrove_filters",
     "datatrove_minhash",
+    "trainer_systems",
+    "trainer_gpu",
 }
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ _rust.pyi describes each function in full; here stands what comes back. Rows of 
 Errors are ValueError with the value, the row and the limit.
 """
 
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -16,7 +17,9 @@ Texts: TypeAlias = pa.Array | pa.ChunkedArray
 def _whole(column: Texts) -> pa.Array:
     """The column as one array: Arrow's C interface carries no chunks."""
     if isinstance(column, pa.ChunkedArray):
-        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        # The last chunk of a mapped channel is empty: what lies in one other is not copied.
+        full = [chunk for chunk in column.chunks if len(chunk)]
+        return full[0] if len(full) == 1 else column.combine_chunks()
     return column
 
 
@@ -38,6 +41,11 @@ def cpu_path() -> str:
 def nfc(text: Texts) -> pa.Array:
     """Every row in Unicode normalization form C: large_string."""
     return pa.array(_rust.nfc(_whole(text)))
+
+
+def tidy(text: Texts, max_blank_lines: int) -> pa.Array:
+    """Every row in one form of line ends, spaces, characters and empty lines (normalize says which): large_string."""
+    return pa.array(_rust.tidy(_whole(text), max_blank_lines))
 
 
 def windows(text: Texts, *, first: int, further: int, length: int, least: int) -> tuple[pa.Array, pa.Array]:
@@ -107,9 +115,9 @@ def mersenne_slots(hashes: Texts, a: pa.Array, b: pa.Array, *, mask: int) -> pa.
 
 
 def lsh_buckets(key: Texts, doc_id: Texts) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(first, key, member): for every key of two or more ids, each id but the smallest, which is `first`.
+    """(first, key, member): for every key of two or more ids, each id but the one of the first row, which is `first`.
 
-    Sorted by key and member. Ids are fixed_size_binary(16), keys uint64.
+    Sorted by key, members of a key in the order of their rows. Ids are fixed_size_binary(16), keys uint64.
     """
     first, keys, member = _rust.lsh_buckets(_whole(key), _whole(doc_id))
     return pa.array(first), pa.array(keys), pa.array(member)
@@ -121,16 +129,18 @@ def bucket_pairs(
     *,
     min_jaccard: float,
     all: bool,
-) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(a, b, jaccard: float64), a < b, of bucket members that are alike; pairs of one `first` stand together.
+) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(a, b, jaccard: float64, links: uint8), a < b, of bucket members that are alike; pairs of one `first` stand
+    together.
 
     `members` has the columns of lsh_buckets, `documents` are (doc_id, shingles) in parts; with None nothing is
-    compared, and each member pairs with its bucket's first. `all` reports pairs that connect nothing new, too.
+    compared, and each member pairs with its bucket's first. `all` reports pairs that connect nothing new, too: `links`
+    is 0 for those.
     """
-    a, b, jaccard = _rust.bucket_pairs(
+    a, b, jaccard, links = _rust.bucket_pairs(
         _parts(members, "first", "key", "member"), documents, min_jaccard=min_jaccard, all=all
     )
-    return pa.array(a), pa.array(b), pa.array(jaccard)
+    return pa.array(a), pa.array(b), pa.array(jaccard), pa.array(links)
 
 
 def jaccard(shingles: Texts, a: Texts, b: Texts) -> pa.Array:
@@ -138,13 +148,113 @@ def jaccard(shingles: Texts, a: Texts, b: Texts) -> pa.Array:
     return pa.array(_rust.jaccard(_whole(shingles), _whole(a), _whole(b)))
 
 
-def clusters(pairs: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """Connected components of (doc_a, doc_b, jaccard): (doc_id sorted, root: uint32, nearest: float64).
+def clusters(pairs: pa.Table) -> tuple[pa.Array, pa.Array]:
+    """Connected components of (doc_a, doc_b): (doc_id sorted, root: uint32, the row of the component's smallest id)."""
+    doc_id, root = _rust.clusters(_parts(pairs, "doc_a", "doc_b"))
+    return pa.array(doc_id), pa.array(root)
 
-    root is the row of the smallest id of the component, nearest the greatest jaccard of a pair with this id.
+
+def cluster_heads(
+    members: pa.Table, shingles: list[pa.Array], *, bands: int, min_jaccard: float | None, per_key: int
+) -> tuple[pa.Array, pa.Array, int]:
+    """(head: uint32, similarity: float64, beyond) of the members of clusters.
+
+    `members` has the columns group, fixed, part, row and keys (lists of `bands` band keys); those of a group stand
+    together in keep order. head is the row of the member that it goes for, its own where it stays. With `min_jaccard`
+    it is alike to that one by as much; with None it is the first of the group. `per_key` members that stay are compared
+    with others of the same key, `beyond` is the number of those left out.
     """
-    doc_id, root, nearest = _rust.clusters(_parts(pairs, "doc_a", "doc_b", "jaccard"))
-    return pa.array(doc_id), pa.array(root), pa.array(nearest)
+    group, fixed, part, row, keys = (_whole(members.column(name)) for name in ("group", "fixed", "part", "row", "keys"))
+    head, similarity, beyond = _rust.cluster_heads(
+        group, fixed, part, row, keys.flatten(), shingles, bands=bands, min_jaccard=min_jaccard, per_key=per_key
+    )
+    return pa.array(head), pa.array(similarity), beyond
+
+
+def cluster_differences(
+    part: pa.Array, row: pa.Array, ends: pa.Array, shingles: list[pa.Array]
+) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(variants, varying: uint32, share: float64) of each cluster, whose members end at `ends` (int64).
+
+    The first member is compared with the others: variants are the different sets of shingles among these, varying the
+    shingles of the first that a quarter of them lack, share is that of these among all that is lacking, 0 to 1.
+    """
+    variants, varying, share = _rust.cluster_differences(part, row, ends, shingles)
+    return pa.array(variants), pa.array(varying), pa.array(share)
+
+
+def id_places(parts: list[pa.Array], ids: Texts) -> tuple[pa.Array, pa.Array]:
+    """(part, row), both uint32, of each of `ids` (sorted, distinct) in the parts; 2^32 - 1 where it is in none."""
+    part, row = _rust.id_places(parts, _whole(ids))
+    return pa.array(part), pa.array(row)
+
+
+def anchors(text: Texts, *, min_length: int) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(row: uint32, hash: uint64, place: uint64) of the anchors of every row: equal stretches of `min_length` bytes
+    hold anchors of one hash."""
+    row, hashes, place = _rust.anchors(_whole(text), min_length=min_length)
+    return pa.array(row), pa.array(hashes), pa.array(place)
+
+
+def repeats(
+    anchors: pa.Table, texts: list[pa.Array], *, min_length: int, per_anchor: int
+) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, int]:
+    """(anchor: uint32, start: uint64, end: uint64, other: uint32, beyond) of stretches of `min_length` bytes and more
+    around anchors that stand in an earlier place, too.
+
+    `anchors` has the columns hash, part, row (of `texts`) and place, in the order in which texts stay. start and end
+    are bytes of the text, other is the earlier anchor, beyond counts anchors that were not compared with all.
+    """
+    hashes, part, row, place = (_whole(anchors.column(name)) for name in ("hash", "part", "row", "place"))
+    anchor, start, end, other, beyond = _rust.repeats(
+        hashes, part, row, place, texts, min_length=min_length, per_anchor=per_anchor
+    )
+    return pa.array(anchor), pa.array(start), pa.array(end), pa.array(other), beyond
+
+
+def word_counts(text: Texts, *, words: int) -> tuple[pa.Array, pa.Array]:
+    """(bucket, count), large_list<uint32>, of the first `words` words of every row; buckets are 2^16, ascending."""
+    bucket, count = _rust.word_counts(_whole(text), words=words)
+    return pa.array(bucket), pa.array(count)
+
+
+def word_basis(bucket: Texts, count: Texts, idf: pa.Array, *, dim: int, seed: int) -> pa.Array:
+    """float32, `dim` values a bucket: an orthonormal basis of what rows of word_counts, weighed by `idf`, vary most
+    in."""
+    return pa.array(_rust.word_basis(_whole(bucket), _whole(count), idf, dim=dim, seed=seed))
+
+
+def word_vectors(bucket: Texts, count: Texts, idf: pa.Array, basis: pa.Array, *, dim: int) -> pa.Array:
+    """int16, `dim` values a row of word_counts: its vector of length 8192; zeros for a row without words."""
+    return pa.array(_rust.word_vectors(_whole(bucket), _whole(count), idf, basis, dim=dim))
+
+
+def vector_centers(vectors: pa.Array, *, dim: int, k: int, rounds: int, seed: int) -> pa.Array:
+    """int16, `dim` values for each of `k` centers of vectors (int16, `dim` each), by spherical k-means from a seed."""
+    return pa.array(_rust.vector_centers(vectors, dim=dim, k=k, rounds=rounds, seed=seed))
+
+
+def nearest_centers(vectors: pa.Array, centers: pa.Array, *, dim: int) -> tuple[pa.Array, pa.Array]:
+    """(nearest, second nearest: uint32) center of each vector; both the same where there is one."""
+    first, second = _rust.nearest_centers(vectors, centers, dim=dim)
+    return pa.array(first), pa.array(second)
+
+
+def alike_vectors(
+    vectors: pa.Array, ends: pa.Array, *, dim: int, least: int, per_vector: int
+) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(row, other: uint32, dot: int32) of pairs of vectors of one cluster, with dots of `least` and more.
+
+    Clusters end at `ends` (int64), and their vectors are in keep order: one is paired with the `per_vector` nearest of
+    those before it that were like none before them.
+    """
+    row, other, dot = _rust.alike_vectors(vectors, ends, dim=dim, least=least, per_vector=per_vector)
+    return pa.array(row), pa.array(other), pa.array(dot)
+
+
+def suffix_array(text: bytes) -> pa.Array:
+    """Every place of `text` in the order of what follows it: uint32."""
+    return pa.array(_rust.suffix_array(pa.array([text], pa.large_binary())))
 
 
 def text_units(text: pa.Array, *, unit: str) -> tuple[pa.Array, pa.Array]:
@@ -161,24 +271,81 @@ def _parts(table: pa.Table, *names: str) -> list[tuple[pa.Array, ...]]:
     return [tuple(batch.column(name) for name in names) for batch in table.select(list(names)).to_batches()]
 
 
-def ngram_hashes(text: Texts, *, n: int) -> pa.Array:
-    """Hashes of the word n-grams of every row, in reading order: large_list<uint64>."""
-    return pa.array(_rust.ngram_hashes(_whole(text), n=n))
+class ItemIndex(NamedTuple):
+    """The columns of an index of benchmark items; _rust.pyi says what each holds."""
+
+    question: pa.Array
+    frequency: pa.Array
+    option: pa.Array
+    answer: pa.Array
+    gram: pa.Array
+    item: pa.Array
+    place: pa.Array
+    state: pa.Array
+    word: pa.Array
+    items: pa.Array
+
+
+def index_items(
+    question: Texts, option: Texts, option_count: Texts, answer: Texts, *, n: int, max_items: int, ngrams: bool
+) -> ItemIndex:
+    """The index of items whose texts are the rows of question and answer, and the next option_count rows of option."""
+    columns = (_whole(one) for one in (question, option, option_count, answer))
+    return ItemIndex(*map(pa.array, _rust.index_items(*columns, n=n, max_items=max_items, ngrams=ngrams)))
+
+
+def count_stretches(text: Texts, words: Texts) -> tuple[pa.Array, int]:
+    """(in how many stretches of 200 words each of `words` stands: uint32, how many stretches there are)."""
+    counts, stretches = _rust.count_stretches(_whole(text), _whole(words))
+    return pa.array(counts), stretches
+
+
+def word_weights(in_items: Texts, in_stretches: Texts, *, items: int, stretches: int) -> pa.Array:
+    """What each word weighs, in 1/256 bit: uint16."""
+    return pa.array(_rust.word_weights(_whole(in_items), _whole(in_stretches), items=items, stretches=stretches))
+
+
+class FoundItems(NamedTuple):
+    """Items found in a column of texts; evidence is negative where an item has neither options nor answer."""
+
+    row: pa.Array
+    item: pa.Array
+    score: pa.Array
+    limit: pa.Array
+    evidence: pa.Array
+    sure: pa.Array
+    start: pa.Array
+    end: pa.Array
+
+
+class AlignedFinder:
+    """The rule of seeds and alignment over the columns of an ItemIndex, opened once a worker."""
+
+    def __init__(self, columns: Mapping[str, Texts], weight: Texts, *, n: int) -> None:
+        """`columns` are by name those of ItemIndex, and option_count; `weight` is that of each of `word`."""
+        names = ("question", "frequency", "option", "option_count", "answer", "gram", "item", "place", "word")
+        c = {name: _whole(columns[name]) for name in names}
+        self._finder = _rust.AlignedFinder(
+            c["question"], c["frequency"], c["option"], c["option_count"], c["answer"], c["gram"], c["item"],
+            c["place"], c["word"], _whole(weight), n=n,
+        )  # fmt: skip
+
+    def find(self, text: Texts) -> FoundItems:
+        """The items in each row, the best of each span, by row and place."""
+        return FoundItems(*map(pa.array, self._finder.find(_whole(text))))
 
 
 class NgramFinder:
-    """N-grams to look for (`grams`: uint64 hashes, sorted, distinct), opened once a worker."""
+    """A rule that counts n-grams, over the columns of an ItemIndex, opened once a worker."""
 
-    def __init__(self, grams: Texts, *, n: int) -> None:
-        self._finder = _rust.NgramFinder(_whole(grams), n=n)
+    def __init__(self, columns: Mapping[str, Texts], length: Texts, *, n: int, counting: str, share: float) -> None:
+        """`columns` are by name those of ItemIndex; `length` (uint32) is the number of words of each item."""
+        gram, item, place = (_whole(columns[name]) for name in ("gram", "item", "place"))
+        self._finder = _rust.NgramFinder(gram, item, place, _whole(length), n=n, counting=counting, share=share)
 
-    def hits(self, text: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-        """(row, gram, start, end), all uint32, of every place of `text` with one of the n-grams.
-
-        gram is its place in `grams`; start and end are bytes of the row's text.
-        """
-        row, gram, start, end = self._finder.hits(_whole(text))
-        return pa.array(row), pa.array(gram), pa.array(start), pa.array(end)
+    def find(self, text: Texts) -> FoundItems:
+        """The items in each row, by row and place."""
+        return FoundItems(*map(pa.array, self._finder.find(_whole(text))))
 
 
 class Languages:
@@ -240,15 +407,25 @@ def url_sites(urls: Texts) -> pa.Array:
 
 
 def extract_html(
-    pages: Texts, charsets: Texts, *, format: str = "text", comments: str = "keep", model: bytes | None = None
+    pages: Texts,
+    charsets: Texts,
+    *,
+    format: str = "text",
+    links: str = "text",
+    images: str = "drop",
+    comments: str = "keep",
+    model: bytes | None = None,
 ) -> pa.StructArray:
     """The main content of every page: a struct of
-    text, title, language, score, share, encoding, n_replaced and error.
+    text, title, language, score, share, encoding, n_replaced and error, and blocks where that is the format.
 
-    A charset "" is none. `format` is text or markdown, `comments` keep or drop, `model` the bytes of a model file other
-    than the package's own.
+    A charset "" is none. `format` is text, markdown or blocks, `links` text, inline, reference or drop, `images` drop,
+    alt or inline, `comments` keep or drop, `model` the bytes of a model file other than the package's own.
     """
-    return pa.array(_rust.extract_html(_whole(pages), _whole(charsets), format=format, comments=comments, model=model))
+    found = _rust.extract_html(
+        _whole(pages), _whole(charsets), format=format, links=links, images=images, comments=comments, model=model
+    )
+    return pa.array(found)
 
 
 def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:
@@ -284,9 +461,75 @@ def html_rows(pages: Texts, charsets: Texts, *, linear: bytes | None = None, sai
     return pa.array(_rust.html_rows(_whole(pages), _whole(charsets), linear, said))
 
 
-def signals(text: Texts) -> pa.StructArray:
-    """Every measure of every row: a struct of float64 fields."""
-    return pa.array(_rust.signals(_whole(text)))
+English = _rust.English
+
+
+def signals(
+    text: Texts,
+    *,
+    stop_words: Sequence[Sequence[str]] = (),
+    list_of: pa.Array | None = None,
+    english: English | None = None,
+) -> pa.StructArray:
+    """Every measure of every row: a struct of float64 fields.
+
+    `list_of` is uint32, one a row: 0 for Gopher's English stop words, i for `stop_words[i - 1]`; None: 0 for all. With
+    `english` datatrove's measures count spaCy's words in place of Unicode words.
+    """
+    lists = pa.array([], pa.uint32()) if list_of is None else list_of
+    found = _rust.signals(
+        _whole(text), stop_words=[list(words) for words in stop_words], list_of=lists, english=english
+    )
+    return pa.array(found)
+
+
+class Cuts(NamedTuple):
+    """What rules on lines left of texts, and what they cut.
+
+    row, start, end, rule and value have an entry a cut: spans are bytes of the text as it stood, a rule is a name of
+    LINE_RULES, a value is null where the rule measures no number. The rest has an entry a text.
+    """
+
+    text: pa.Array
+    row: pa.Array
+    start: pa.Array
+    end: pa.Array
+    rule: pa.Array
+    value: pa.Array
+    n_sentences: pa.Array
+    lorem_ipsum: pa.Array
+    curly_bracket: pa.Array
+    removed_word_share: pa.Array
+
+
+LINE_RULES = tuple(_rust.line_rules())
+
+
+def cut_lines(
+    text: Texts,
+    *,
+    whose: str,
+    limits: Mapping[str, float],
+    lorem_ipsum: bool = True,
+    curly_bracket: bool = True,
+    english: English | None = None,
+) -> Cuts:
+    """Cut lines by the rules of `whose`: "c4@tfds", "c4@datatrove" or "refinedweb@dclm".
+
+    `limits` have the rules that are on, by names of LINE_RULES. `lorem_ipsum` and `curly_bracket` say whether these
+    end the reading of a text, which then keeps all of its lines.
+    """
+    left, cuts, measures = _rust.cut_lines(
+        _whole(text),
+        whose=whose,
+        limits=list(limits.items()),
+        lorem_ipsum=lorem_ipsum,
+        curly_bracket=curly_bracket,
+        english=english,
+    )
+    row, start, end, rule, value = map(pa.array, cuts)
+    names = pa.DictionaryArray.from_arrays(rule.cast(pa.int32()), pa.array(LINE_RULES))
+    return Cuts(pa.array(left), row, start, end, names, value, *map(pa.array, measures))
 
 
 def measures() -> list[tuple[str, str, str]]:

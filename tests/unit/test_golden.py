@@ -36,12 +36,14 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "buckets": (1, "2d0be29d6fec0c87"),
     "redact": (2, "d3d54e43ba8c1b7b"),
     "exact_dedup": (3, "7333cf00d5ed51c6"),
-    "near_dedup": (5, "689a2e34e8d0056f"),
+    "near_dedup": (6, "12e422a3de629d31"),
+    "semantic_dedup": (1, "cf5350d6e7786a36"),
     "line_dedup": (2, "a20b408b34bf9933"),
+    "substring_dedup": (1, "493b521f287dcc0c"),
     "holdout": (1, "57fe50d3fa72e1c4"),
-    "decontaminate": (2, "fcc868e6a93ed7c4"),
+    "decontaminate": (3, "4810d5c232553d66"),
     "train_tokenizer": (2, "ff15221c6fc58299"),
-    "tokenize": (3, "4ca3dc38936aa893"),
+    "tokenize": (4, "4ca3dc38936aa893"),
     "mix": (2, "876ea14c15ae41b7"),
 }
 
@@ -49,6 +51,7 @@ CONFIG: dict[str, dict[str, Any]] = {
     "langid": {"keep": ["en"]},
     "line_dedup": {"min_count": 2},
     "near_dedup": {"pairs": True, "save_index": True},
+    "substring_dedup": {"min_length": 32, "keep_index": True},
     "train_tokenizer": {"vocab_size": 300},
     "holdout": {"share": 0.3},
     "buckets": {"column": "origin_offset", "by": "source", "count": 3, "source_name": "{by}-{bucket}"},
@@ -126,7 +129,7 @@ def recipe_of(name: str, fixture: Path) -> Recipe:
     CONFIG["word_filter"] = {"lists": [str(fixture / "lists/phrases")], "action": "replace"}
     CONFIG["quality"] = {"model": str(fixture / "model"), "keep": "above", "min_score": 0.3}
     CONFIG["label"] = {"model": str(fixture / "model"), "name": "kind"}
-    CONFIG["decontaminate"] = {"benchmarks": [str(fixture / "items.jsonl")], "fields": ["question"]}
+    CONFIG["decontaminate"] = {"benchmarks": [str(fixture / "items.jsonl")]}
     before = {"tokenize": ["train_tokenizer"], "mix": ["train_tokenizer", "tokenize"]}.get(name, [])
     inputs = [InputSettings(path=str(fixture / ("pages" if name == "extract" else "docs")))]
     steps = []

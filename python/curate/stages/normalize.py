@@ -16,6 +16,7 @@ import unicodedata
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import kernels
 from curate.config import Settings, setting
@@ -34,12 +35,6 @@ class Normalize(Settings):
     strip_accents: bool = setting(False, "remove accents and other marks U+0300 to U+036F: é becomes e, й и")
 
 
-# Carriage returns; vertical tab, form feed, next line (NEL), and the line and paragraph separators of Unicode.
-_LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-# C0 and C1 controls but tab and line ends; soft hyphen, zero-width space, word joiner, byte order mark, noncharacters.
-_REMOVED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff\ufdd0-\ufdef\ufffe\uffff]")
-_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-_TRAILING = re.compile("(?<![ \t])[ \t]+$", re.MULTILINE)  # one try a run of blanks: linear time
 _MARKS = re.compile("[\u0300-\u036f]+")
 _ACCENTED = range(0xC0, 0x2000)  # where composed letters with marks U+0300 to U+036F stand in NFC
 
@@ -49,8 +44,6 @@ class State:
 
     def __init__(self, config: Normalize, side: Side | None = None) -> None:
         self.config = config
-        self.blank = re.compile(f"\n{{{config.max_blank_lines + 2},}}")
-        self.lines = "\n" * (config.max_blank_lines + 1)
         self.accents = _bare_letters() if config.strip_accents else {}
         self.gate: kernels.MojibakeGate | None = None
         if config.mojibake:
@@ -81,54 +74,46 @@ def _bare_letters() -> dict[int, str]:
     return {code: text for code, text in bare.items() if text != chr(code)}
 
 
-def repaired(column: pa.Array, state: State) -> list[str]:
+def repaired(column: pa.Array, state: State) -> pa.Array:
     """The texts with mojibake repaired. ftfy sees the lines that may need it; a line is what it repairs at once."""
-    texts: list[str] = column.to_pylist()
     if state.gate is None:
-        return texts
+        return column
     rows, starts, ends = (np.asarray(found) for found in state.gate.lines(column))
+    if not len(rows):
+        return column
     changed, first = np.unique(rows, return_index=True)
     last = np.append(first, len(rows))[1:]
+    texts = []
     for row, begin, end in zip(changed.tolist(), first.tolist(), last.tolist(), strict=True):
-        content, made, done = texts[row].encode(), [], 0
+        content, made, done = column[row].as_py().encode(), [], 0
         for start, stop in zip(starts[begin:end].tolist(), ends[begin:end].tolist(), strict=True):
             fixed = state.fix(content[start:stop].decode(), state.fixes)
             made += [content[done:start], fixed.encode("utf-8", "replace")]
             done = stop
-        texts[row] = b"".join([*made, content[done:]]).decode()
-    return texts
+        texts.append(b"".join([*made, content[done:]]).decode())
+    mask = np.zeros(len(column), bool)
+    mask[changed] = True
+    return pc.replace_with_mask(column, pa.array(mask), pa.array(texts, column.type))
 
 
-def normalize(texts: pa.Array, state: State) -> list[str]:
-    """Texts in their one form; normalizing these again changes nothing.
-
-    NFC is that of the Rust core: CPython's takes time with the square of the length of a run of combining marks.
-    """
-    plain = [
-        _SPACES.sub(" ", _REMOVED.sub("", _LINE_ENDS.sub("\n", text))) if _needs(text) else text
-        for text in repaired(texts, state)
-    ]
-    made = kernels.nfc(pa.array(plain, pa.large_string())).to_pylist()
-    if state.config.lowercase:
-        made = kernels.nfc(pa.array([text.lower() for text in made], pa.large_string())).to_pylist()
-    if state.config.strip_accents:
-        made = [text if text.isascii() else _MARKS.sub("", text.translate(state.accents)) for text in made]
-    return [state.blank.sub(state.lines, _TRAILING.sub("", text).strip("\n")) for text in made]
-
-
-_PLAIN = re.compile("[\t\n -~]*")
-
-
-def _needs(text: str) -> bool:
-    """Whether a text has anything but printable ASCII, tabs and line ends: of those nothing is replaced."""
-    return _PLAIN.fullmatch(text) is None
+def normalize(column: pa.Array, state: State) -> pa.Array:
+    """Texts in their one form; with `mojibake` off, normalizing these again changes nothing."""
+    made, config = repaired(column, state), state.config
+    if config.lowercase:
+        made = pa.array([text.lower() for text in made.to_pylist()], pa.large_string())
+    if config.strip_accents:
+        texts = kernels.nfc(made).to_pylist()
+        bare = [text if text.isascii() else _MARKS.sub("", text.translate(state.accents)) for text in texts]
+        made = pa.array(bare, pa.large_string())
+    return kernels.tidy(made, config.max_blank_lines)
 
 
 def apply(batch: pa.RecordBatch, state: State) -> Applied:
     """Replaces the texts, and drops the rows whose text has no character left but white space."""
     texts = normalize(batch.column("text"), state)
-    batch = with_column(batch, "text", pa.array(texts, pa.large_string()))
-    return with_verdicts(batch, [None if text.strip() else "normalize.empty" for text in texts], 0.0, 1.0)
+    empty = pc.equal(pc.ascii_trim(texts, " \t\n"), "")
+    rules = pc.if_else(empty, "normalize.empty", pa.scalar(None, pa.string()))
+    return with_verdicts(with_column(batch, "text", texts), rules, 0.0, 1.0)
 
 
 STAGE = Stage(

@@ -30,6 +30,9 @@ pub enum Error {
     /// Lists of addresses.
     #[error(transparent)]
     Urls(#[from] curate_urls::Error),
+    /// Measures and rules on lines.
+    #[error(transparent)]
+    Signals(#[from] curate_signals::Error),
     /// Columns of one call that differ in length.
     #[error(
         "{pages} pages and {charsets} charsets: give one charset a page, empty where none was declared"

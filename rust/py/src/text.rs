@@ -15,6 +15,13 @@ fn nfc(py: Python<'_>, text: TextColumn) -> Result<Column, Error> {
     Ok(Column::strings(offsets, values)?)
 }
 
+/// Every row in its one form, with no more than `max_blank_lines` empty lines in a row: large_string.
+#[pyfunction]
+fn tidy(py: Python<'_>, text: TextColumn, max_blank_lines: usize) -> Result<Column, Error> {
+    let (offsets, values) = py.detach(|| curate_text::tidy::tidy(text.texts(), max_blank_lines))?;
+    Ok(Column::strings(offsets, values)?)
+}
+
 /// The beginning of every text and, of long ones, further windows: (row: int64, part: large_string).
 #[pyfunction]
 #[pyo3(signature = (text, *, first, further, length, least))]
@@ -66,5 +73,6 @@ impl MojibakeGate {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<MojibakeGate>()?;
     module.add_function(wrap_pyfunction!(windows, module)?)?;
+    module.add_function(wrap_pyfunction!(tidy, module)?)?;
     module.add_function(wrap_pyfunction!(nfc, module)?)
 }

@@ -12,6 +12,7 @@ pub mod hash;
 mod masks;
 pub mod mojibake;
 pub mod nfc;
+pub mod tidy;
 pub mod windows;
 mod words;
 
