@@ -19,6 +19,7 @@ import fasttext
 import ftfy
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import zstandard
 
 from benchmarks.harness import Report, measure, run
@@ -28,7 +29,8 @@ from curate.classifier import measure as figures
 from curate.classifier.examples import choose
 from curate.classifier.settings import TrainSettings
 from curate.classifier.train import NEGATIVE, POSITIVE, fitted, train
-from curate.io.inputs import InputSettings
+from curate.io.inputs import InputSettings, cut, list_files
+from curate.io.read import ReadCounts, read
 from curate.stages import langid, normalize, url_filter
 
 DOMAINS = {
@@ -232,7 +234,7 @@ def presets(texts: pa.Array) -> dict[str, np.ndarray]:
     )
     found = {}
     for name in PRESETS:
-        applied = filter.apply(rows, filter.State(filter.Filter(preset=name), None))  # type: ignore[arg-type]
+        applied = filter.apply(rows, filter.State(filter.Filter(preset=[name]), None))  # type: ignore[arg-type]
         found[name] = np.array([rule is None for rule in applied.verdicts.column("rule").to_pylist()], float)
     return found
 
@@ -252,16 +254,14 @@ def write_quality_examples(folder: Path) -> None:
     for kind, lang, text in documents("text"):
         if kind in ("wiki", "books_en", "docs_peps") and lang == "en":
             parts.setdefault((POSITIVE, kind), []).append({"text": text})
-    kinds = {
-        row["record_id"]: row.get("page_type") or pages.get(row["record_id"], {}).get("page_type") for row in truths
-    }
-    mains = {row["record_id"]: row.get("main") or "" for row in truths}
-    for record, url, text in _whole_pages():
-        kind = kinds.get(record)
+    kinds = {row["url"]: row.get("page_type") or pages.get(row["record_id"], {}).get("page_type") for row in truths}
+    mains = {row["url"]: row.get("main") or "" for row in truths}
+    for url, text in _whole_pages():
+        kind = kinds.get(url)
         if kind in ("listing", "collection", "product"):
             parts.setdefault((NEGATIVE, kind), []).append({"text": text, "url": url})
         elif kind in ("article", "documentation", "service", "forum"):
-            menus = "\n".join(line for line in text.splitlines() if line.strip() and line.strip() not in mains[record])
+            menus = "\n".join(line for line in text.splitlines() if line.strip() and line.strip() not in mains[url])
             parts.setdefault((NEGATIVE, "menus"), []).append({"text": menus, "url": url})
     for row in _rows(SHARED / "quality/spam_text.jsonl.zst"):
         parts.setdefault((NEGATIVE, "spam"), []).append({"text": row["text"]})
@@ -271,19 +271,17 @@ def write_quality_examples(folder: Path) -> None:
         (folder / label / f"{source}.jsonl").write_text(lines)
 
 
-def _whole_pages() -> Iterator[tuple[str, str, str]]:
-    """(record id, URL, all text with menus and the rest) of every page of the crawl."""
+def _whole_pages() -> Iterator[tuple[str, str]]:
+    """(URL, all text with menus and the rest) of every page of the crawl."""
     from resiliparse.extract.html2text import extract_plain_text
-    from warcio.archiveiterator import ArchiveIterator
 
-    for path in sorted([*SHARED.glob("crawl/*.warc.gz"), *SHARED.glob("crawl_more/*.warc.gz")]):
-        with path.open("rb") as handle:
-            for record in ArchiveIterator(handle):
-                if record.rec_type == "response":
-                    headers = record.rec_headers
-                    html = record.content_stream().read()[: 2 << 20].decode("utf-8", "replace")
-                    text = extract_plain_text(html, main_content=False, alt_texts=False)
-                    yield headers.get_header("WARC-Record-ID"), headers.get_header("WARC-Target-URI"), text
+    inputs = [InputSettings(path=str(SHARED / folder), format="warc") for folder in ("crawl", "crawl_more")]
+    for task in cut(list_files(inputs), None):
+        for rows in read(task, ReadCounts()):
+            charsets = pc.fill_null(rows.batch.column("charset"), "")
+            decoded = kernels.decode_html(rows.batch.column("payload"), charsets).field("text")
+            for url, html in zip(rows.batch.column("url").to_pylist(), decoded.to_pylist(), strict=True):
+                yield url, extract_plain_text(html[: 2 << 20], main_content=False, alt_texts=False)
 
 
 # -- inputs ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 use curate_text::Texts;
 
 use crate::Error;
-use crate::model::{END, Loss, Model, hash};
+use crate::model::{END, LANES, Loss, Model, hash};
 use crate::tokens::plain_tokens;
 
 /// What fastText adds to a probability before it takes the logarithm, and so what its scores are too high by.
@@ -11,6 +11,8 @@ const ADDED: f64 = 1e-5;
 /// Steps of fastText's table of the logistic function, and where it ends.
 const TABLE: usize = 512;
 const BOUND: f64 = 8.0;
+/// Rows of a text that are noted before they are added.
+const BLOCK: usize = 4096;
 /// The multiplier by which hashes of words become those of n-grams.
 const FACTOR: u64 = 116_049_371;
 
@@ -18,6 +20,8 @@ const FACTOR: u64 = 116_049_371;
 pub struct Classifier<'a> {
     model: &'a Model,
     sums: Vec<f64>,
+    /// The rows of the text at hand: found first and added afterwards, so that no addition waits for a look-up.
+    rows: Vec<u32>,
     hashes: Vec<u32>,
     word: Vec<u8>,
     plain: Vec<u8>,
@@ -34,6 +38,7 @@ impl<'a> Classifier<'a> {
         Self {
             model,
             sums: vec![0.0; model.input.width],
+            rows: Vec::new(),
             hashes: Vec::new(),
             word: Vec::new(),
             plain: Vec::new(),
@@ -73,12 +78,14 @@ impl<'a> Classifier<'a> {
         let share = 1.0 / rows as f64;
         let means = self.sums.iter().map(|sum| sum * share);
         let scores: Vec<f64> = match &self.model.output {
-            None => means.collect(),
+            None => means.take(labels).collect(),
             Some(output) => {
                 let means: Vec<f64> = means.collect();
                 let dot =
                     |row: &[f32]| row.iter().zip(&means).map(|(&w, x)| f64::from(w) * x).sum();
-                (0..output.rows).map(|row| dot(output.row(row))).collect()
+                (0..output.rows.min(labels))
+                    .map(|row| dot(output.row(row)))
+                    .collect()
             }
         };
         match &self.model.loss {
@@ -114,32 +121,32 @@ impl<'a> Classifier<'a> {
     fn sum(&mut self, text: &[u8]) -> usize {
         self.sums.fill(0.0);
         self.hashes.clear();
-        let mut rows = 0;
+        let mut count = 0;
         let separates = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c | 0);
         let tokens = text.split(separates).filter(|token| !token.is_empty());
         for token in tokens.take_while(|&token| token != END) {
-            rows += self.token(token);
+            self.token(token);
+            if self.rows.len() >= BLOCK {
+                count += self.add_rows();
+            }
         }
-        rows + self.token(END)
+        self.token(END);
+        count + self.add_rows()
     }
 
-    /// Adds the rows of a token, and of the n-grams that end with it; returns how many.
+    /// Notes the rows of a token, and of the n-grams that end with it.
     #[inline]
-    fn token(&mut self, token: &[u8]) -> usize {
+    fn token(&mut self, token: &[u8]) {
         let model = self.model;
         let hash = hash(token);
         let id = model.words.find(token, hash);
         // A token of the form of a label is none of the words.
         if id.is_none() && token.starts_with(b"__label__") {
-            return 0;
+            return;
         }
-        let mut rows = 0;
-        if let Some(id) = id {
-            self.row(id as usize);
-            rows += 1;
-        }
+        self.rows.extend(id);
         if model.characters.1 > 0 && token != END {
-            rows += self.character_ngrams(token);
+            self.character_ngrams(token);
         }
         if model.word_ngrams > 1 {
             // The n-grams that end here, of two words and more. The sums of a text do not depend on the order in which
@@ -151,18 +158,14 @@ impl<'a> Classifier<'a> {
                 let gram = rest.fold(signed(self.hashes[start]), |h, &next| {
                     h.wrapping_mul(FACTOR).wrapping_add(signed(next))
                 });
-                if let Some(row) = model.bucket_row(gram % model.bucket) {
-                    self.row(row);
-                    rows += 1;
-                }
+                self.rows.extend(model.bucket_row(gram % model.bucket));
             }
             self.hashes.push(hash);
         }
-        rows
     }
 
-    /// Adds the rows of the character n-grams of `<token>`; returns how many.
-    fn character_ngrams(&mut self, token: &[u8]) -> usize {
+    /// Notes the rows of the character n-grams of `<token>`.
+    fn character_ngrams(&mut self, token: &[u8]) {
         let (least, most) = self.model.characters;
         let mut word = std::mem::take(&mut self.word);
         word.clear();
@@ -170,7 +173,6 @@ impl<'a> Classifier<'a> {
         word.extend_from_slice(token);
         word.push(b'>');
         let continues = |place: usize| word.get(place).is_some_and(|byte| byte & 0xC0 == 0x80);
-        let mut rows = 0;
         for start in (0..word.len()).filter(|&place| !continues(place)) {
             let mut end = start;
             for n in 1..=most {
@@ -184,22 +186,30 @@ impl<'a> Classifier<'a> {
                 let edge = n == 1 && (start == 0 || end == word.len());
                 if n >= least && !edge {
                     let bucket = u64::from(hash(&word[start..end])) % self.model.bucket;
-                    if let Some(row) = self.model.bucket_row(bucket) {
-                        self.row(row);
-                        rows += 1;
-                    }
+                    self.rows.extend(self.model.bucket_row(bucket));
                 }
             }
         }
         self.word = word;
-        rows
     }
 
-    #[inline]
-    fn row(&mut self, index: usize) {
-        for (sum, &value) in self.sums.iter_mut().zip(self.model.input.row(index)) {
-            *sum += f64::from(value);
+    /// Adds the rows that were noted to `sums`; returns how many.
+    fn add_rows(&mut self) -> usize {
+        let (sums, last_sums) = self.sums.as_chunks_mut::<LANES>();
+        for &row in &self.rows {
+            let (values, last) = self.model.input.row(row as usize).as_chunks::<LANES>();
+            for (sums, values) in sums.iter_mut().zip(values) {
+                for (sum, &value) in sums.iter_mut().zip(values) {
+                    *sum += f64::from(value);
+                }
+            }
+            for (sum, &value) in last_sums.iter_mut().zip(last) {
+                *sum += f64::from(value);
+            }
         }
+        let count = self.rows.len();
+        self.rows.clear();
+        count
     }
 }
 

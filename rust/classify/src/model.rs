@@ -57,12 +57,21 @@ pub struct Model {
     pub(crate) output: Option<Matrix>,
 }
 
-/// The vocabulary: an open-addressed table from the bytes of a word to its id.
+/// The vocabulary: an open-addressed table from a word to its id, with what tells most words apart beside the id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Words {
     bytes: Vec<u8>,
-    ends: Vec<u32>,
-    table: Vec<u32>,
+    table: Vec<Slot>,
+    count: usize,
+}
+
+/// A place of the table; its id is FREE where no word stands there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Slot {
+    hash: u32,
+    id: u32,
+    start: u32,
+    length: u32,
 }
 
 const FREE: u32 = u32::MAX;
@@ -70,37 +79,38 @@ const FREE: u32 = u32::MAX;
 impl Words {
     fn new(words: &[&[u8]]) -> Result<Self, Error> {
         let slots = (words.len() * 2).next_power_of_two().max(2);
+        let free = Slot {
+            hash: 0,
+            id: FREE,
+            start: 0,
+            length: 0,
+        };
         let mut made = Self {
             bytes: Vec::new(),
-            ends: Vec::new(),
-            table: vec![FREE; slots],
+            table: vec![free; slots],
+            count: words.len(),
         };
         for (id, word) in words.iter().enumerate() {
-            let mut slot = hash(word) as usize & (slots - 1);
-            while made.table[slot] != FREE {
+            let hash = hash(word);
+            let mut slot = hash as usize & (slots - 1);
+            while made.table[slot].id != FREE {
                 slot = (slot + 1) & (slots - 1);
             }
-            made.table[slot] = id as u32;
+            let start = u32::try_from(made.bytes.len())
+                .map_err(|_| Error::Model("its words have 4 GiB".into()))?;
+            made.table[slot] = Slot {
+                hash,
+                id: id as u32,
+                start,
+                length: word.len() as u32,
+            };
             made.bytes.extend_from_slice(word);
-            let end = u32::try_from(made.bytes.len());
-            made.ends
-                .push(end.map_err(|_| Error::Model("its words have 4 GiB".into()))?);
         }
         Ok(made)
     }
 
     pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub fn word(&self, id: u32) -> &[u8] {
-        let id = id as usize;
-        let start = if id == 0 {
-            0
-        } else {
-            self.ends[id - 1] as usize
-        };
-        &self.bytes[start..self.ends[id] as usize]
+        self.count
     }
 
     /// The id of a word whose hash is known.
@@ -109,12 +119,13 @@ impl Words {
         let mask = self.table.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
-            let id = self.table[slot];
-            if id == FREE {
+            let found = self.table[slot];
+            if found.id == FREE {
                 return None;
             }
-            if self.word(id) == word {
-                return Some(id);
+            let (start, length) = (found.start as usize, found.length as usize);
+            if found.hash == hash && &self.bytes[start..start + length] == word {
+                return Some(found.id);
             }
             slot = (slot + 1) & mask;
         }
@@ -152,6 +163,9 @@ impl Model {
         let quantized = file.bool("a mark")? && quantized;
         let output = matrix(&mut file, quantized, settings.width)?;
         let rows = words.len() + pruned.as_ref().map_or(settings.bucket, Vec::len);
+        if rows > u32::MAX as usize {
+            return Err(Error::Model(format!("it has {rows} words and n-grams")));
+        }
         let outputs = if settings.loss == 1 {
             labels.len() - 1
         } else {
@@ -191,14 +205,14 @@ impl Model {
 
     /// The row of an n-gram's bucket, where it has one.
     #[inline]
-    pub(crate) fn bucket_row(&self, bucket: u64) -> Option<usize> {
-        let words = self.words.len();
+    pub(crate) fn bucket_row(&self, bucket: u64) -> Option<u32> {
+        let words = self.words.len() as u32;
         match &self.pruned {
-            None => Some(words + bucket as usize),
+            None => Some(words + bucket as u32),
             Some(kept) => kept
                 .binary_search_by_key(&(bucket as u32), |&(from, _)| from)
                 .ok()
-                .map(|at| words + kept[at].1 as usize),
+                .map(|at| words + kept[at].1),
         }
     }
 }
@@ -450,9 +464,13 @@ fn tree(counts: &[i64]) -> Result<Vec<(u32, u32)>, Error> {
     Ok(nodes)
 }
 
+/// Numbers of a row that are added at once; rows of scores are filled up with zeros to a multiple of it.
+pub const LANES: usize = 4;
+
 /// The scores of every row: row times the weights of each label, in 64 bits.
 fn projected(input: &Matrix, output: &Matrix) -> Result<Matrix, Error> {
-    let mut values = Vec::with_capacity(input.rows * output.rows);
+    let width = output.rows.next_multiple_of(LANES);
+    let mut values = Vec::with_capacity(input.rows * width);
     for row in 0..input.rows {
         let row = input.row(row);
         for label in 0..output.rows {
@@ -460,13 +478,14 @@ fn projected(input: &Matrix, output: &Matrix) -> Result<Matrix, Error> {
             let sum: f64 = products.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
             values.push(sum as f32);
         }
+        values.resize(values.len().next_multiple_of(LANES), 0.0);
     }
     if let Some(value) = values.iter().find(|value| !value.is_finite()) {
         return Err(Error::Model(format!("a word scores {value}")));
     }
     Ok(Matrix {
         rows: input.rows,
-        width: output.rows,
+        width,
         values,
     })
 }
