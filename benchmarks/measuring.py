@@ -24,7 +24,7 @@ import zstandard
 
 from benchmarks.harness import Report, measure, run
 from benchmarks.texts import SHARED, column, documents, size
-from curate import kernels, language
+from curate import kernels, language, lookups
 from curate.classifier import measure as figures
 from curate.classifier.examples import choose
 from curate.classifier.settings import TrainSettings
@@ -66,7 +66,7 @@ def prediction(report: Report) -> None:
             path = Path(folder) / "model.bin"
             path.write_bytes(model)
             theirs = fasttext.load_model(str(path))
-        ours = kernels.Classifier(model)
+        ours = lookups.Classifier(model)
         lines = [text.replace("\n", " ") for text in texts.to_pylist()]
         fast = measure(lambda ours=ours: ours.scores(texts, plain=False))
         slow = measure(lambda theirs=theirs, lines=lines: theirs.predict(lines, k=-1), rounds=2)
@@ -174,7 +174,7 @@ def _accuracy_of_fasttext(known: Sequence[tuple[str, str]], asked: Sequence[tupl
     rng = random.Random(1)
     examples = [Example(rng.randbytes(16), group, "", "", text) for group, text in known]
     with tempfile.TemporaryDirectory() as folder:
-        model = kernels.Classifier(fitted(sorted(examples), TrainSettings(epochs=25), Path(folder)))
+        model = lookups.Classifier(fitted(sorted(examples), TrainSettings(epochs=25), Path(folder)))
     scores = model.scores(column([text for _, text in asked]), plain=True)
     best = np.asarray(scores.flatten()).reshape(len(asked), -1).argmax(axis=1)
     return float(np.mean([model.labels[b] == group for b, (group, _) in zip(best, asked, strict=True)]))
@@ -203,7 +203,7 @@ def quality(report: Report) -> None:
             for kind in (POSITIVE, NEGATIVE)
         }
         card = train(entries, TrainSettings(words="300-1500", examples=4000), folder / "m")
-        model = kernels.Classifier((folder / "m/model.bin").read_bytes())
+        model = lookups.Classifier((folder / "m/model.bin").read_bytes())
     rows = list(_rows(SHARED / "quality/dclm_human_quality.jsonl.zst"))
     good = np.array([row["label"] == 1 for row in rows])
     texts = column([row["text"] for row in rows])

@@ -93,7 +93,7 @@ def words(element: etree._Element, classes: Sequence[str] = (), until: Sequence[
         if node.tag == "br":
             parts.append("\n")
         named = isinstance(node.tag, str)
-        if node is element or named and not set((node.get("class") or "").split()) & set(classes):
+        if node is element or (named and not set((node.get("class") or "").split()) & set(classes)):
             parts.append(node.text or "")
             if not all(walk(child) for child in node):
                 return False

@@ -157,6 +157,23 @@ class Classifier:
 def plain_tokens(text: Arrow) -> Column:
     """Lower-cased words, single marks, and 0 for every number, each followed by a space: large_string."""
 
+# -- phrases -----------------------------------------------------------------------------------------------
+
+def ngram_hashes(text: Arrow, *, n: int) -> Column:
+    """Hashes of the word n-grams of every row in reading order: large_list<uint64>.
+
+    Empty where a row has fewer than n words.
+    """
+
+@final
+class PhraseFinder:
+    """Word n-grams to look for. Opened once a worker; threads may share it."""
+
+    def __init__(self, grams: Arrow, *, n: int) -> None:
+        """`grams` are hashes of n-grams of `n` words: uint64, sorted, distinct."""
+    def find(self, text: Arrow) -> tuple[Column, Column, Column, Column]:
+        """Every place with one of them: (row, gram: its place in grams, start, end), all uint32, bytes of the text."""
+
 # -- addresses ---------------------------------------------------------------------------------------------
 
 @final

@@ -16,7 +16,7 @@ from test_stages import Files, batch, verdicts
 
 import corpus
 from conftest import Finished
-from curate import kernels, schema
+from curate import lookups, schema
 from curate.classifier import measure
 from curate.classifier.model import open_model
 from curate.config import validate
@@ -93,7 +93,7 @@ def models(folder: Path) -> dict[str, Any]:
             model.quantize(input=str(data), qnorm=True, cutoff=300, retrain=False)
         path = folder / f"{name}.bin"
         model.save_model(str(path))
-        made[name] = (model, kernels.Classifier(path.read_bytes()))
+        made[name] = (model, lookups.Classifier(path.read_bytes()))
     return made
 
 
@@ -195,7 +195,7 @@ def test_quality_scores_every_text_and_keeps_by_the_card(said: Any, folder: Path
     assert [rule for rule, *_ in verdicts(applied)][:2] == [None, "quality.min_score"]
     # As fasttext itself scores the same tokens.
     theirs = fasttext.load_model(str(folder / "one/model.bin"))
-    tokens = kernels.plain_tokens(pa.array(texts)).to_pylist()
+    tokens = lookups.plain_tokens(pa.array(texts)).to_pylist()
     expected = by_fasttext(theirs, tokens, ["positive"])[:, 0]
     assert np.allclose(scores, expected, atol=2e-6)
 

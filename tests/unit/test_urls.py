@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import corpus
-from curate import kernels
+from curate import lookups
 from curate.config import parse_yaml, validate
 from curate.errors import ConfigError
 from curate.io.inputs import InputSettings
@@ -108,7 +108,7 @@ def test_pages_are_dropped_before_extraction(tmp_path: Path, monkeypatch: pytest
 
 def test_sites_go_by_the_public_suffix_list() -> None:
     urls = ["http://a.b.example.co.uk/x", "https://me.blogspot.com", "http://10.0.0.1:80/", "", "http://www.localhost/"]
-    assert kernels.url_sites(pa.array(urls)).to_pylist() == [
+    assert lookups.url_sites(pa.array(urls)).to_pylist() == [
         "example.co.uk",
         "me.blogspot.com",
         "10.0.0.1",

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import kernels
+from curate import lookups
 from curate.classifier.settings import TrainSettings
 from curate.errors import ConfigError, DataError
 from curate.io.inputs import InputSettings, cut, list_files, reads_raw
@@ -103,7 +103,7 @@ def _parts(
             raise ConfigError(f"{task.slices[0].path}: these are pages: run `curate extract` first and give its folder")
         for rows in read(task, ReadCounts()):
             columns = [rows.batch.column(name) for name in ("doc_id", "url", "source", "text")]
-            sites = kernels.url_sites(pc.fill_null(columns[1].cast(pa.string()), "")).to_pylist()
+            sites = lookups.url_sites(pc.fill_null(columns[1].cast(pa.string()), "")).to_pylist()
             values = zip(columns[0].to_pylist(), sites, columns[2].to_pylist(), columns[3].to_pylist(), strict=True)
             for doc_id, site, source, text in values:
                 counts["documents"] += 1
@@ -135,11 +135,11 @@ def _share(seed: int, what: str, name: str) -> float:
 
 def _without(examples: list[Example], others: Sequence[str], share: float) -> list[Example]:
     """The examples of whose n-grams at most `share` stand in the other texts, too."""
-    grams = kernels.ngram_hashes(pa.array(others, pa.large_string()), n=NGRAM).flatten()
+    grams = lookups.ngram_hashes(pa.array(others, pa.large_string()), n=NGRAM).flatten()
     if not len(grams) or not examples:
         return examples
     distinct = np.unique(np.asarray(grams))
-    own = kernels.ngram_hashes(pa.array([example.text for example in examples], pa.large_string()), n=NGRAM)
+    own = lookups.ngram_hashes(pa.array([example.text for example in examples], pa.large_string()), n=NGRAM)
     found = np.isin(np.asarray(own.flatten()), distinct)
     lengths = np.asarray(pc.list_value_length(own))
     hits = (

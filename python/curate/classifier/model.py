@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from curate import kernels
+from curate import lookups
 from curate.errors import ConfigError
 
 MODEL, CARD = "model.bin", "card.json"
@@ -22,7 +22,7 @@ CARD_VERSION = 1
 class Opened:
     """A model that is ready to be applied, and its card; an empty one where it has none."""
 
-    classifier: kernels.Classifier
+    classifier: lookups.Classifier
     card: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -32,7 +32,7 @@ class Opened:
 
     @property
     def plain(self) -> bool:
-        """Whether it reads texts in the form of kernels.plain_tokens."""
+        """Whether it reads texts in the form of lookups.plain_tokens."""
         return self.card.get("text") == "plain"
 
 
@@ -65,7 +65,7 @@ def _opened(stamps: Sequence[tuple[str, int, int]]) -> Opened:
         card = json.loads(Path(stamps[1][0]).read_text(encoding="utf-8"))
         if not isinstance(card, dict) or card.get("version") != CARD_VERSION:
             raise ValueError(f"{CARD} is no card of version {CARD_VERSION}")
-    return Opened(kernels.Classifier(Path(stamps[0][0]).read_bytes()), card)
+    return Opened(lookups.Classifier(Path(stamps[0][0]).read_bytes()), card)
 
 
 def model_bytes(path: str) -> int:

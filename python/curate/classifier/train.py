@@ -1,6 +1,6 @@
 """Training a fastText classifier: examples, one thread, a seed, and a card with what it is made of and how good it is.
 
-The same examples and settings give the same bytes. Texts are trained on in the form of kernels.plain_tokens. The model
+The same examples and settings give the same bytes. Texts are trained on in the form of lookups.plain_tokens. The model
 that is measured is the one on disk, read back by the kernel that applies it.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate import kernels
+from curate import lookups
 from curate.classifier import measure
 from curate.classifier.examples import Chosen, Example, choose
 from curate.classifier.model import CARD, CARD_VERSION, MODEL
@@ -43,7 +43,7 @@ def train(inputs: Mapping[str, Sequence[InputSettings]], settings: TrainSettings
     store = LocalStore(out)
     model = fitted(chosen.train, settings, out)
     write_bytes(store, MODEL, model)
-    classifier = kernels.Classifier(model)
+    classifier = lookups.Classifier(model)
     card = {
         "version": CARD_VERSION,
         "labels": sorted(inputs),
@@ -67,7 +67,7 @@ def fitted(examples: Sequence[Example], settings: TrainSettings, folder: Path) -
     try:
         with lines.open("w", encoding="utf-8") as handle:
             texts = pa.array([example.text for example in examples], pa.large_string())
-            for example, tokens in zip(examples, kernels.plain_tokens(texts).to_pylist(), strict=True):
+            for example, tokens in zip(examples, lookups.plain_tokens(texts).to_pylist(), strict=True):
                 handle.write(f"__label__{example.label} {tokens}\n")
         fasttext.train_supervised(
             str(lines), dim=settings.dim, wordNgrams=settings.word_ngrams, bucket=settings.bucket,
@@ -98,7 +98,7 @@ def _data(inputs: Mapping[str, Sequence[InputSettings]], chosen: Chosen) -> dict
     }
 
 
-def _measured(classifier: kernels.Classifier, heldout: Sequence[Example], settings: TrainSettings) -> dict[str, Any]:
+def _measured(classifier: lookups.Classifier, heldout: Sequence[Example], settings: TrainSettings) -> dict[str, Any]:
     """The figures of the card on the held-out examples: `heldout`, and of two classes `positive` and `threshold`."""
     labels = sorted(classifier.labels)
     order = [classifier.labels.index(label) for label in labels]

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import model_validator
 
-from curate import kernels, language, schema
+from curate import kernels, language, lookups, schema
 from curate.classifier.model import Opened, files_of, model_bytes, open_model
 from curate.config import Settings, fill, setting, suggest
 from curate.stages.protocol import Applied, Phase, Resources, Side, Stage, with_column, with_verdicts
@@ -114,7 +114,7 @@ def identify(text: pa.Array, state: State) -> tuple[list[str], list[float]]:
 def languages(text: pa.Array, state: State) -> tuple[list[str], list[float]]:
     """(label, score) of every document, by the votes of its places."""
     config = state.config
-    rows, parts = kernels.windows(
+    rows, parts = lookups.windows(
         text, first=config.characters, further=config.windows, length=max(1, config.characters // PART),
         least=LONG * config.characters if config.windows else 1 << 62,
     )  # fmt: skip

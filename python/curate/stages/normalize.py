@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import kernels
+from curate import kernels, lookups
 from curate.config import Settings, setting
 from curate.stages.protocol import Applied, Phase, Side, Stage, with_column, with_verdicts
 
@@ -45,12 +45,12 @@ class State:
     def __init__(self, config: Normalize, side: Side | None = None) -> None:
         self.config = config
         self.accents = _bare_letters() if config.strip_accents else {}
-        self.gate: kernels.MojibakeGate | None = None
+        self.gate: lookups.MojibakeGate | None = None
         if config.mojibake:
             import ftfy
             from ftfy.chardata import LIGATURES
 
-            self.gate = kernels.MojibakeGate([_characters(name) for name in ENCODINGS], "".join(map(chr, LIGATURES)))
+            self.gate = lookups.MojibakeGate([_characters(name) for name in ENCODINGS], "".join(map(chr, LIGATURES)))
             self.fix = ftfy.fix_text
             self.fixes = ftfy.TextFixerConfig(
                 unescape_html=False, uncurl_quotes=False, fix_character_width=False, fix_line_breaks=False,

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import model_validator
 
-from curate import kernels, schema
+from curate import lookups, schema
 from curate.blocklists import entries_of, list_files, state_bytes
 from curate.config import Settings, setting
 from curate.dedup.canonical import canonical_url
@@ -75,7 +75,7 @@ class State:
         self.doc_ids = pa.array([bytes.fromhex(entry) for entry in asked["doc_ids"]], schema.DOC_ID)
         self.urls = pa.array([canonical_url(entry) for entry in asked["urls"]], pa.string())
         # Each site is a list of its own, so that the number of the list tells the request.
-        self.sites = kernels.UrlLists([("domains", entry.encode()) for entry in asked["sites"]], min_soft_words=1)
+        self.sites = lookups.UrlLists([("domains", entry.encode()) for entry in asked["sites"]], min_soft_words=1)
         for entry, (hosts, _, _) in zip(asked["sites"], self.sites.added, strict=True):
             if not hosts:
                 raise ConfigError(f'take_down.sites: "{entry[:60]}" is no host')

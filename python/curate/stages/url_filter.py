@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import model_validator
 
-from curate import kernels
+from curate import lookups
 from curate.blocklists import ListFile, list_files, read_list, state_bytes, told
 from curate.config import Settings, setting
 from curate.errors import ConfigError
@@ -61,7 +61,7 @@ class State:
         files = lists_of(config)
         self.rules = pa.array([f"url_filter.{file.name}" for file in files])
         contents = [(file.kind, read_list(file.path)) for file in files]
-        self.lists = kernels.UrlLists(contents, min_soft_words=config.min_soft_words)
+        self.lists = lookups.UrlLists(contents, min_soft_words=config.min_soft_words)
         self.counts = list(zip(files, self.lists.added, strict=True))
         for file, (entries, _, unread) in self.counts:
             if not entries:

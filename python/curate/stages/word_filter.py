@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import kernels, schema
+from curate import lookups, schema
 from curate.blocklists import ListFile, entries_of, list_files, state_bytes
 from curate.config import Settings, setting
 from curate.errors import ConfigError
@@ -74,13 +74,13 @@ class State:
         self.counts: list[tuple[int, int]] = []  # a list: (entries, lines that are none)
         for number, file in enumerate(self.files):
             entries = pa.array(entries_of(file.path), pa.string())
-            lengths = pc.list_value_length(kernels.ngram_hashes(entries, n=1)).to_numpy()
+            lengths = pc.list_value_length(lookups.ngram_hashes(entries, n=1)).to_numpy()
             usable = (lengths > 0) & (lengths <= LONGEST)
             self.counts.append((int(usable.sum()), int((~usable).sum())))
             if not usable.any():
                 raise ConfigError(f"word_filter.lists: {file.path}: no word in {len(entries):,} lines")
             for n in sorted(set(lengths[usable].tolist())):
-                hashes = kernels.ngram_hashes(entries.filter(pa.array(lengths == n)), n=n)
+                hashes = lookups.ngram_hashes(entries.filter(pa.array(lengths == n)), n=n)
                 grams.setdefault(n, []).extend((gram, number) for gram in hashes.flatten().to_pylist())
         self.finders = [_finder(n, sorted(set(pairs))) for n, pairs in sorted(grams.items())]
 
@@ -88,7 +88,7 @@ class State:
 class Finder(NamedTuple):
     """Entries of one number of words; the lists of entry i are lists[first[i]:first[i + 1]]."""
 
-    finder: kernels.NgramFinder
+    finder: lookups.PhraseFinder
     first: np.ndarray
     lists: np.ndarray
 
@@ -96,14 +96,14 @@ class Finder(NamedTuple):
 def _finder(n: int, pairs: list[tuple[int, int]]) -> Finder:
     hashes, lists = np.array([gram for gram, _ in pairs], np.uint64), np.array([number for _, number in pairs])
     grams, first = np.unique(hashes, return_index=True)
-    return Finder(kernels.NgramFinder(pa.array(grams), n=n), np.append(first, len(lists)), lists)
+    return Finder(lookups.PhraseFinder(pa.array(grams), n=n), np.append(first, len(lists)), lists)
 
 
 def find(batch: pa.RecordBatch, state: State) -> Hits:
     """Every place with an entry of a list that is for its document; one of several lists is there once for each."""
     parts = [np.zeros((4, 0), np.int64)]
     for finder, first, lists in state.finders:
-        row, gram, start, end = (np.asarray(column).astype(np.int64) for column in finder.hits(batch.column("text")))
+        row, gram, start, end = (np.asarray(column).astype(np.int64) for column in finder.find(batch.column("text")))
         counts = first[gram + 1] - first[gram]
         which = np.repeat(first[gram] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
         parts.append(np.stack([*(np.repeat(column, counts) for column in (row, start, end)), lists[which]]))
@@ -128,7 +128,7 @@ def _judged(batch: pa.RecordBatch, state: State, hits: Hits) -> Applied:
     matches = np.bincount(places[0], minlength=n)
     wrong = matches > config.max_matches
     if config.max_share and wrong.any():
-        words = pc.list_value_length(kernels.ngram_hashes(batch.column("text"), n=1)).to_numpy()
+        words = pc.list_value_length(lookups.ngram_hashes(batch.column("text"), n=1)).to_numpy()
         wrong &= matches > config.max_share * words
     rules: list[str | None] = [None] * n
     details: list[str | None] = [None] * n
