@@ -119,6 +119,81 @@ def tidy(text: Arrow, max_blank_lines: int) -> Column: ...
 def nfc(text: Arrow) -> Column:
     """Every row in Unicode normalization form C: large_string. Time is n log n, whatever the text."""
 
+def windows(text: Arrow, *, first: int, further: int, length: int, least: int) -> tuple[Column, Column]:
+    """(row: int64, part: large_string) of every part: the first `first` characters of each text, and of one of `least`
+    bytes or more `further` windows of `length` characters, spread evenly up to its end."""
+
+@final
+class MojibakeGate:
+    """Finds lines that may be UTF-8 which was read as an encoding of one byte a character. Threads may share it."""
+
+    def __init__(self, encodings: list[str], alone: str) -> None:
+        """`encodings` are the characters of bytes 80 to FF of at most 16 of them, NUL where a byte is none. A line
+        with a character of `alone`, or one of U+0080 to U+009F, is always given."""
+    def lines(self, text: Arrow) -> tuple[Column, Column, Column]:
+        """(row, start, end), all int64, of every line that needs to be looked at, its newline included.
+
+        Without such a line no repair is possible. Time is linear.
+        """
+
+# -- classification ----------------------------------------------------------------------------------------
+
+@final
+class Classifier:
+    """A supervised model in fastText's file format (.bin or .ftz). It releases the GIL; threads may share it."""
+
+    def __init__(self, file: bytes) -> None:
+        """`file` are the bytes of the model; ValueError says what is wrong with them."""
+    @property
+    def labels(self) -> list[str]:
+        """The labels in the order of the scores, without `__label__`."""
+    def scores(self, text: Arrow, *, plain: bool) -> Column:
+        """The probability of every label: fixed_size_list<float32>[labels], 0..1, as fastText gives them.
+
+        Line ends are white space. With `plain` each text is brought into the form of plain_tokens first. A text in
+        which the model knows nothing has the same probability for every label. Time is linear.
+        """
+
+def plain_tokens(text: Arrow) -> Column:
+    """Lower-cased words, single marks, and 0 for every number, each followed by a space: large_string."""
+
+# -- phrases -----------------------------------------------------------------------------------------------
+
+def ngram_hashes(text: Arrow, *, n: int) -> Column:
+    """Hashes of the word n-grams of every row in reading order: large_list<uint64>.
+
+    Empty where a row has fewer than n words.
+    """
+
+@final
+class PhraseFinder:
+    """Word n-grams to look for. Opened once a worker; threads may share it."""
+
+    def __init__(self, grams: Arrow, *, n: int) -> None:
+        """`grams` are hashes of n-grams of `n` words: uint64, sorted, distinct."""
+    def find(self, text: Arrow) -> tuple[Column, Column, Column, Column]:
+        """Every place with one of them: (row, gram: its place in grams, start, end), all uint32, bytes of the text."""
+
+# -- addresses ---------------------------------------------------------------------------------------------
+
+@final
+class UrlLists:
+    """Lists of hosts, addresses and words. It releases the GIL; threads may share it."""
+
+    def __init__(self, files: list[tuple[str, bytes]], *, min_soft_words: int) -> None:
+        """(kind, bytes) of each list; kinds are domains, urls, adblock, words, subwords, soft_words."""
+    @property
+    def added(self) -> list[tuple[int, int, int]]:
+        """(entries, public suffixes among them, lines that are not read) of each list."""
+    def find(self, urls: Arrow) -> tuple[Column, Column]:
+        """(list: int32, entry: string) of every address: the first list that it is on, -1 and null where it is on none.
+
+        Domains come first, then addresses, subwords, words, and words of which `min_soft_words` must be there.
+        """
+
+def url_sites(urls: Arrow) -> Column:
+    """The registrable domain of every address by the public suffix list, or its host: string; "" without a host."""
+
 # -- dedup -------------------------------------------------------------------------------------------------
 
 def sha256(text: Arrow) -> Column:

@@ -83,7 +83,7 @@ class Index:
 def stages() -> dict[str, Callable[[pa.RecordBatch], Any]]:
     nothing = Index()
     blank = normalize.State(normalize.Normalize())
-    model = langid.open_model(langid.LangId(), nothing)
+    model = langid.open_state(langid.LangId(), nothing)
     rules = filter.State(filter.Filter(), nothing)
     scan = decontaminate.open_index(decontaminate.Decontaminate(benchmarks=["x"]), nothing)
     found: dict[str, Callable[[pa.RecordBatch], Any]] = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate import language, schema, stages
+from curate import schema, stages
 from curate.config import validate
 from curate.errors import ConfigError, DataError
 from curate.stages import (
@@ -66,9 +66,12 @@ def verdicts(applied: Applied | pa.RecordBatch) -> list[tuple[Any, ...]]:
 # -- normalize -------------------------------------------------------------------------------------------------
 
 
+STATE = normalize.State(normalize.Normalize())
+
+
 def tidy(value: str) -> str:
     """What normalize makes of a text, with no more than two empty lines in a row."""
-    return str(normalize.apply(batch(value), 2).batch.column("text")[0])
+    return str(normalize.apply(batch(value), STATE).batch.column("text")[0])
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,11 @@ def tidy(value: str) -> str:
         ("می\u200cخواهم 👩\u200d💻", "می\u200cخواهم 👩\u200d💻"),
         ("\n\n  \nindented\n\n", "indented"),
         ("  first line keeps its indentation", "  first line keeps its indentation"),
+        (
+            "It isnâ€™t\nleft “alone” ﬁne — déjà vu Ｆｕｌｌ &amp; Ђ",
+            "It isn’t\nleft “alone” fine — déjà vu Ｆｕｌｌ &amp; Ђ",
+        ),
+        ("voilÃ le dÃ©jÃ\xa0 vu\nGröße bleibt, «Её» тоже", "voilà le déjà vu\nGröße bleibt, «Её» тоже"),
     ],
 )
 def test_normalize(before: str, after: str) -> None:
@@ -90,14 +98,27 @@ def test_normalize(before: str, after: str) -> None:
 
 @given(st.text())
 def test_normalizing_again_changes_nothing(text: str) -> None:
-    once = tidy(text)
-    assert tidy(once) == once
+    unrepaired = normalize.State(normalize.Normalize(mojibake=False))
+    once = str(normalize.apply(batch(text), unrepaired).batch.column("text")[0])
+    assert normalize.apply(batch(once), unrepaired).batch.column("text")[0].as_py() == once
     assert unicodedata.is_normalized("NFC", once)
     assert "\r" not in once and "\0" not in once and not once.startswith("\n") and not once.endswith("\n")
 
 
+@given(st.text(st.sampled_from("aÃ©â€™“”à Âß\x92ﬁ\n œ×²ðŸ˜\x80ЁВЂ»")))
+def test_lines_that_the_gate_lets_pass_need_no_repair(text: str) -> None:
+    column = pa.array([text], pa.large_string())
+    assert normalize.repaired(column, STATE).to_pylist() == [STATE.fix(text, STATE.fixes)]
+
+
+def test_lower_case_and_accents_are_for_those_who_ask() -> None:
+    state = normalize.State(normalize.Normalize(lowercase=True, strip_accents=True))
+    applied = normalize.apply(batch("Crème BRÛLÉE İ Ørsted Ёлка 中文"), state)
+    assert applied.batch.column("text").to_pylist() == ["creme brulee i ørsted елка 中文"]
+
+
 def test_text_that_becomes_empty_is_dropped() -> None:
-    assert verdicts(normalize.apply(batch("\u200b \n", "x"), 2)) == [
+    assert verdicts(normalize.apply(batch("\u200b \n", "x"), STATE)) == [
         ("normalize.empty", 0.0, 1.0, None),
         (None, 0.0, 1.0, None),
     ]
@@ -113,11 +134,37 @@ def test_langid_keeps_what_is_listed_and_says_what_it_saw() -> None:
         "Die Kinder gingen am Fluss entlang nach Hause und sprachen über das Wetter.",
         "12345 67890",
     )
-    applied = langid.apply(texts, (config, language.load()))
+    applied = langid.apply(texts, langid.open_state(config, Files()))  # type: ignore[arg-type]
     (kept, german, digits) = verdicts(applied)
     assert kept[0] is None and applied.batch.column("lang").to_pylist()[:2] == ["en", "de"]
     assert german[0] == "langid.keep" and german[3] == "de, not en"
     assert digits[0] == "langid.keep"
+
+
+GERMAN = "Die Kinder gingen am Fluss entlang nach Hause und sprachen lange über das schlechte Wetter. "
+ENGLISH = "The children walked home along the river and talked for a long time about the bad weather. "
+CANTONESE = "佢哋喺度傾緊偈,唔知幾時先至返屋企,我哋都唔係好清楚佢哋講乜嘢。" * 3
+
+
+def test_a_long_document_is_looked_at_in_several_places() -> None:
+    def said(text: str, **config: Any) -> tuple[str, float]:
+        applied = langid.apply(batch(text), langid.open_state(langid.LangId(**config), Files()))  # type: ignore[arg-type]
+        return applied.batch.column("lang")[0].as_py(), applied.batch.column("lang_score")[0].as_py()
+
+    half = ENGLISH * 60 + GERMAN * 60
+    (first, alone), (label, score) = said(half, windows=0), said(half)
+    assert first == "en" and alone > 0.9 and label in ("en", "de") and 0.4 < score < 0.7
+    assert said(half, mixed=True)[0] == "mixed"
+    assert said(ENGLISH * 6 + GERMAN * 114)[0] == "de"
+    assert said(GERMAN * 120, mixed=True)[0] == "de" and said(ENGLISH, mixed=True)[0] == "en"
+
+
+def test_a_macrolanguage_stands_for_its_languages() -> None:
+    for folded, rule in ((True, None), (False, "langid.keep")):
+        config = langid.LangId(keep=["zh"], macrolanguages=folded)
+        applied = langid.apply(batch(CANTONESE), langid.open_state(config, Files()))  # type: ignore[arg-type]
+        assert applied.batch.column("lang").to_pylist() == ["yue"]
+        assert verdicts(applied)[0][0] == rule
 
 
 # -- redact ----------------------------------------------------------------------------------------------------
@@ -177,10 +224,13 @@ def test_mix_refuses_what_cannot_be_and_names_it() -> None:
 
 
 def test_every_settings_class_gives_the_same_from_its_own_json() -> None:
+    required: dict[str, dict[str, Any]] = {
+        "decontaminate": {"benchmarks": ["x.jsonl"]}, "url_filter": {"domains": ["x"]}, "take_down": {"urls": ["x"]},
+        "word_filter": {"lists": ["x"]}, "quality": {"scores": "x.parquet"}, "label": {"model": "x"},
+    }  # fmt: skip
     for entry in stages.STAGES:
         stage = stages.load(entry.name)
-        given_required = {"benchmarks": ["x.jsonl"]} if entry.name == "decontaminate" else {}
-        config = stage.config.model_validate(given_required)
+        config = stage.config.model_validate(required.get(entry.name, {}))
         assert stage.config.model_validate(json.loads(config.model_dump_json())) == config
 
 

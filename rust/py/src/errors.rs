@@ -24,6 +24,12 @@ pub enum Error {
     /// Language identification.
     #[error(transparent)]
     Lang(#[from] curate_lang::Error),
+    /// Text classifiers.
+    #[error(transparent)]
+    Classify(#[from] curate_classify::Error),
+    /// Lists of addresses.
+    #[error(transparent)]
+    Urls(#[from] curate_urls::Error),
     /// Measures and rules on lines.
     #[error(transparent)]
     Signals(#[from] curate_signals::Error),
