@@ -15,6 +15,7 @@ HARNESS = {
     "environments",
     "datatrove_chain",
     "datatrove_minhash",
+    "pii_peers",
 }
 
 if __name__ == "__main__":

@@ -2,17 +2,46 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from curate import console
 from curate.cli.options import AS_JSON, COLUMNS, CONTEXT, MEMORY, OUT, WORKERS, print_json
 
+if TYPE_CHECKING:
+    from curate.config import Settings
+    from curate.io.inputs import InputSettings
+
+
+S = TypeVar("S", bound="Settings")
+
 
 @click.group(context_settings=CONTEXT)
 def audit() -> None:
     """Measure a stage on your own documents."""
+
+
+def _settings(model: type[S], assignments: Sequence[str]) -> S:
+    """The settings of a stage with what `--set` says. They are validated as a recipe's would be, so that a mistake is
+    blamed on the --set that made it."""
+    from curate.config import Document, assign, parse_assignment, validate
+
+    config: dict[str, Any] = {}
+    document = Document(config, "", {})
+    for text in assignments:
+        path, value = parse_assignment(text)
+        document.changed(assign(config, path, value, model, f"--set {text}"), f"--set {text}")
+    return validate(model, config, document)
+
+
+def _inputs(paths: Sequence[str], columns: Sequence[str]) -> "list[InputSettings]":
+    """The inputs of an audit, read as a recipe's are."""
+    from curate.config import parse_pairs, validate
+    from curate.io.inputs import InputSettings
+
+    named = parse_pairs(columns, "--columns")
+    return [validate(InputSettings, {"path": path, "columns": named}, name="input") for path in paths]
 
 
 @audit.command("dedup")
@@ -44,20 +73,11 @@ def audit_dedup_command(
     found beside that of the formula.
     """
     from curate.audits.near_dedup import audit_dedup
-    from curate.config import Document, assign, parse_assignment, parse_pairs, validate
-    from curate.io.inputs import InputSettings
     from curate.run.machine import available_cores
     from curate.stages.near_dedup import NearDedup
 
-    config: dict[str, Any] = {}
-    # The settings are validated as a recipe's would be, so that a mistake is blamed on the --set that made it.
-    document = Document(config, "", {})
-    for text in assignments:
-        path, value = parse_assignment(text)
-        document.changed(assign(config, path, value, NearDedup, f"--set {text}"), f"--set {text}")
-    validate(NearDedup, config, document)
-    named = parse_pairs(columns, "--columns")
-    entries = [validate(InputSettings, {"path": path, "columns": named}, name="input") for path in inputs]
+    config = _settings(NearDedup, assignments).model_dump(exclude_unset=True)
+    entries = _inputs(inputs, columns)
     facts = audit_dedup(
         entries, config, out, size=size, workers=workers or available_cores(), memory=memory, seed=seed
     )  # fmt: skip
@@ -68,3 +88,52 @@ def audit_dedup_command(
     console.out(console.table(["similarity or kind", "planted", "found", "recall", "theory"], rows))
     precision = "none" if facts["precision"] is None else f"{facts['precision']:.4f}"
     console.out(f"\n{facts['reported_pairs']:,} pairs reported, precision {precision}")
+
+
+def _share(value: float | None) -> str:
+    """A share as tables show it; a dash where there was nothing to share."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+@audit.command("redact")
+@click.argument("inputs", nargs=-1, metavar="[INPUT...]")
+@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="JSONL of texts with their values.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of redact, as engine=presidio."
+)
+@COLUMNS
+@AS_JSON
+def audit_redact_command(
+    inputs: Sequence[str], labels: Path | None, assignments: Sequence[str], columns: Sequence[str], as_json: bool
+) -> None:
+    """Measure redaction on labelled texts; look for values that documents still hold.
+
+    A line of a labelled file is
+    {"text": "to ann@example.org", "spans": [{"start": 3, "end": 18, "type": "email"}]},
+    start and end in characters. Of INPUT, a run's folder for example, every
+    document is searched again. No value is ever printed.
+    """
+    from curate.audits.redact import audit_documents, audit_labels
+    from curate.stages.redact import Redact
+
+    if not inputs and labels is None:
+        raise click.UsageError("give documents to look through, or --labels FILE, or both")
+    config = _settings(Redact, assignments)
+    facts = {
+        **({"labels": audit_labels(labels, config)} if labels is not None else {}),
+        **({"documents": audit_documents(_inputs(inputs, columns), config)} if inputs else {}),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    if found := facts.get("labels"):
+        rows = [[x["type"], x["labels"], x["found"], _share(x["precision"]), _share(x["recall"]), x["left"], x["again"]]
+                for x in found["lines"]]  # fmt: skip
+        console.out(console.table(["type", "labels", "found", "precision", "recall", "left", "found again"], rows))
+        others = ", ".join(f"{kind} {n:,}" for kind, n in found["unscored"].items())
+        console.out(f"\n{found['texts']:,} texts" + (f"; labels of other types: {others}" if others else ""))
+    if found := facts.get("documents"):
+        rows = [[x["type"], x["values"]] for x in found["lines"]]
+        console.out(console.table(["type", "values still there"], rows))
+        unread = "".join(f", {n:,} not read ({rule})" for rule, n in found["unread"].items())
+        console.out(f"\n{found['documents']:,} documents, {found['with_values']:,} with values{unread}")

@@ -26,7 +26,7 @@ STAGES = (
     Entry("normalize", "Unicode, control characters, line ends and white space."),
     Entry("langid", "Identify the language; keep the ones listed."),
     Entry("filter", "Heuristic quality rules, by preset."),
-    Entry("redact", "Replace e-mail and public IP addresses."),
+    Entry("redact", "Replace personal values: addresses, numbers, keys."),
     Entry("exact_dedup", "Keep one of identical texts (SHA-256)."),
     Entry("near_dedup", "Keep one of near-identical texts (MinHash)."),
     Entry("line_dedup", "Cut lines that many documents share."),
