@@ -2,27 +2,49 @@
 
 use curate_text::chars::{self, ALPHA, UNSPACED};
 
-/// Whether one of `words` (lower case) begins within the last `window` bytes before `start`, at the beginning of a
-/// word where it begins with an ASCII letter: "tel" is in "Tel. 12", and not in "hotel 12".
-pub(crate) fn before(text: &[u8], start: usize, window: usize, words: &[&str]) -> bool {
+/// Words (lower case) to look for, and the bytes that they begin with in either case.
+pub(crate) struct Words {
+    words: &'static [&'static str],
+    begins: [bool; 256],
+}
+
+impl Words {
+    pub(crate) const fn new(words: &'static [&'static str]) -> Self {
+        let mut begins = [false; 256];
+        let mut i = 0;
+        while i < words.len() {
+            let first = words[i].as_bytes()[0];
+            begins[first as usize] = true;
+            begins[first.to_ascii_uppercase() as usize] = true;
+            i += 1;
+        }
+        Self { words, begins }
+    }
+}
+
+/// Whether one of `words` begins within the last `window` bytes before `start`, at the beginning of a word where it
+/// begins with an ASCII letter: "tel" is in "Tel. 12", and not in "hotel 12".
+pub(crate) fn before(text: &[u8], start: usize, window: usize, words: &Words) -> bool {
     let from = start.saturating_sub(window);
     within(text, from, start, words)
 }
 
 /// Whether one of `words` begins within the first `window` bytes from `end` on, at the beginning of a word.
-pub(crate) fn after(text: &[u8], end: usize, window: usize, words: &[&str]) -> bool {
+pub(crate) fn after(text: &[u8], end: usize, window: usize, words: &Words) -> bool {
     within(text, end, text.len().min(end + window), words)
 }
 
-fn within(text: &[u8], from: usize, to: usize, words: &[&str]) -> bool {
+fn within(text: &[u8], from: usize, to: usize, words: &Words) -> bool {
     (from..to).any(|place| {
-        let inside = place > 0 && text[place - 1].is_ascii_alphabetic();
-        words.iter().any(|word| {
-            let word = word.as_bytes();
-            place + word.len() <= to
-                && !(inside && word[0].is_ascii_alphabetic())
-                && text[place..place + word.len()].eq_ignore_ascii_case(word)
-        })
+        words.begins[usize::from(text[place])]
+            && !(text[place].is_ascii_alphabetic()
+                && place > 0
+                && text[place - 1].is_ascii_alphabetic())
+            && words.words.iter().any(|word| {
+                let word = word.as_bytes();
+                place + word.len() <= to
+                    && text[place..place + word.len()].eq_ignore_ascii_case(word)
+            })
     })
 }
 

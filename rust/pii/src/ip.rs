@@ -2,7 +2,7 @@
 //!
 //! IPv4 is four decimal numbers of 0 to 255 without leading zeros, not part of a longer dotted number or of a name, and
 //! no version by what stands around it (`follows_version`, `continues_version`). IPv6 is what RFC 4291 writes, within
-//! 2000::/3, or a form that holds a public IPv4 address: mapped, translated (RFC 6052, RFC 8215) or compatible.
+//! 2000::/3 or written in full, or a form that holds a public IPv4 address: mapped, translated (RFC 6052, RFC 8215) or compatible.
 //! Private, loopback, link-local, documentation, benchmark, multicast and reserved addresses name nobody and stay.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -60,10 +60,13 @@ const FILES: [&str; 17] = [
 /// The longest form of an IPv6 address, with an IPv4 address at its end.
 const MAX_V6: usize = 45;
 
-/// Where the last version of the text ended: "1.2.3.4 and 1.2.3.5" are two, if the first is one.
+/// What was seen before in the text.
 #[derive(Default)]
-pub(crate) struct Versions {
-    end: Option<usize>,
+pub(crate) struct Seen {
+    /// Where the last version ended: "1.2.3.4 and 1.2.3.5" are two, if the first is one.
+    version: Option<usize>,
+    /// Where the last run of hexadecimal digits and colons ends that is no address.
+    colons: usize,
 }
 
 /// The public address of which the digit at `place` is part, none of it before `floor`.
@@ -72,7 +75,7 @@ pub(crate) fn at(
     text: &[u8],
     place: usize,
     floor: usize,
-    versions: &mut Versions,
+    seen: &mut Seen,
 ) -> Option<(usize, usize)> {
     let digits = text[place..]
         .iter()
@@ -85,11 +88,18 @@ pub(crate) fn at(
     if digits > 4 || !(colons || next == b'.') {
         return None;
     }
-    if colons && let Some(span) = v6(text, place, floor) {
-        return Some(span);
+    if colons && place >= seen.colons {
+        if let Some(span) = v6(text, place, floor) {
+            return Some(span);
+        }
+        let run = text[place..].iter().take(MAX_V6 + 1);
+        seen.colons = place
+            + run
+                .take_while(|byte| byte.is_ascii_hexdigit() || **byte == b':')
+                .count();
     }
     (next == b'.')
-        .then(|| v4(text, place, versions))
+        .then(|| v4(text, place, seen))
         .flatten()
         .map(|end| (place, end))
 }
@@ -100,7 +110,7 @@ fn is_hex_letter(byte: u8) -> bool {
 
 // -- IPv4 ---------------------------------------------------------------------------------------------------
 
-fn v4(text: &[u8], start: usize, versions: &mut Versions) -> Option<usize> {
+fn v4(text: &[u8], start: usize, seen: &mut Seen) -> Option<usize> {
     if start > 0 && text[start - 1].is_ascii_alphanumeric() {
         return None;
     }
@@ -117,11 +127,11 @@ fn v4(text: &[u8], start: usize, versions: &mut Versions) -> Option<usize> {
     if !ends(text, end) {
         return None;
     }
-    let continued = versions
-        .end
+    let continued = seen
+        .version
         .is_some_and(|last| joins_versions(&text[last..start]));
     if continued || follows_version(text, start, octets) || continues_version(text, end) {
-        versions.end = Some(end);
+        seen.version = Some(end);
         return None;
     }
     is_public_v4(Ipv4Addr::from(octets)).then_some(end)
@@ -336,7 +346,17 @@ fn is_public_form(text: &[u8]) -> bool {
         let [y, z] = low.to_be_bytes();
         return is_public_v4(Ipv4Addr::new(w, x, y, z));
     }
-    is_public_v6(address)
+    // Blocks that nobody has been given are public, too, where all of an address is written.
+    let written = text.iter().filter(|byte| byte.is_ascii_hexdigit()).count() >= 20
+        && !text.windows(2).any(|two| two == b"::");
+    is_public_v6(address) || written && !is_special(address)
+}
+
+/// Outside 2000::/3: local, multicast, and other blocks with a purpose of their own.
+fn is_special(address: Ipv6Addr) -> bool {
+    let [a, ..] = address.segments();
+    let local = a & 0xFE00 == 0xFC00 || a & 0xFFC0 == 0xFE80 || a & 0xFFC0 == 0xFEC0;
+    local || a & 0xFF00 == 0xFF00 || a & 0xE000 == 0x2000 || matches!(a, 0 | 0x64 | 0x100 | 0x5F00)
 }
 
 /// Global unicast, without the blocks for protocols (2001::/23) and documentation; 6to4 holds a real IPv4 address.

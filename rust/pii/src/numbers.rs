@@ -10,14 +10,14 @@
 //!        weak forms, as 3-4 or ten digits, only beside a word such as "phone" or "call"
 //! ```
 
-use crate::context::{after, before, character_before, joins};
+use crate::context::{Words, after, before, character_before, joins};
 use crate::{Hit, Kind, Kinds};
 
 const MAX_GROUPS: usize = 12;
 const MAX_DIGITS: usize = 40;
 /// Bytes before a number in which a word may say that it is a phone number.
 const WINDOW: usize = 40;
-const PHONE_WORDS: [&str; 36] = [
+static PHONE_WORDS: Words = Words::new(&[
     "phone",
     "telephone",
     "tel",
@@ -39,7 +39,6 @@ const PHONE_WORDS: [&str; 36] = [
     "my number",
     "her number",
     "his number",
-    "number is",
     "desk:",
     "office:",
     "sms",
@@ -54,14 +53,14 @@ const PHONE_WORDS: [&str; 36] = [
     "тел",
     "电话",
     "電話",
-];
+]);
 /// The same, behind a number.
-const PHONE_WORDS_BEHIND: [&str; 5] = ["office", "fax", "mobile", "cell", "phone"];
+static PHONE_WORDS_BEHIND: Words = Words::new(&["office", "fax", "mobile", "cell", "phone"]);
 /// Words before numbers of other kinds.
-const OTHER_WORDS: [&str; 8] = [
+static OTHER_WORDS: Words = Words::new(&[
     "isbn", "issn", "isni", "orcid", "doi", "pmid", "oclc", "ean",
-];
-const SSN_WORDS: [&str; 4] = ["ssn", "social security", "social sec", "ss#"];
+]);
+static SSN_WORDS: Words = Words::new(&["ssn", "social security", "social sec", "ss#"]);
 /// Signs of money, before or behind an amount.
 const MONEY: [char; 9] = ['$', '£', '€', '¥', '₹', '₽', '₩', '¢', '%'];
 
@@ -444,7 +443,7 @@ fn is_network(digits: &[u8]) -> bool {
         (5100..=5599 | 2221..=2720, 16) => true,
         (3400..=3499 | 3700..=3799 | 2131 | 1800, 15) => true,
         (3000..=3059 | 3095 | 3600..=3699 | 3800..=3999, 14) => true,
-        (3528..=3589 | 3500..=3527, 16) => true,
+        (3500..=3599, 16) => true,
         (6011 | 6200..=6299 | 6440..=6599, 16..=19) => true,
         // Maestro
         (5000..=5099 | 5600..=5999 | 6000..=6999, 12..=19) => true,
@@ -463,7 +462,7 @@ fn luhn(digits: &[u8]) -> bool {
             if value > 9 { value - 9 } else { value }
         })
         .sum();
-    sum % 10 == 0 && digits.iter().any(|digit| *digit != digits[0])
+    sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != digits[0])
 }
 
 // -- phone numbers ------------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@
 //! never given out. Other types keep a placeholder. A value that stood for one is replaced by itself.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
-use curate_text::Texts;
+use curate_text::{Texts, hash};
 
 use crate::{Error, Kind, checked};
 
@@ -140,8 +141,10 @@ impl<'a> Template<'a> {
         for part in &self.0 {
             match part {
                 Part::Words(words) => out.extend_from_slice(words.as_bytes()),
-                Part::Type => out.extend_from_slice(kind.to_uppercase().as_bytes()),
-                Part::Number => out.extend_from_slice(number.to_string().as_bytes()),
+                Part::Type => out.extend(kind.bytes().map(|byte| byte.to_ascii_uppercase())),
+                Part::Number => {
+                    let _never_fails = write!(out, "{number}");
+                }
             }
         }
     }
@@ -150,8 +153,11 @@ impl<'a> Template<'a> {
 /// The numbers of the values of one text.
 #[derive(Default)]
 struct Numbers<'t> {
-    known: BTreeMap<(&'t str, String), usize>,
-    count: BTreeMap<&'t str, usize>,
+    /// Number by the hash of type and meaning.
+    known: BTreeMap<u64, usize>,
+    /// Each type that occurred, with the values so far.
+    counts: Vec<(&'t str, usize)>,
+    meaning: Vec<u8>,
 }
 
 impl<'t> Numbers<'t> {
@@ -165,14 +171,21 @@ impl<'t> Numbers<'t> {
         out: &mut Vec<u8>,
     ) {
         let known = Kind::named(kind);
-        let count = self.count.entry(kind).or_default();
-        let number = *self
-            .known
-            .entry((kind, meaning(known, value)))
-            .or_insert_with(|| {
-                *count += 1;
-                *count
-            });
+        let place = self.counts.iter().position(|(name, _)| *name == kind);
+        let place = place.unwrap_or_else(|| {
+            self.counts.push((kind, 0));
+            self.counts.len() - 1
+        });
+        meaning(known, value, &mut self.meaning);
+        let key = hash::mix(
+            hash::hash_bytes(kind.as_bytes()),
+            hash::hash_bytes(&self.meaning),
+        );
+        let count = &mut self.counts[place].1;
+        let number = *self.known.entry(key).or_insert_with(|| {
+            *count += 1;
+            *count
+        });
         match known
             .filter(|_| realistic)
             .and_then(|kind| made_up(kind, value, number))
@@ -184,18 +197,27 @@ impl<'t> Numbers<'t> {
 }
 
 /// A value without what makes no difference.
-fn meaning(kind: Option<Kind>, value: &str) -> String {
+fn meaning(kind: Option<Kind>, value: &str, out: &mut Vec<u8>) {
+    out.clear();
     match kind {
-        Some(Kind::Email | Kind::Ip) => value.to_lowercase(),
-        Some(Kind::Phone | Kind::Card | Kind::Ssn) => {
-            value.chars().filter(char::is_ascii_digit).collect()
+        Some(Kind::Email | Kind::Ip) if !value.is_ascii() => {
+            out.extend_from_slice(value.to_lowercase().as_bytes())
         }
-        Some(Kind::Iban | Kind::Mac) => value
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .map(|c| c.to_ascii_uppercase())
-            .collect(),
-        _ => value.to_string(),
+        Some(Kind::Email | Kind::Ip) => {
+            out.extend(value.bytes().map(|byte| byte.to_ascii_lowercase()))
+        }
+        Some(Kind::Phone | Kind::Card | Kind::Ssn) => {
+            out.extend(value.bytes().filter(u8::is_ascii_digit))
+        }
+        Some(Kind::Iban | Kind::Mac) => {
+            out.extend(
+                value
+                    .bytes()
+                    .filter(u8::is_ascii_alphanumeric)
+                    .map(|byte| byte.to_ascii_uppercase()),
+            );
+        }
+        _ => out.extend_from_slice(value.as_bytes()),
     }
 }
 

@@ -21,7 +21,7 @@ pub fn find(text: &str, kinds: Kinds, hits: &mut Vec<Hit>) {
 
 fn by_anchors(text: &[u8], kinds: Kinds, hits: &mut Vec<Hit>) {
     let mut anchors = Anchors::new(text);
-    let mut versions = ip::Versions::default();
+    let mut seen = ip::Seen::default();
     let digits = kinds.any(&BY_DIGITS);
     let by_groups = kinds.any(&[Kind::Phone, Kind::Card, Kind::Ssn]);
     let (mut place, mut floor, mut email_floor) = (0, 0, 0);
@@ -49,7 +49,7 @@ fn by_anchors(text: &[u8], kinds: Kinds, hits: &mut Vec<Hit>) {
             continue;
         }
         let single = if kinds.has(Kind::Ip)
-            && let Some((start, end)) = ip::at(text, anchor, floor, &mut versions)
+            && let Some((start, end)) = ip::at(text, anchor, floor, &mut seen)
         {
             Some(Hit {
                 kind: Kind::Ip,

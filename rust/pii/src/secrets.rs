@@ -13,7 +13,7 @@
 use memchr::memmem;
 use sha2::{Digest, Sha256};
 
-use crate::context::before;
+use crate::context::{Words, before};
 use crate::{Hit, Kind, Kinds};
 
 /// Prefix of a key, the least number of characters behind it, and whether `.` may be among them.
@@ -47,7 +47,7 @@ const PREFIXES: [(&str, usize, bool); 27] = [
     ("eyJ", 60, true),
 ];
 /// Words before a key that has no prefix, and the signs that set it apart.
-const KEY_WORDS: [&str; 13] = [
+static KEY_WORDS: Words = Words::new(&[
     "api_key",
     "apikey",
     "api-key",
@@ -61,7 +61,7 @@ const KEY_WORDS: [&str; 13] = [
     "private_key",
     "bearer",
     "credential",
-];
+]);
 const KEY_WINDOW: usize = 28;
 const MAX_KEY: usize = 400;
 /// Bits of entropy a character, of a key without and with a prefix.
