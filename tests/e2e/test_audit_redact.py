@@ -101,7 +101,10 @@ def test_what_cannot_be_measured(tmp_path: Path, said: Any) -> None:
         ([], "give documents to look through, or --labels FILE"),
         (["--labels", tmp_path / "empty.jsonl"], "holds no labelled text"),
         (["--labels", tmp_path / "none.jsonl"], "none.jsonl"),
-        (["--labels", tmp_path / "empty.jsonl", "--set", "types=[mail]"], "--set types=[mail]: redact.types"),
+        (
+            ["--labels", tmp_path / "empty.jsonl", "--set", "types=[mail]"],
+            '--set types=[mail]: types: no type is named "mail"',
+        ),
     ]:
         done = said("audit", "redact", *arguments)
         assert done.code in (1, 2) and message in " ".join(done.err.split()), (arguments, done.err)

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 
 import corpus
 from curate.config import parse_yaml
-from curate.errors import ConfigError
 from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import Recipe, resolve, single_stage
@@ -52,12 +52,13 @@ def rejects(out: Path) -> list[dict[str, Any]]:
     return rows_of(out, "rejects")
 
 
-def written(out: Path) -> bytes:
-    return b"".join(
-        json.dumps(pq.read_table(path).to_pylist(), default=str).encode()
-        for top in ("documents", "rejects", "heldout")
-        for path in sorted((out / top).rglob("*.parquet"))
-    )
+def written(out: Path) -> str:
+    """All that rejects say, and the texts of documents; other columns of documents are the user's."""
+    rows = [
+        rejects(out),
+        *([row["text"] for row in rows_of(out, place)] for place in ("documents", "heldout/documents")),
+    ]
+    return json.dumps(rows, default=str, ensure_ascii=False)
 
 
 def test_no_file_of_a_run_holds_a_value_of_any_type(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_no_file_of_a_run_holds_a_value_of_any_type(tmp_path: Path) -> None:
              {"redact": {"types": [*VALUES, "private_key"]}}, "exact_dedup", {"holdout": {"share": 0.3}}]  # fmt: skip
     outcome = driver.run(recipe(tmp_path / "in", *steps, keep="none"), tmp_path / "out")
     assert outcome.exit_code == 0, outcome.failures
-    found = written(tmp_path / "out").decode()
+    found = written(tmp_path / "out")
     for kind, value in VALUES.items():
         assert value not in found and value.replace(" ", "") not in found, kind
         assert f"<{kind.upper()}_1>" in found and f"<{kind.upper()}>" in found
@@ -120,18 +121,21 @@ def peak(stage: str, config: dict[str, Any], data: Path, out: Path) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is that of Linux")
 def test_a_mark_costs_what_it_holds_and_not_its_document(tmp_path: Path) -> None:
     """40,000 addresses in one document of 1.7 MB with a URL of 5 KB, and as many lines that are cut from one."""
     rows = [{"text": "".join(f"user{i}@example.com seen on the list\n" for i in range(40_000)),
              "url": "https://a.test/" + "x" * 5000}]  # fmt: skip
     corpus.write_jsonl(tmp_path / "many.jsonl", rows)
-    assert peak("redact", {}, tmp_path / "many.jsonl", tmp_path / "one") < 200e6
+    used = [peak("redact", {}, tmp_path / "many.jsonl", tmp_path / "one")]
     assert len(rejects(tmp_path / "one")) == 40_000
     lines = "".join(f"this is line {i} of a page that repeats\n" for i in range(40_000))
     corpus.write_jsonl(tmp_path / "lines.jsonl", [{"text": lines + tail} for tail in "ab"])
-    assert peak("line_dedup", {"min_count": 2}, tmp_path / "lines.jsonl", tmp_path / "two") < 400e6
+    used.append(peak("line_dedup", {"min_count": 2}, tmp_path / "lines.jsonl", tmp_path / "two"))
     assert len(rejects(tmp_path / "two")) == 40_000
+    print([f"{size / 1e6:.0f} MB" for size in used])
+    assert max(used) < 200e6
 
 
 def test_workers_change_no_byte(tmp_path: Path, curate: Any) -> None:
@@ -162,32 +166,37 @@ def test_a_model_that_is_none_is_told_before_any_work(tmp_path: Path, curate: An
     assert not (tmp_path / "out").exists()
 
 
+TRAIN = """
+import random, sys
+sys.modules |= {"torch": None, "transformers": None}  # spaCy imports them where they are installed, for seconds
+import spacy
+from spacy.training import Example
+
+names = {"PERSON": ["Ann Miller", "Bob Stone", "Eva Marsh"], "GPE": ["Springfield", "Riverton"], "ORG": ["Acme"]}
+pipeline = spacy.blank("en")
+recognizer = pipeline.add_pipe("ner")
+rng = random.Random(1)
+examples = []
+for _ in range(60):
+    person, place, group = (rng.choice(names[label]) for label in names)
+    text = rng.choice(["{} of {} works in {}.", "We met {} from {} near {} today."]).format(person, group, place)
+    spans = [(text.find(v), text.find(v) + len(v), k) for k, v in (("PERSON", person), ("GPE", place), ("ORG", group))]
+    examples.append(Example.from_dict(pipeline.make_doc(text), {"entities": spans}))
+optimizer = pipeline.initialize(lambda: examples)
+for _ in range(30):
+    pipeline.update(examples, sgd=optimizer)
+pipeline.to_disk(sys.argv[1])
+spacy.blank("en").to_disk(sys.argv[1] + "-blank")
+"""
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A spaCy pipeline that has learned a few names."""
-    spacy = pytest.importorskip("spacy", reason="the extra pii is not installed")
-    pytest.importorskip("presidio_analyzer", reason="the extra pii is not installed")
-    from spacy.training import Example
-
-    names = {"PERSON": ["Ann Miller", "Bob Stone", "Eva Marsh"], "GPE": ["Springfield", "Riverton"], "ORG": ["Acme"]}
-    pipeline = spacy.blank("en")
-    recognizer = pipeline.add_pipe("ner")
-    rng = random.Random(1)
-    examples = []
-    for _ in range(60):
-        person, place, group = (rng.choice(names[label]) for label in names)
-        text = rng.choice(["{} of {} works in {}.", "We met {} from {} near {} today."]).format(person, group, place)
-        spans = [
-            (text.find(v), text.find(v) + len(v), k) for k, v in (("PERSON", person), ("GPE", place), ("ORG", group))
-        ]
-        examples.append(Example.from_dict(pipeline.make_doc(text), {"entities": spans}))
-    for label in names:
-        recognizer.add_label(label)
-    optimizer = pipeline.initialize(lambda: examples)
-    for _ in range(8):
-        pipeline.update(examples, sgd=optimizer)
+    """A spaCy pipeline that has learned a few names; beside it, ending in `-blank`, one without a recognizer."""
+    if find_spec("presidio_analyzer") is None:
+        pytest.skip("the extra pii is not installed")
     folder = tmp_path_factory.mktemp("model") / "ner"
-    pipeline.to_disk(folder)
+    subprocess.run([sys.executable, "-c", TRAIN, str(folder)], check=True, timeout=300)
     return folder
 
 
@@ -195,26 +204,25 @@ def presidio(**settings: Any) -> dict[str, Any]:
     return {"engine": "presidio", **settings}
 
 
+@pytest.mark.slow
 def test_names_by_a_model_of_the_user(model: Path, tmp_path: Path) -> None:
-    texts = [
-        "We met Ann Miller from Acme near Riverton today: ann@example.org.",
-        "Bob Stone of Acme works in Springfield.",
-    ]
+    long = "We met Ann Miller from Acme near Riverton today.\nWrite to ann@example.org.\n"
+    texts = [long + corpus.article(random.Random(2)), "Bob Stone of Acme works in Springfield."]
     corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in texts])
     types = ["person", "location", "organization", "email"]
-    steps = [{"filter": {"limits": {"gopher.min_words": 8}}}, {"redact": presidio(types=types, model=str(model))}]
+    steps = [{"filter": {"limits": {"gopher.min_words": 50}}}, {"redact": presidio(types=types, model=str(model))}]
     outcome = driver.run(recipe(tmp_path / "a.jsonl", *steps), tmp_path / "out")
     assert outcome.exit_code == 0, outcome.failures
-    found = written(tmp_path / "out").decode()
-    assert (
-        documents(tmp_path / "out")[0]["text"]
-        == "We met <PERSON_1> from <ORGANIZATION_1> near <LOCATION_1> today: <EMAIL_1>."
-    )
+    found = written(tmp_path / "out")
+    (text,) = [row["text"] for row in documents(tmp_path / "out")]
+    assert text.startswith("We met <PERSON_1> from <ORGANIZATION_1> near <LOCATION_1> today.\n")
+    assert " to <EMAIL_1>.\n" in text
     assert not any(value in found for value in ("Ann", "Bob", "Acme", "Springfield", "ann@example.org"))
     assert {row["stage"] for row in rejects(tmp_path / "out")} == {"filter", "redact"}
 
 
-def test_what_the_engine_cannot_read_is_dropped_and_counted(model: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(find_spec("presidio_analyzer") is None, reason="the extra pii is not installed")
+def test_what_the_engine_cannot_read_is_dropped_and_counted(tmp_path: Path) -> None:
     corpus.write_jsonl(
         tmp_path / "a.jsonl", [{"text": t} for t in ("to ann@example.org", "x" * 3000, "1 2 3 4 5 " * 280)]
     )
@@ -226,11 +234,9 @@ def test_what_the_engine_cannot_read_is_dropped_and_counted(model: Path, tmp_pat
     assert "redact.too_large" in dropped and dropped <= {"redact.too_large", "redact.timeout"}
 
 
+@pytest.mark.slow
 def test_a_pipeline_without_names_is_refused(model: Path, tmp_path: Path) -> None:
-    import spacy
-
-    spacy.blank("en").to_disk(tmp_path / "blank")
     corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}])
-    config = presidio(types=["person"], model=str(tmp_path / "blank"))
-    with pytest.raises(ConfigError, match="has no named entity recognizer"):
-        driver.run(alone(config, tmp_path / "a.jsonl"), tmp_path / "out")
+    config = presidio(types=["person"], model=f"{model}-blank")
+    failures = driver.run(alone(config, tmp_path / "a.jsonl"), tmp_path / "out").failures
+    assert "has no named entity recognizer (ner), its pipeline has nothing" in str(failures[0])

@@ -53,7 +53,17 @@ def is_public(address: str) -> bool:
 # Blocks whose standing differs between versions of the registry that CPython carries, or that hold an IPv4 address.
 CHANGED = [
     ipaddress.ip_network(n)
-    for n in ("192.0.0.0/24", "2001::/23", "3fff::/20", "64:ff9b::/48", "fec0::/10", "64::/16", "100::/16", "5f00::/16", "::/16")
+    for n in (
+        "192.0.0.0/24",
+        "2001::/23",
+        "3fff::/20",
+        "64:ff9b::/48",
+        "fec0::/10",
+        "64::/16",
+        "100::/16",
+        "5f00::/16",
+        "::/16",
+    )
 ]
 
 

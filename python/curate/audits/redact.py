@@ -62,6 +62,7 @@ def _labelled(row: dict[str, Any]) -> Labelled:
     text = row["text"]
     if not isinstance(text, str):
         raise TypeError(f"text is {type(text).__name__}")
+    text.encode()  # refuses what is no character
     spans = []
     for label in row["spans"]:
         start, end, name = label["start"], label["end"], label["type"]

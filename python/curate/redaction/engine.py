@@ -11,6 +11,7 @@ A model is a folder: a spaCy pipeline with a named entity recognizer, or a GLiNE
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -38,7 +39,7 @@ LABELS = {
 }
 """Labels that models write for each type, in lower case."""
 
-SPACY, GLINER = ("config.cfg", "meta.json"), ("gliner_config.json",)
+SPACY, GLINER = ("config.cfg", "meta.json"), ("gliner_config.json", "model.safetensors")
 """Files by which a folder is known as a model of this form."""
 
 NAME_SCORE = 0.85  # of a name that a spaCy pipeline found: it tells no score
@@ -50,7 +51,7 @@ Span = tuple[int, int, str, float]  # first character, end, type, score 0..1
 def model_form(path: str) -> Literal["spacy", "gliner"]:
     """What kind of model a folder holds; ConfigError, which says what to give, where it holds none."""
     folder = Path(path).expanduser()
-    wanted = "the folder of a spaCy pipeline (config.cfg, meta.json) or of a GLiNER model (gliner_config.json)"
+    wanted = f"the folder of a spaCy pipeline ({', '.join(SPACY)}) or of a GLiNER model ({', '.join(GLINER)})"
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise ConfigError(f"redact.model: {path} {what}: give {wanted}; nothing is downloaded")
@@ -125,12 +126,23 @@ Recognize = Callable[[str], Iterator[Span]]
 @cache
 def _recognizers(types: tuple[str, ...], model: str | None) -> list[Recognize]:
     """What finds these types."""
+    if not _needs_torch(model):
+        # presidio and spaCy import these where they are installed: seconds, and more address space than all the rest.
+        sys.modules.update(dict.fromkeys(("torch", "transformers", "tensorflow", "gliner", "stanza")))  # type: ignore[arg-type]
     names = [kind for kind in types if kind in BY_MODEL]
     patterns = [kind for kind in types if kind not in BY_MODEL]
     found = [_presidio(patterns)] if patterns else []
     if names and model:
         found.append((_spacy if model_form(model) == "spacy" else _gliner)(model, names))
     return found
+
+
+def _needs_torch(model: str | None) -> bool:
+    """Whether a model runs on PyTorch: GLiNER's, and a pipeline whose configuration names it or a transformer."""
+    if model is None or model_form(model) == "gliner":
+        return model is not None
+    config = (Path(model).expanduser() / "config.cfg").read_text(errors="replace").lower()
+    return "transformer" in config or "torch" in config
 
 
 def _presidio(types: Sequence[str]) -> Recognize:

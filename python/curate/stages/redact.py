@@ -39,7 +39,7 @@ from curate.redaction.engine import RECOGNIZERS, analyze, model_files, model_for
 from curate.redaction.kinds import BY_MODEL, BY_PATTERN, EVERYTHING, ON_DEMAND, TYPES
 from curate.stages.protocol import Applied, Failures, Phase, Resources, Side, Stage, with_column
 
-CHILD_BYTES = 400_000_000  # private memory of presidio's process, without a model; measured
+CHILD_BYTES = 250_000_000  # private memory of the engine's server and child, with a small model; measured
 REFUSALS = {"redact.too_large": "bytes", "redact.timeout": "seconds", "redact.error": ""}
 """Rule of a document that the engine cannot read -> unit of its value."""
 
