@@ -16,6 +16,8 @@ HARNESS = {
     "datatrove_chain",
     "datatrove_minhash",
     "pii_peers",
+    "trainer_systems",
+    "trainer_gpu",
 }
 
 if __name__ == "__main__":

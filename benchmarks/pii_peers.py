@@ -1,7 +1,8 @@
 """Peers of redact, run by an interpreter that has them: `python pii_peers.py datatrove|presidio TEXTS.json`.
 
-They live in environments of their own (environments.py), so this file imports nothing of ours. Reads a JSON list of
-texts and prints one JSON object: versions, CPU seconds of the best of two rounds, and, of presidio, the spans found.
+datatrove lives in an environment of its own (environments.py), so this file imports nothing of ours. Reads a JSON
+list of texts and prints one JSON object: the peer's version, CPU seconds of the best of two rounds, and, of presidio,
+the spans found.
 """
 
 import json
@@ -27,6 +28,7 @@ def datatrove(texts: list[str]) -> Spans:
 
 def presidio(texts: list[str]) -> Spans:
     """The recognizers of our six default types, on the engine without a language model."""
+    sys.modules.update(dict.fromkeys(("torch", "transformers")))  # imported where they are there, and not used
     import tldextract
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, predefined_recognizers
     from presidio_analyzer.nlp_engine import NoOpNlpEngine

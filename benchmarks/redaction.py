@@ -3,14 +3,15 @@
     python -m benchmarks.redaction            # some two minutes, nearly all of them the peers'
     python -m benchmarks.redaction speed
 
-Ours is find and replace together, for all six default types, on one thread. The peers are measured in environments of
-their own (environments.py), by CPU time within their process, start and imports excluded. datatrove looks for e-mail
-and IPv4 addresses alone; presidio for the same six types as ours, on the engine without a language model.
+Ours is find and replace together, for all six default types, on one thread. The peers are measured in processes of
+their own (datatrove in another environment), by CPU time within them, start and imports excluded. datatrove looks for
+e-mail and IPv4 addresses alone; presidio for the same six types as ours, on the engine without a language model.
 """
 
 import io
 import json
 import subprocess
+import sys
 import tarfile
 import tempfile
 from functools import cache
@@ -56,7 +57,7 @@ def peer(name: str, column: pa.Array) -> dict[str, Any]:
         json.dump(column.to_pylist(), file)
         file.flush()
         script = Path(__file__).with_name("pii_peers.py")
-        command = [environments.python(name), script, name, file.name]
+        command = [sys.executable if name == "presidio" else environments.python(name), script, name, file.name]
         done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
