@@ -57,6 +57,18 @@ const FILES: [&str; 17] = [
     "tar", "tgz", "zip", "gz", "bz", "xz", "exe", "dll", "jar", "war", "msi", "deb", "rpm", "dmg",
     "so", "whl", "nupkg",
 ];
+/// Servers that answer for all, and the address of examples: never a version without a word that says so.
+const WELL_KNOWN: [[u8; 4]; 7] = [
+    [8, 8, 8, 8],
+    [8, 8, 4, 4],
+    [1, 1, 1, 1],
+    [1, 0, 0, 1],
+    [9, 9, 9, 9],
+    [4, 2, 2, 2],
+    [1, 2, 3, 4],
+];
+/// Bytes before an outline number in which the heading above it may stand: `7.8.2` before `7.8.2.1`.
+const OUTLINE: usize = 600;
 /// The longest form of an IPv6 address, with an IPv4 address at its end.
 const MAX_V6: usize = 45;
 
@@ -65,6 +77,8 @@ const MAX_V6: usize = 45;
 pub(crate) struct Seen {
     /// Where the last version ended: "1.2.3.4 and 1.2.3.5" are two, if the first is one.
     version: Option<usize>,
+    /// The first three numbers of the last outline number.
+    outline: Option<[u8; 3]>,
     /// Where the last run of hexadecimal digits and colons ends that is no address.
     colons: usize,
 }
@@ -130,7 +144,13 @@ fn v4(text: &[u8], start: usize, seen: &mut Seen) -> Option<usize> {
     let continued = seen
         .version
         .is_some_and(|last| joins_versions(&text[last..start]));
-    if continued || follows_version(text, start, octets) || continues_version(text, end) {
+    let head = [octets[0], octets[1], octets[2]];
+    let outline = seen.outline == Some(head) || is_outline(text, start, octets);
+    if outline {
+        seen.outline = Some(head);
+    }
+    if outline || continued || follows_version(text, start, octets) || continues_version(text, end)
+    {
         seen.version = Some(end);
         return None;
     }
@@ -194,7 +214,7 @@ fn follows_version(text: &[u8], start: usize, octets: [u8; 4]) -> bool {
     {
         return true;
     }
-    let trimmed = before.trim_ascii_end();
+    let trimmed = trimmed(before);
     let bare = trimmed
         .strip_suffix(b".")
         .or(trimmed.strip_suffix(b":"))
@@ -219,9 +239,36 @@ fn follows_version(text: &[u8], start: usize, octets: [u8; 4]) -> bool {
         b'/' => name[..name.len() - word.len()]
             .last()
             .is_none_or(|&byte| b" \n\t(\"'".contains(&byte)),
-        b' ' => octets[0] <= 30 && octets[1..].contains(&0),
+        b' ' => {
+            let small = octets[..3].iter().all(|&octet| octet <= 30);
+            !WELL_KNOWN.contains(&octets) && (small || octets[0] <= 30 && octets[1..].contains(&0))
+        }
         _ => false,
     }
+}
+
+/// A text without white space at its end, no-break spaces among it.
+fn trimmed(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii_end();
+    text.strip_suffix(b"\xC2\xA0").map_or(text, trimmed)
+}
+
+/// Whether four small numbers are those of a heading: the one above it, of three numbers, stands close before.
+fn is_outline(text: &[u8], start: usize, octets: [u8; 4]) -> bool {
+    let [a, b, c, d] = octets;
+    if a > 40 || b > 40 || c > 40 || d > 40 {
+        return false;
+    }
+    let window = &text[start.saturating_sub(OUTLINE)..start];
+    let above = format!("{a}.{b}.{c}");
+    memchr::memmem::find_iter(window, above.as_bytes()).any(|place| {
+        let next = window.get(place + above.len()).copied().unwrap_or(b' ');
+        let before = place.checked_sub(1).map_or(b' ', |place| window[place]);
+        !(next.is_ascii_alphanumeric()
+            || next == b'.'
+            || before.is_ascii_alphanumeric()
+            || before == b'.')
+    })
 }
 
 /// Whether what stands from `end` on says that four numbers are a version: `-beta`, `_rc`, `-1ubuntu`.

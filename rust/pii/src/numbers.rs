@@ -58,7 +58,8 @@ static PHONE_WORDS: Words = Words::new(&[
 static PHONE_WORDS_BEHIND: Words = Words::new(&["office", "fax", "mobile", "cell", "phone"]);
 /// Words before numbers of other kinds.
 static OTHER_WORDS: Words = Words::new(&[
-    "isbn", "issn", "isni", "orcid", "doi", "pmid", "oclc", "ean",
+    "isbn", "issn", "isni", "orcid", "doi", "pmid", "oclc", "ean", "iva", "vat", "ust", "steuer",
+    "siret", "siren", "cnpj", "cpf", "инн", "огрн", "kvk", "abn", "order", "invoice", "konto",
 ]);
 static SSN_WORDS: Words = Words::new(&["ssn", "social security", "social sec", "ss#"]);
 /// Signs of money, before or behind an amount.

@@ -169,7 +169,8 @@ fn versions_are_told_from_addresses_by_what_stands_around() {
     stay(&[
         "version 1.2.3.4, v5.6.7.8, Firmware: 9.9.9.9, versions 1.2.3.4 and 1.2.3.5",
         "Tool/4.0.24.8 (Linux) tool-1.2.3.4.tar.gz lib-1.2.3.4 pkg>=1.2.3.4 1.2.3.4-beta 1.2.3.4-1ubuntu2",
-        "Section 1.2.3.4 of it, opencv 4.8.0.76, Player 10.0.32.18",
+        "Section 1.2.3.4 of it, opencv 4.8.0.76, Player 10.0.32.18, Tool 5.3.2.77, Section\u{a0}7.8.2.1",
+        "7.8 Plans\n7.8.2 Windows\n7.8.2.1 One\n7.8.2.2 Two\n",
     ]);
     check(&[(
         "host-93.184.216.34 ip-8.8.8.8 whois.example/8.8.8.8",
