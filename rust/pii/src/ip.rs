@@ -67,7 +67,7 @@ const WELL_KNOWN: [[u8; 4]; 7] = [
     [4, 2, 2, 2],
     [1, 2, 3, 4],
 ];
-/// Bytes before an outline number in which the heading above it may stand: `7.8.2` before `7.8.2.1`.
+/// Bytes between a heading and the one below it: `7.8.2` and `7.8.2.1`.
 const OUTLINE: usize = 600;
 /// The longest form of an IPv6 address, with an IPv4 address at its end.
 const MAX_V6: usize = 45;
@@ -77,8 +77,8 @@ const MAX_V6: usize = 45;
 pub(crate) struct Seen {
     /// Where the last version ended: "1.2.3.4 and 1.2.3.5" are two, if the first is one.
     version: Option<usize>,
-    /// The first three numbers of the last outline number.
-    outline: Option<[u8; 3]>,
+    /// The last heading of three numbers, or the first three of one of four, and where it ended.
+    heading: Option<([u8; 3], usize)>,
     /// Where the last run of hexadecimal digits and colons ends that is no address.
     colons: usize,
 }
@@ -137,17 +137,22 @@ fn v4(text: &[u8], start: usize, seen: &mut Seen) -> Option<usize> {
     {
         return None;
     }
-    let (octets, end) = four_numbers(text, start)?;
-    if !ends(text, end) {
+    let (octets, count, end) = dotted_numbers(text, start);
+    let [a, b, c, d] = octets;
+    if count == 3 {
+        seen.heading = Some(([a, b, c], end));
+    }
+    if count != 4 || !ends(text, end) {
         return None;
     }
     let continued = seen
         .version
         .is_some_and(|last| joins_versions(&text[last..start]));
-    let head = [octets[0], octets[1], octets[2]];
-    let outline = seen.outline == Some(head) || is_outline(text, start, octets);
+    let below = |(head, last): ([u8; 3], usize)| head == [a, b, c] && start - last <= OUTLINE;
+    let outline =
+        octets.iter().all(|&octet| octet <= 40) && d > 0 && seen.heading.is_some_and(below);
     if outline {
-        seen.outline = Some(head);
+        seen.heading = Some(([a, b, c], end));
     }
     if outline || continued || follows_version(text, start, octets) || continues_version(text, end)
     {
@@ -157,33 +162,37 @@ fn v4(text: &[u8], start: usize, seen: &mut Seen) -> Option<usize> {
     is_public_v4(Ipv4Addr::from(octets)).then_some(end)
 }
 
-/// Four numbers of 0 to 255 with full stops between them, and where they end.
-fn four_numbers(text: &[u8], start: usize) -> Option<([u8; 4], usize)> {
-    let mut place = start;
-    let mut octets = [0; 4];
-    for (i, octet) in octets.iter_mut().enumerate() {
-        if i > 0 {
-            place += usize::from(*text.get(place)? == b'.');
+/// Numbers of 0 to 255 with full stops between them, four at most: their values, how many, and where they end.
+fn dotted_numbers(text: &[u8], start: usize) -> ([u8; 4], usize, usize) {
+    let (mut octets, mut end) = ([0; 4], start);
+    for count in 0..4 {
+        let dot = usize::from(count > 0);
+        let rest = &text[end..];
+        if count > 0 && rest.first() != Some(&b'.') {
+            return (octets, count, end);
         }
-        let digits = text[place..]
+        let digits = rest[dot..]
             .iter()
             .take(4)
             .take_while(|byte| byte.is_ascii_digit())
             .count();
-        let number = &text[place..place + digits];
-        if digits == 0 || digits > 3 || (digits > 1 && number[0] == b'0') {
-            return None;
-        }
+        let number = &rest[dot..dot + digits];
         let value = number
             .iter()
             .fold(0_u16, |value, digit| value * 10 + u16::from(digit - b'0'));
-        *octet = u8::try_from(value).ok()?;
-        place += digits;
-        if i < 3 && text.get(place) != Some(&b'.') {
-            return None;
+        let Ok(octet) = u8::try_from(value) else {
+            return (octets, 0, end);
+        };
+        if digits == 0 {
+            return (octets, count, end);
         }
+        if digits > 3 || (digits > 1 && number[0] == b'0') {
+            return (octets, 0, end);
+        }
+        octets[count] = octet;
+        end += dot + digits;
     }
-    Some((octets, place))
+    (octets, 4, end)
 }
 
 /// Whether the address may end at `end`: no letter or digit follows, no fifth number, and no end of a file's name.
@@ -251,24 +260,6 @@ fn follows_version(text: &[u8], start: usize, octets: [u8; 4]) -> bool {
 fn trimmed(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii_end();
     text.strip_suffix(b"\xC2\xA0").map_or(text, trimmed)
-}
-
-/// Whether four small numbers are those of a heading: the one above it, of three numbers, stands close before.
-fn is_outline(text: &[u8], start: usize, octets: [u8; 4]) -> bool {
-    let [a, b, c, d] = octets;
-    if a > 40 || b > 40 || c > 40 || d > 40 {
-        return false;
-    }
-    let window = &text[start.saturating_sub(OUTLINE)..start];
-    let above = format!("{a}.{b}.{c}");
-    memchr::memmem::find_iter(window, above.as_bytes()).any(|place| {
-        let next = window.get(place + above.len()).copied().unwrap_or(b' ');
-        let before = place.checked_sub(1).map_or(b' ', |place| window[place]);
-        !(next.is_ascii_alphanumeric()
-            || next == b'.'
-            || before.is_ascii_alphanumeric()
-            || before == b'.')
-    })
 }
 
 /// Whether what stands from `end` on says that four numbers are a version: `-beta`, `_rc`, `-1ubuntu`.
