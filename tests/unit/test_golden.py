@@ -27,7 +27,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "normalize": (1, "996e747c5f13836a"),
     "langid": (2, "b8a8c4b7f02f291b"),
     "filter": (1, "58fea4775aabdcaa"),
-    "redact": (2, "d3d54e43ba8c1b7b"),
+    "redact": (3, "38ad2de5c98e5171"),
     "exact_dedup": (3, "7333cf00d5ed51c6"),
     "near_dedup": (6, "12e422a3de629d31"),
     "line_dedup": (2, "a20b408b34bf9933"),
