@@ -11,7 +11,7 @@ use crate::features::measured::Measured;
 use crate::features::second::weight;
 use crate::features::{first, second};
 use crate::model::Model;
-use crate::output::{Format, write};
+use crate::output::{self, Form, Format, Typed};
 use crate::page::{NONE, Page};
 use crate::tokenizer::parse;
 
@@ -24,8 +24,8 @@ const MANY_BLOCKS: usize = 2048;
 /// How a page is extracted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    /// Plain text or Markdown.
-    pub format: Format,
+    /// The form of the text.
+    pub form: Form,
     /// What happens to readers' comments.
     pub comments: Comments,
 }
@@ -47,6 +47,8 @@ pub struct Extracted {
     pub encoding: &'static str,
     /// Replacement characters in the decoded page.
     pub n_replaced: usize,
+    /// The typed blocks of the text, where they were asked for.
+    pub blocks: Vec<Typed>,
 }
 
 /// One block of a page, and what was decided about it.
@@ -148,7 +150,10 @@ impl<'m> Extractor<'m> {
         }
         let kept = self.decide(&page, settings.comments);
         (extracted.score, extracted.share) = self.confidence(&kept);
-        extracted.text = trimmed(write(&page, &kept, settings.format));
+        extracted.text = trimmed(output::write(&page, &kept, settings.form));
+        if settings.form.format == Format::Blocks {
+            extracted.blocks = output::typed(&page, &kept, settings.form, &self.probabilities);
+        }
         if page.blocks.len() > MANY_BLOCKS {
             *self = Self::new(self.model, self.cpu); // one huge page must not hold memory for ever
         }

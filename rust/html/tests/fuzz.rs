@@ -2,7 +2,7 @@
 //!
 //!     FUZZ_SECONDS=1800 cargo test --release -p curate-html --test fuzz -- --ignored --nocapture
 
-use curate_html::{Comments, Extractor, Format, Model, Settings};
+use curate_html::{Comments, Extractor, Form, Format, Images, Links, Model, Settings};
 use curate_text::Cpu;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -28,11 +28,21 @@ fn check(model: &Model, page: &[u8]) -> Result<(), TestCaseError> {
     let mut all = Vec::new();
     for cpu in Cpu::all() {
         let mut extractor = Extractor::new(model, cpu);
-        for (format, comments) in [
-            (Format::Text, Comments::Keep),
-            (Format::Markdown, Comments::Drop),
+        for (format, links, images, comments) in [
+            (Format::Text, Links::Text, Images::Drop, Comments::Keep),
+            (
+                Format::Markdown,
+                Links::Inline,
+                Images::Inline,
+                Comments::Drop,
+            ),
         ] {
-            let extracted = extractor.extract(page, None, Settings { format, comments });
+            let form = Form {
+                format,
+                links,
+                images,
+            };
+            let extracted = extractor.extract(page, None, Settings { form, comments });
             let extracted = extracted.map_err(|error| TestCaseError::fail(error.to_string()))?;
             prop_assert!(
                 (0.0..=1.0).contains(&extracted.score) && (0.0..=1.0).contains(&extracted.share)

@@ -2,11 +2,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow_array::builder::{Float32Builder, LargeStringBuilder, StringBuilder, UInt32Builder};
+use arrow_array::builder::{
+    Float32Builder, LargeListBuilder, LargeStringBuilder, StringBuilder, StructBuilder,
+    UInt8Builder, UInt32Builder,
+};
 use arrow_array::types::{Float32Type, Int64Type, UInt32Type};
 use arrow_array::{ArrayRef, LargeStringArray, StructArray, UInt32Array};
-use arrow_schema::{Field, Fields};
-use curate_html::{Comments, Extractor, Format, Linear, Model, Settings, training};
+use arrow_schema::{DataType, Field, Fields};
+use curate_html::{
+    Comments, Extractor, Form, Format, Images, Linear, Links, Model, Settings, Typed, training,
+};
 use curate_text::{Cpu, Texts};
 use pyo3::prelude::*;
 
@@ -62,17 +67,33 @@ fn with_model<T>(
     }
 }
 
-fn settings(format: &str, comments: &str) -> Result<Settings, Error> {
+fn settings(format: &str, links: &str, images: &str, comments: &str) -> Result<Settings, Error> {
     let unknown = |setting, value: &str, known| Error::Choice {
         setting,
         value: value.to_owned(),
         known,
     };
     Ok(Settings {
-        format: match format {
-            "text" => Format::Text,
-            "markdown" => Format::Markdown,
-            _ => return Err(unknown("format", format, "text, markdown")),
+        form: Form {
+            format: match format {
+                "text" => Format::Text,
+                "markdown" => Format::Markdown,
+                "blocks" => Format::Blocks,
+                _ => return Err(unknown("format", format, "text, markdown, blocks")),
+            },
+            links: match links {
+                "text" => Links::Text,
+                "inline" => Links::Inline,
+                "reference" => Links::Reference,
+                "drop" => Links::Drop,
+                _ => return Err(unknown("links", links, "text, inline, reference, drop")),
+            },
+            images: match images {
+                "drop" => Images::Drop,
+                "alt" => Images::Alt,
+                "inline" => Images::Inline,
+                _ => return Err(unknown("images", images, "drop, alt, inline")),
+            },
         },
         comments: match comments {
             "keep" => Comments::Keep,
@@ -83,18 +104,25 @@ fn settings(format: &str, comments: &str) -> Result<Settings, Error> {
 }
 
 /// The main content of every page: text, title, language, score, share, encoding, n_replaced, and error, which is
-/// null where nothing went wrong.
+/// null where nothing went wrong; with the format blocks also blocks.
 #[pyfunction]
-#[pyo3(signature = (pages, charsets, *, format = "text", comments = "keep", model = None))]
+#[pyo3(signature = (
+    pages, charsets, *, format = "text", links = "text", images = "drop", comments = "keep", model = None
+))]
+#[allow(clippy::too_many_arguments)] // those of a function of Python
 fn extract_html(
     py: Python<'_>,
     pages: TextColumn,
     charsets: TextColumn,
     format: &str,
+    links: &str,
+    images: &str,
     comments: &str,
     model: Option<Vec<u8>>,
 ) -> Result<Column, Error> {
-    let (cpu, settings) = (Cpu::detect()?, settings(format, comments)?);
+    let (cpu, settings) = (Cpu::detect()?, settings(format, links, images, comments)?);
+    let typed = settings.form.format == Format::Blocks;
+    let mut blocks = typed.then(typed_builder);
     let pages = Pages::new(&pages, &charsets)?;
     let mut strings: [LargeStringBuilder; 4] = Default::default();
     let mut numbers: [Float32Builder; 2] = Default::default();
@@ -114,6 +142,9 @@ fn extract_html(
                     column.append_value(value);
                 }
                 replaced.append_value(found.n_replaced as u32);
+                if let Some(blocks) = &mut blocks {
+                    append_typed(blocks, &found.blocks);
+                }
             }
             Ok(())
         })
@@ -121,7 +152,7 @@ fn extract_html(
     let rows = pages.pages.len();
     let [text, title, language, encoding] = strings.map(|mut s| Arc::new(s.finish()) as ArrayRef);
     let [score, share] = numbers.map(|mut n| Arc::new(n.finish()) as ArrayRef);
-    let columns = vec![
+    let mut columns = vec![
         ("text", text, false),
         ("title", title, false),
         ("language", language, false),
@@ -131,7 +162,41 @@ fn extract_html(
         ("n_replaced", Arc::new(replaced.finish()), false),
         ("error", Arc::new(errors.finish()), true),
     ];
+    if let Some(mut blocks) = blocks {
+        columns.push(("blocks", Arc::new(blocks.finish()), false));
+    }
     table(columns, rows)
+}
+
+/// Of large_list<struct<kind: string, level: uint8, text: large_string, score: float32>>.
+fn typed_builder() -> LargeListBuilder<StructBuilder> {
+    let fields = vec![
+        Field::new("kind", DataType::Utf8, false),
+        Field::new("level", DataType::UInt8, false),
+        Field::new("text", DataType::LargeUtf8, false),
+        Field::new("score", DataType::Float32, false),
+    ];
+    LargeListBuilder::new(StructBuilder::from_fields(fields, 0))
+}
+
+fn append_typed(list: &mut LargeListBuilder<StructBuilder>, blocks: &[Typed]) {
+    let row = list.values();
+    for block in blocks {
+        if let Some(kind) = row.field_builder::<StringBuilder>(0) {
+            kind.append_value(block.kind);
+        }
+        if let Some(level) = row.field_builder::<UInt8Builder>(1) {
+            level.append_value(block.level);
+        }
+        if let Some(text) = row.field_builder::<LargeStringBuilder>(2) {
+            text.append_value(&block.text);
+        }
+        if let Some(score) = row.field_builder::<Float32Builder>(3) {
+            score.append_value(block.score);
+        }
+        row.append(true);
+    }
+    list.append(true);
 }
 
 /// Every page decoded: text, encoding, n_replaced.
@@ -193,7 +258,7 @@ fn explain_html(
     comments: &str,
     model: Option<Vec<u8>>,
 ) -> Result<Explained, Error> {
-    let (cpu, settings) = (Cpu::detect()?, settings("text", comments)?);
+    let (cpu, settings) = (Cpu::detect()?, settings("text", "text", "drop", comments)?);
     let decisions = py.detach(|| {
         with_model(model, |model| {
             Ok(Extractor::new(model, cpu).explain(&page, charset.as_deref(), settings)?)
