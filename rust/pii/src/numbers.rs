@@ -15,6 +15,10 @@ use crate::{Hit, Kind, Kinds};
 
 const MAX_GROUPS: usize = 12;
 const MAX_DIGITS: usize = 40;
+/// Bytes of the longest number of any kind, with what sets its groups apart.
+const MAX_BYTES: usize = 48;
+/// Bytes of a card number in groups of four.
+const CARD_BYTES: usize = 19;
 /// Bytes before a number in which a word may say that it is a phone number.
 const WINDOW: usize = 40;
 static PHONE_WORDS: Words = Words::new(&[
@@ -78,23 +82,66 @@ pub(crate) fn at(
         return end;
     }
     let judge = Judge { text, floor, kinds };
-    if let Some(hit) = judge.hit(place, end) {
-        hits.push(hit);
-        return end.max(hit.end);
-    }
-    // "+49 30 123456 (212) 555-0143": a number in its own right may begin with its area, and
-    // "1998 212-555-0143": a space may set two numbers apart.
-    pieces(text, place, end, opens_area, |begin, stop| {
-        if let Some(hit) = judge.hit(begin, stop) {
-            hits.push(hit);
-        } else {
-            let is_space = |text: &[u8], place: usize| matches!(text[place], b' ' | 0xC2);
-            pieces(text, begin, stop, is_space, |begin, stop| {
-                hits.extend(judge.hit(begin, stop))
-            });
+    // A space may set two numbers apart: "1998 212-555-0143 4111 1111 1111 1111". From each place on, the longest is
+    // tried first: all that is left, up to the next area in parentheses, a card, up to the next space.
+    let (mut begin, mut area, mut fresh) = (place, place, true);
+    while begin < end {
+        if area <= begin {
+            area = cut(text, begin, end, opens_area);
         }
-    });
+        let space = cut(text, begin, end, is_space);
+        // Four groups of four digits are a card, whatever comes behind.
+        let card = if end - begin > CARD_BYTES && text[begin + 4] == b' ' {
+            begin + CARD_BYTES
+        } else {
+            space
+        };
+        // Behind a group that is no number a long one does not begin: it would be the rest of another.
+        let stops = if fresh {
+            [end, area, card, space]
+        } else {
+            [card, card, card, space]
+        };
+        let found = (0..stops.len())
+            .filter(|&i| {
+                !stops[..i].contains(&stops[i]) && (7..=MAX_BYTES).contains(&(stops[i] - begin))
+            })
+            .find_map(|i| {
+                let hit = judge.hit(begin, stops[i])?;
+                let fits = fresh || stops[i] == space || hit.kind == Kind::Card;
+                fits.then_some((hit, stops[i]))
+            });
+        let found = found.or_else(|| {
+            let plus = fresh && begin > floor && text[begin - 1] == b'+';
+            plus.then(|| international(&judge, begin, end)).flatten()
+        });
+        let stop = found.map_or(space, |(_, stop)| stop);
+        fresh = found.is_some() || stop == area;
+        hits.extend(found.map(|(hit, _)| hit));
+        begin = stop
+            + if stop < end {
+                gap(text, stop).map_or(1, |(length, _)| length)
+            } else {
+                0
+            };
+    }
     hits.last().map_or(end, |hit| hit.end.max(end))
+}
+
+/// The longest number from `begin` on, behind a `+`, that ends at a space, and where it ends.
+fn international(judge: &Judge<'_>, begin: usize, end: usize) -> Option<(Hit, usize)> {
+    let mut longest = None;
+    let mut stop = begin;
+    while stop < end && stop - begin <= MAX_BYTES {
+        stop = cut(judge.text, stop + 1, end, is_space);
+        longest = judge.hit(begin, stop).map(|hit| (hit, stop)).or(longest);
+    }
+    longest
+}
+
+/// Whether a space, or a no-break one, stands at `place`.
+fn is_space(text: &[u8], place: usize) -> bool {
+    matches!(text[place], b' ' | 0xC2)
 }
 
 /// Whether the gap at `place` is a space and the parenthesis of an area of two digits or more.
@@ -102,30 +149,14 @@ fn opens_area(text: &[u8], place: usize) -> bool {
     text[place] == b' ' && text.get(place + 1) == Some(&b'(') && digits_at(text, place + 2) > 1
 }
 
-/// Gives the stretches of groups of digits in `place..end` that gaps chosen by `cuts` set apart, those that are long
-/// enough for a number.
-fn pieces(
-    text: &[u8],
-    place: usize,
-    end: usize,
-    cuts: impl Fn(&[u8], usize) -> bool,
-    mut give: impl FnMut(usize, usize),
-) {
-    let (mut begin, mut stop) = (place, place);
+/// The first gap behind the group at `place` that `cuts` chooses; `end` where there is none.
+fn cut(text: &[u8], mut place: usize, end: usize, cuts: impl Fn(&[u8], usize) -> bool) -> usize {
     loop {
-        stop += digits_at(text, stop);
-        let ends = stop >= end;
-        if (ends || cuts(text, stop)) && stop - begin >= 7 {
-            give(begin, stop);
+        place += digits_at(text, place);
+        if place >= end || cuts(text, place) {
+            return place.min(end);
         }
-        if ends {
-            return;
-        }
-        let length = gap(text, stop).map_or(1, |(length, _)| length);
-        if cuts(text, stop) {
-            begin = stop + length;
-        }
-        stop += length;
+        place += gap(text, place).map_or(1, |(length, _)| length);
     }
 }
 
@@ -473,7 +504,9 @@ fn is_international(groups: &Groups) -> bool {
     let digits = groups.digits();
     // Two groups with a full stop are a decimal number.
     let decimal = groups.count == 2 && groups.gaps()[0] == b'.';
-    (8..=15).contains(&digits.len()) && digits[0] != b'0' && !decimal && groups.count <= 7
+    // North America has 11 digits, with its 1.
+    let length = if digits[0] == b'1' { 11..=11 } else { 8..=15 };
+    length.contains(&digits.len()) && digits[0] != b'0' && !decimal && groups.count <= 7
 }
 
 /// With the area in parentheses: `(area) number`.
@@ -510,6 +543,7 @@ fn is_national(groups: &Groups) -> bool {
         | [5, 3, 3] => spaces && zero,
         _ => {
             digits.starts_with(b"00")
+                && digits[2] != b'0'
                 && (11..=16).contains(&digits.len())
                 && spaces
                 && shape.len() > 1

@@ -191,6 +191,10 @@ fn phone_numbers() {
         ),
         ("+46 (0)8 928 571 38", "<PHONE>"),
         (
+            "+1 212-555-0143 4111 1111 1111 1111 5500 0000 0000 0004 212-555-0143",
+            "<PHONE> <CARD> <CARD> <PHONE>",
+        ),
+        (
             "01 84 17 61 18 and 0490 75 40 81; 0049 30 1234567",
             "<PHONE> and <PHONE>; <PHONE>",
         ),
@@ -347,8 +351,8 @@ fn made_up_values_keep_the_form_belong_to_nobody_and_stay() {
         .collect();
     assert_eq!(
         found.len(),
-        5,
-        "two addresses, two numbers and the placeholder: {}",
+        6,
+        "three addresses, two numbers and the placeholder: {}",
         redacted(&once)
     );
 }
