@@ -18,6 +18,7 @@ HARNESS = {
     "datatrove_filters",
     "datatrove_minhash",
     "kneser_ney",
+    "pii_peers",
     "trainer_systems",
     "trainer_gpu",
 }

@@ -470,11 +470,20 @@ def cut_lines(
 def line_rules() -> list[str]:
     """Names of the rules on lines, by number."""
 
-def redact(text: Arrow, *, email: str | None, ip: str | None) -> tuple[Column, Column, Column, Column, Column]:
-    """Replace personal data by typed placeholders; a kind whose placeholder is None is left alone.
+def find_personal(text: Arrow, *, kinds: list[str]) -> tuple[Column, Column, Column, Column]:
+    """Personal data and secrets of these kinds: email, ip, phone, card, iban, ssn, mac, wallet, api_key, private_key.
 
-    Returns (text: large_string, row: uint32, start: uint32, end: uint32, kind: string); the spans are bytes
-    of the text as it stood. Only public (globally routable) IP addresses count.
+    Returns (row: uint32, start: uint32, end: uint32, kind: string), by row and start; spans are bytes of the text, and
+    those of a row do not overlap. Only public (globally routable) IP addresses count.
+    """
+
+def replace_spans(
+    text: Arrow, row: Arrow, start: Arrow, end: Arrow, kind: Arrow, *, placeholder: str, realistic: bool
+) -> Column:
+    """The text (large_string) with spans replaced; row, start and end are uint32, sorted, without overlaps.
+
+    `kind` is any name. In `placeholder` {type} is that name in upper case and {n} the number of the value in its row:
+    equal values have equal numbers. With `realistic`, kinds of find_personal that have made-up values get one.
     """
 
 # -- bpe ---------------------------------------------------------------------------------------------------

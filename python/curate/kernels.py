@@ -474,15 +474,25 @@ def measures() -> list[tuple[str, str, str]]:
     return _rust.measures()
 
 
-def redact(
-    text: Texts, *, email: str | None, ip: str | None
-) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array]:
-    """(text, row, start, end, kind): the text with placeholders, and the spans that were replaced.
+def find_personal(text: Texts, *, kinds: Sequence[str]) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(row, start, end: uint32, kind: string) of every personal value of these kinds, by row and start.
 
-    Spans are bytes of the text before. A kind whose placeholder is None is left alone.
+    Kinds are email, ip, phone, card, iban, ssn, mac, wallet, api_key and private_key; spans of a row do not overlap.
     """
-    new, row, start, end, kind = _rust.redact(whole(text), email=email, ip=ip)
-    return pa.array(new), pa.array(row), pa.array(start), pa.array(end), pa.array(kind)
+    row, start, end, kind = _rust.find_personal(whole(text), kinds=list(kinds))
+    return pa.array(row), pa.array(start), pa.array(end), pa.array(kind)
+
+
+def replace_spans(
+    text: Texts, row: Texts, start: Texts, end: Texts, kind: Texts, *, placeholder: str, realistic: bool = False
+) -> pa.Array:
+    """The text with every span replaced: large_string. Spans are sorted by row and start and do not overlap.
+
+    {type} in `placeholder` is the kind in upper case, {n} the number of the value in its row; `realistic` puts made-up
+    values in place of kinds that have some.
+    """
+    columns = [whole(column) for column in (text, row, start, end, kind)]
+    return pa.array(_rust.replace_spans(*columns, placeholder=placeholder, realistic=realistic))
 
 
 # -- bpe -----------------------------------------------------------------------------------------------------

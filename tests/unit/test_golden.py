@@ -34,7 +34,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "quality": (1, "b49193d390c089b2"),
     "label": (1, "959687022fe4eb0b"),
     "buckets": (1, "2d0be29d6fec0c87"),
-    "redact": (2, "d3d54e43ba8c1b7b"),
+    "redact": (3, "38ad2de5c98e5171"),
     "exact_dedup": (3, "7333cf00d5ed51c6"),
     "near_dedup": (6, "12e422a3de629d31"),
     "semantic_dedup": (1, "c9bfd06a187c1a92"),

@@ -170,13 +170,53 @@ def test_a_macrolanguage_stands_for_its_languages() -> None:
 # -- redact ----------------------------------------------------------------------------------------------------
 
 
+def redacted(*texts: str, **settings: Any) -> Any:
+    config = validate(redact.Redact, settings, name="redact")
+    return redact.apply(batch(*texts), redact.State(config))
+
+
 def test_redact_replaces_and_tells_the_span_only() -> None:
-    applied = redact.apply(batch("write to ann@example.org, or 8.8.8.8", "nothing here"), redact.Redact())
-    assert applied.batch.column("text").to_pylist() == ["write to <EMAIL>, or <IP_ADDRESS>", "nothing here"]
-    assert applied.batch.column("n_redactions").to_pylist() == [2, 0]
-    assert applied.marks is not None
+    applied = redacted("write to ann@example.org, or 8.8.8.8, or ann@example.org", "nothing here")
+    assert applied.batch.column("text").to_pylist() == ["write to <EMAIL_1>, or <IP_1>, or <EMAIL_1>", "nothing here"]
+    assert applied.batch.column("n_redactions").to_pylist() == [3, 0]
     spans = [(row["rule"], row["span_start"], row["span_end"]) for row in applied.marks.to_pylist()]
-    assert spans == [("redact.email", 9, 24), ("redact.ip", 29, 36)]
+    assert spans == [("redact.email", 9, 24), ("redact.ip", 29, 36), ("redact.email", 41, 56)]
+    assert applied.verdicts is None
+
+
+def test_redact_drops_a_document_with_too_many_values_and_cuts_nothing_of_it() -> None:
+    applied = redacted("a@b.org c@d.org", "a@b.org", max_hits=1, placeholder="[{type}]")
+    assert applied.batch.column("text").to_pylist() == ["a@b.org c@d.org", "[EMAIL]"]
+    assert verdicts(applied)[0][:3] == ("redact.too_many", 2.0, 1.0) and verdicts(applied)[1][0] is None
+    assert [row["row"] for row in applied.marks.to_pylist()] == [1]
+
+
+def test_redact_puts_made_up_values_in_place_of_real_ones() -> None:
+    applied = redacted("ann@b.org, 8.8.8.8, (312) 644-2000", style="realistic")
+    assert applied.batch.column("text").to_pylist() == ["reader1@example.org, 192.0.2.1, 202-555-0100"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"types": ["mail"]}, 'no type is named "mail"; the nearest is "email"|did you mean "email"'),
+        ({"types": []}, "types"),
+        ({"placeholder": "<{kind}>"}, r"only {type} and {n} can stand in braces"),
+        ({"types": ["person"]}, "no pattern finds person: set `engine: presidio` and `model`"),
+        ({"model": "x"}, "patterns use no model"),
+        (
+            {"engine": "presidio", "types": ["person", "location"]},
+            "person, location need `model`: the folder of a spaCy",
+        ),
+        ({"engine": "presidio", "types": ["api_key"]}, "presidio has no recognizer for api_key"),
+        ({"engine": "presidio", "model": "/no/such"}, "/no/such does not exist: give the folder"),
+        ({"engine": "presidio", "model": __file__}, "is a file: give the folder"),
+    ],
+)
+def test_redact_says_what_cannot_be_found_and_what_to_give(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        stage = stages.load("redact")
+        stage.files(validate(stage.config, settings, name="redact"))
 
 
 # -- holdout, mix ---------------------------------------------------------------------------------------------

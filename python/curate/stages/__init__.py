@@ -32,7 +32,7 @@ STAGES = (
     Entry("quality", "A quality score for each document; keep by score."),
     Entry("label", "A class for each document, by a classifier."),
     Entry("buckets", "Cut documents into buckets by score, within a label."),
-    Entry("redact", "Replace e-mail and public IP addresses."),
+    Entry("redact", "Replace personal values: addresses, numbers, keys."),
     Entry("exact_dedup", "Keep one of identical texts (SHA-256)."),
     Entry("near_dedup", "Keep one of near-identical texts (MinHash)."),
     Entry("semantic_dedup", "Keep one of texts with nearly the same words (vectors)."),

@@ -15,6 +15,9 @@ pub enum Error {
     /// Deduplication.
     #[error(transparent)]
     Dedup(#[from] curate_dedup::Error),
+    /// Personal data.
+    #[error(transparent)]
+    Pii(#[from] curate_pii::Error),
     /// Decontamination.
     #[error(transparent)]
     Decontam(#[from] curate_decontam::Error),
