@@ -4,6 +4,7 @@ _rust.pyi describes each function in full; here stands what comes back. Rows of 
 Errors are ValueError with the value, the row and the limit.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -179,15 +180,25 @@ def prepare_languages(
 
 
 def extract_html(
-    pages: Texts, charsets: Texts, *, format: str = "text", comments: str = "keep", model: bytes | None = None
+    pages: Texts,
+    charsets: Texts,
+    *,
+    format: str = "text",
+    comments: str = "keep",
+    policies: Sequence[str] = ("balanced",),
+    model: bytes | None = None,
 ) -> pa.StructArray:
-    """The main content of every page: a struct of
-    text, title, language, score, share, encoding, n_replaced and error.
+    """The main content of every page: a struct of text, score and share by the first policy, the same with `_POLICY`
+    after their names by each of the others, title, language, page_type, page_type_score, encoding, n_replaced, error.
 
-    A charset "" is none. `format` is text or markdown, `comments` keep or drop, `model` the bytes of a model file other
-    than the package's own.
+    A charset "" is none. `format` is text or markdown, `comments` keep or drop, a policy balanced, precision or
+    recall, `model` the bytes of a model file other than the package's own.
     """
-    return pa.array(_rust.extract_html(_whole(pages), _whole(charsets), format=format, comments=comments, model=model))
+    return pa.array(
+        _rust.extract_html(
+            _whole(pages), _whole(charsets), format=format, comments=comments, policies=list(policies), model=model
+        )
+    )
 
 
 def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:
@@ -196,13 +207,19 @@ def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:
 
 
 def explain_html(
-    page: bytes, charset: str | None = None, *, comments: str = "keep", model: bytes | None = None
-) -> list[tuple[str, str, float, float, bool, list[tuple[str, float, float]]]]:
-    """(text, path, first, probability, kept, [(feature, value, moved)]) of every block of one page.
+    page: bytes,
+    charset: str | None = None,
+    *,
+    comments: str = "keep",
+    policy: str = "balanced",
+    model: bytes | None = None,
+) -> list[tuple[str, str, float, float, bool, str, str, list[tuple[str, float, float]]]]:
+    """(text, path, first, probability, kept, unit, why, [(feature, value, moved)]) of every block of one page.
 
-    first and probability are those of the first and the second stage of the model, 0..1; moved is in log-odds.
+    first and probability are those of the first and the second stage of the model, 0..1; unit names the units around
+    the block, outermost first; why says why it is kept or not; moved is in log-odds.
     """
-    return _rust.explain_html(page, charset, comments=comments, model=model)
+    return _rust.explain_html(page, charset, comments=comments, policy=policy, model=model)
 
 
 def html_features() -> list[tuple[str, str, str]]:
@@ -210,17 +227,19 @@ def html_features() -> list[tuple[str, str, str]]:
     return _rust.html_features()
 
 
-def html_blocks(pages: Texts, charsets: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-    """(blocks a page: int64, their texts, their names: large_list<uint32>, their words) for training."""
-    counts, texts, names, words = _rust.html_blocks(_whole(pages), _whole(charsets))
-    return pa.array(counts), pa.array(texts), pa.array(names), pa.array(words)
+def html_blocks(pages: Texts, charsets: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(blocks a page: int64, their texts, their names: large_list<uint32>, their words, and what the kinds of the pages
+    are learned from) for training.
+    """
+    counts, texts, names, words, kinds = _rust.html_blocks(_whole(pages), _whole(charsets))
+    return pa.array(counts), pa.array(texts), pa.array(names), pa.array(words), pa.array(kinds)
 
 
-def html_rows(pages: Texts, charsets: Texts, *, linear: bytes | None = None, said: pa.Array | None = None) -> pa.Array:
+def html_rows(pages: Texts, charsets: Texts, *, tables: bytes | None = None, said: pa.Array | None = None) -> pa.Array:
     """The features of all blocks, row after row: float32. They are those of the first stage of the model, or, where
     `said` gives that stage's probability of every block, of the second.
     """
-    return pa.array(_rust.html_rows(_whole(pages), _whole(charsets), linear, said))
+    return pa.array(_rust.html_rows(_whole(pages), _whole(charsets), tables, said))
 
 
 def signals(text: Texts) -> pa.StructArray:
