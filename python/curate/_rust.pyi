@@ -42,6 +42,8 @@ def extract_html(
     charsets: Arrow,
     *,
     format: str = "text",
+    links: str = "text",
+    images: str = "drop",
     comments: str = "keep",
     policies: list[str] = ...,
     model: bytes | None = None,
@@ -52,9 +54,12 @@ def extract_html(
     (as declared, lower case; "" for none) and page_type ("" for a page without text): large_string; page_type_score:
     float32, 0..1; encoding: large_string; n_replaced: uint32; error: string, null where the extractor did not fail.
 
-    `charsets` are those that the server declared, "" for none. `format` is text or markdown, `comments` keep or
-    drop, a policy balanced, precision or recall; `model` is a model file, the package's own by default. Time is linear
-    in the bytes of a page.
+    With the format blocks also blocks, by the first policy: large_list of struct of kind (string), level (uint8), text
+    (large_string) and score (float32).
+
+    `charsets` are those that the server declared, "" for none. `format` is text, markdown or blocks, `links` text,
+    inline, reference or drop, `images` drop, alt or inline, `comments` keep or drop, a policy balanced, precision or
+    recall; `model` is a model file, the package's own by default. Time is linear in the bytes of a page.
     """
 
 def decode_html(pages: Arrow, charsets: Arrow) -> Column:

@@ -184,21 +184,22 @@ def extract_html(
     charsets: Texts,
     *,
     format: str = "text",
+    links: str = "text",
+    images: str = "drop",
     comments: str = "keep",
     policies: Sequence[str] = ("balanced",),
     model: bytes | None = None,
 ) -> pa.StructArray:
     """The main content of every page: a struct of text, score and share by the first policy, the same with `_POLICY`
-    after their names by each of the others, title, language, page_type, page_type_score, encoding, n_replaced, error.
+    after their names by each of the others, title, language, page_type, page_type_score, encoding, n_replaced, error,
+    and blocks (by the first policy) where that is the format.
 
-    A charset "" is none. `format` is text or markdown, `comments` keep or drop, a policy balanced, precision or
-    recall, `model` the bytes of a model file other than the package's own.
+    A charset "" is none. `format` is text, markdown or blocks, `links` text, inline, reference or drop, `images` drop,
+    alt or inline, `comments` keep or drop, a policy balanced, precision or recall, `model` the bytes of a model file
+    other than the package's own.
     """
-    return pa.array(
-        _rust.extract_html(
-            _whole(pages), _whole(charsets), format=format, comments=comments, policies=list(policies), model=model
-        )
-    )
+    form = {"format": format, "links": links, "images": images, "comments": comments}
+    return pa.array(_rust.extract_html(_whole(pages), _whole(charsets), **form, policies=list(policies), model=model))
 
 
 def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:

@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from curate import kernels, schema
 from curate.config import ByteSize, Settings, setting, suggest
@@ -68,8 +68,16 @@ class Extract(Settings):
         BLOCKS,
         "one of blocks, cascade, trafilatura, trafilatura-precision, resiliparse, or your package.module:function",
     )
-    output: Literal["text", "markdown"] = setting(
-        "text", "plain text, or light Markdown: headings, lists, quotes, code, tables (blocks only)"
+    output: Literal["text", "markdown", "blocks"] = setting(
+        "text",
+        "plain text; Markdown of headings, lists, quotes, code, tables, emphasis; or blocks: plain text and a column "
+        "`blocks` that says of each part what it is (blocks only)",
+    )
+    links: Literal["text", "inline", "reference", "drop"] = setting(
+        "text", "their text; text and address, inline or in a list at the end (Markdown only); or neither (blocks only)"
+    )
+    images: Literal["drop", "alt", "inline"] = setting(
+        "drop", "nothing; their alternative text; or that and their address (Markdown only) (blocks only)"
     )
     comments: Literal["keep", "drop"] = setting(
         "keep", "readers' comments; drop spares a page that is mostly comments, as a forum (blocks only)"
@@ -114,6 +122,13 @@ class Extract(Settings):
             raise ValueError(f"{', '.join(names)} names a policy twice")
         return names
 
+    @model_validator(mode="after")
+    def _addresses_need_markdown(self) -> "Extract":
+        for name, value in (("links", self.links), ("images", self.images)):
+            if value in ("inline", "reference") and self.output != "markdown":
+                raise ValueError(f'{name} is "{value}", which only output "markdown" can write; it is "{self.output}"')
+        return self
+
 
 FOUND = pa.schema(
     {
@@ -145,6 +160,21 @@ def _found_schema(config: Extract) -> pa.Schema:
     for policy in _more(config):
         fields += [pa.field(f"{name}_{policy}", FOUND.field(name).type) for name in ("text", "score", "share")]
     return pa.schema(fields)
+
+
+TYPED = pa.large_list(
+    pa.struct(
+        [
+            pa.field("kind", pa.string(), nullable=False),
+            pa.field("level", pa.uint8(), nullable=False),
+            pa.field("text", pa.large_string(), nullable=False),
+            pa.field("score", pa.float32(), nullable=False),
+        ]
+    )
+)
+"""The column `blocks` of the output "blocks": kind is heading, paragraph, item, quote, definition, code, table (a line a
+row, a tab between cells) or caption; level is that of a heading or the depth of an item or a quotation, else 0; score is
+the mean probability of its bytes. It is null where a page was not extracted from HTML."""
 
 
 class State:
@@ -197,6 +227,8 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
             chosen = (pages, charsets) if every else (pages.take(rows), charsets.take(rows))
             parts.append(_judged(extract(*chosen, state), state.config))
     filled = [part for part in parts if part.num_rows] or parts[:1]
+    if state.config.output == "blocks":
+        filled = [_with_blocks(part) for part in filled]
     order = np.argsort([*refused, *plain, *html])
     found = filled[0] if len(filled) == 1 else pa.concat_batches(filled).take(order)
     return _documents(batch, found, state.config)
@@ -224,8 +256,17 @@ def _documents(batch: pa.RecordBatch, found: pa.RecordBatch, config: Extract) ->
         columns[f"text_{policy}"] = found.column(f"text_{policy}")
         columns[f"extract_score_{policy}"] = found.column(f"score_{policy}")
         columns[f"extract_share_{policy}"] = found.column(f"share_{policy}")
+    if "blocks" in found.schema.names:
+        columns["blocks"] = found.column("blocks")
     documents = schema.conform(pa.RecordBatch.from_pydict(columns), schema.DOCUMENT)
     return with_verdicts(documents, *(found.column(name) for name in ("rule", "value", "limit", "detail")))
+
+
+def _with_blocks(found: pa.RecordBatch) -> pa.RecordBatch:
+    """`found` with the column `blocks`, null where there is none."""
+    if "blocks" in found.schema.names:
+        return found
+    return found.append_column("blocks", pa.nulls(found.num_rows, TYPED))
 
 
 def _found(rows: list[dict[str, Any]], config: Extract) -> pa.RecordBatch:
@@ -314,7 +355,13 @@ def _blocks(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch
     """FOUND rows by the Rust extractor; score and share are null where it failed (extract.error)."""
     config = state.config
     found = kernels.extract_html(
-        pages, charsets, format=config.output, comments=config.comments, policies=config.policy
+        pages,
+        charsets,
+        format=config.output,
+        links=config.links,
+        images=config.images,
+        comments=config.comments,
+        policies=config.policy,
     )
     good, none = found.field("error").is_null(), pa.nulls(len(found), pa.float64())
     columns = {
@@ -334,7 +381,10 @@ def _blocks(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch
         columns[f"text_{policy}"] = found.field(f"text_{policy}")
         for name in ("score", "share"):
             columns[f"{name}_{policy}"] = pc.if_else(good, found.field(f"{name}_{policy}"), None)
-    return pa.RecordBatch.from_pydict(columns, _found_schema(config))
+    batch = pa.RecordBatch.from_pydict(columns, _found_schema(config))
+    if config.output != "blocks":
+        return batch
+    return batch.append_column("blocks", found.field("blocks").cast(TYPED))
 
 
 def _or_null(column: pa.Array) -> pa.Array:

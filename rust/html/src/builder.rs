@@ -4,8 +4,7 @@
 //! (end tags that are missing, crossed or too many) is mended here as far as it moves text: p, li, dt, dd, tr,
 //! td, option and headings end where the next begins. Each look up the stack is bounded, so time is linear.
 
-use crate::characters::{collapse, keep};
-use crate::page::{Block, ItemProp, NONE, Node, Page};
+use crate::page::{Block, Inline, ItemProp, NONE, Node, Page, meaning};
 use crate::tags::{Tag, context, property};
 
 /// Deeper elements are ignored, their text kept.
@@ -17,43 +16,100 @@ const INLINE_END_LOOKS: usize = 24;
 const IMPLIED_END_LOOKS: usize = 40;
 /// A pre of more bytes was hardly meant to be one: its elements cut again.
 const MAX_CODE: usize = 50_000;
-/// Indentation kept from white space before the first element of a pre.
-const MAX_INDENT: usize = 200;
 
-struct Open {
-    tag: Tag,
-    node: u32,
-    inline: bool,
-    context: u32,
+/// Marks of a page; later links and emphasis leave their text and no mark.
+pub const MAX_MARKS: usize = 1 << 20;
+/// A longer address is none.
+pub const MAX_ADDRESS: usize = 4_000;
+/// A longer alternative text is no character.
+pub const MAX_CHARACTER: usize = 32;
+
+/// An open element.
+pub struct Open {
+    pub tag: Tag,
+    pub node: u32,
+    pub inline: bool,
+    pub context: u32,
+    /// `meaning` bits.
+    pub meaning: u16,
+    /// What it marks its text as, and the number of its address.
+    pub mark: Option<(Inline, u32)>,
+    /// Bytes of text, marks and blocks when it began.
+    pub text: u32,
+    pub marks: u32,
+    pub blocks: u32,
 }
 
 /// What the attributes of a start tag said.
 #[derive(Default)]
-pub struct Attributes {
+pub struct Attributes<'a> {
     /// `context` bits of the role, and of class, id and itemprop.
     pub context: u32,
     /// Its itemprop.
     pub itemprop: ItemProp,
+    /// `meaning` bits of class and style.
+    pub meaning: u16,
+    /// Whether it may be what Doxygen writes around code.
+    pub is_fragment: bool,
+    /// The language of code that class or data-lang name.
+    pub language: &'a [u8],
+    /// href or src.
+    pub address: &'a [u8],
+    /// alt.
+    pub alt: &'a [u8],
+    /// colspan; 0 where there is none.
+    pub columns: u16,
+    /// rowspan; 0 where there is none.
+    pub rows: u16,
+    /// start or value.
+    pub number: Option<i32>,
 }
 
 /// The page so far.
 pub struct Builder {
     /// What was read; complete after `finish`.
     pub page: Page,
-    open: Vec<Open>,
-    block: Block,
-    in_block: bool,
-    space: bool,
+    pub(crate) open: Vec<Open>,
+    pub(crate) block: Block,
+    pub(crate) in_block: bool,
+    pub(crate) space: bool,
     /// Line breaks since the last text.
-    breaks: u8,
-    links: u32,
-    strongs: u32,
-    pres: u32,
+    pub(crate) breaks: u8,
+    pub(crate) links: u32,
+    pub(crate) strongs: u32,
+    pub(crate) pres: u32,
     /// No text came since the end of a link.
-    after_link: bool,
-    n_images: u16,
-    n_inputs: u16,
-    indent: Vec<u8>,
+    pub(crate) after_link: bool,
+    pub(crate) n_images: u16,
+    pub(crate) n_inputs: u16,
+    pub(crate) indent: Vec<u8>,
+    /// Open elements that keep white space and are no code.
+    pub(crate) preserved: u32,
+    /// Open elements whose content is no text.
+    pub(crate) skipping: u32,
+    /// Open elements that mark their text, and those of them that are code.
+    pub(crate) marked: u32,
+    pub(crate) codes: u32,
+    /// A line of code ended and no text came since.
+    pub(crate) line_ended: bool,
+    /// A cell of line numbers ended, and no other cell since.
+    pub(crate) after_gutter: bool,
+    /// A number of a line ended just now.
+    pub(crate) after_number: bool,
+    /// Where an element ended that the style sheet may set apart from the next, and the bytes of its text.
+    pub(crate) set_apart: (u32, u32),
+    /// The next text is apart from the last if both are letters or digits.
+    pub(crate) apart: bool,
+    pub(crate) formula: Formula,
+}
+
+/// The last formula: its text, its marks, and whether it was one that is written once more.
+#[derive(Clone, Copy, Default)]
+pub struct Formula {
+    pub start: u32,
+    pub end: u32,
+    pub marks: u32,
+    pub again: bool,
 }
 
 impl Builder {
@@ -74,12 +130,22 @@ impl Builder {
             signature: 1,
             path: 1,
             itemprop: ItemProp::Other,
+            meaning: 0,
+            columns: 1,
+            rows: 1,
+            number: 1,
+            language: 0..0,
         });
         let root = Open {
             tag: Tag::HTML,
             node: 0,
             inline: false,
             context: 0,
+            meaning: 0,
+            mark: None,
+            text: 0,
+            marks: 0,
+            blocks: 0,
         };
         Self {
             page,
@@ -95,6 +161,16 @@ impl Builder {
             n_images: 0,
             n_inputs: 0,
             indent: Vec::new(),
+            preserved: 0,
+            skipping: 0,
+            marked: 0,
+            codes: 0,
+            line_ended: false,
+            after_gutter: false,
+            after_number: false,
+            set_apart: (0, 0),
+            apart: false,
+            formula: Formula::default(),
         }
     }
 
@@ -106,39 +182,71 @@ impl Builder {
     }
 
     /// A start tag whose tokens are `page.tokens[tokens..]`.
-    pub fn start(&mut self, tag: Tag, attributes: &Attributes, tokens: usize) {
-        if tag.is(property::NO_TOKENS) {
+    pub fn start(&mut self, tag: Tag, attributes: &Attributes<'_>, tokens: usize) {
+        if tag.is(property::NO_TOKENS) || self.skipping > 0 {
             self.page.tokens.truncate(tokens);
         }
         match tag {
-            Tag::BR => self.line_break(),
-            Tag::IMG => {
-                self.n_images = self.n_images.saturating_add(1);
-                self.page.n_images += 1;
+            _ if self.skipping > 0 => {
+                if !tag.is(property::VOID) && self.open.len() < MAX_DEPTH {
+                    self.push_skipped(tag, 0);
+                }
             }
+            Tag::BR => self.line_break(),
+            Tag::IMG => self.image(attributes),
             Tag::INPUT => self.n_inputs = self.n_inputs.saturating_add(1),
             Tag::HR | Tag::BODY => self.flush(),
             _ if tag.is(property::VOID) || matches!(tag, Tag::HTML | Tag::HEAD) => {}
             _ if self.pres > 0 && is_line_of_code(tag) && self.block_bytes() < MAX_CODE => {
-                self.new_line();
-                self.push_inline(tag, attributes, tokens);
+                self.begin_line(true);
+                self.push_inline(tag, attributes, tokens, meaning::LINE);
+            }
+            _ if attributes.meaning & meaning::SKIP != 0 || matches!(tag, Tag::RT | Tag::RP) => {
+                self.end_implied(tag);
+                self.page.tokens.truncate(tokens);
+                if self.open.len() < MAX_DEPTH {
+                    self.push_skipped(tag, meaning::SKIP);
+                }
             }
             _ => {
                 self.end_implied(tag);
                 if self.open.len() >= MAX_DEPTH {
                     self.page.tokens.truncate(tokens);
-                } else if tag.is(property::BLOCK) {
+                } else if tag.is(property::BLOCK) && !self.is_in_sentence(tag) {
                     self.push_node(tag, attributes, tokens);
                 } else {
-                    self.push_inline(tag, attributes, tokens);
+                    self.push_inline(tag, attributes, tokens, 0);
                 }
             }
         }
     }
 
+    /// Whether a custom element stands in a line of text, which it does not cut.
+    fn is_in_sentence(&self, tag: Tag) -> bool {
+        if tag != Tag::CUSTOM {
+            return false;
+        }
+        let around = self.page.nodes[self.top().node as usize].tag;
+        let holds_text = matches!(
+            around,
+            Tag::LI
+                | Tag::TD
+                | Tag::TH
+                | Tag::DT
+                | Tag::DD
+                | Tag::FIGCAPTION
+                | Tag::CAPTION
+                | Tag::SUMMARY
+        );
+        around == Tag::P || around.is_heading() || holds_text && self.in_block
+    }
+
     fn end_implied(&mut self, tag: Tag) {
-        if !tag.is(property::BLOCK) {
-            if tag == Tag::A && self.top().tag == Tag::A {
+        if !tag.is(property::BLOCK) || self.is_in_sentence(tag) {
+            let top = self.top().tag;
+            if tag == Tag::A && top == Tag::A
+                || matches!(tag, Tag::RT | Tag::RP) && matches!(top, Tag::RT | Tag::RP)
+            {
                 self.pop();
             }
             return;
@@ -163,7 +271,8 @@ impl Builder {
         }
     }
 
-    fn push_node(&mut self, tag: Tag, attributes: &Attributes, tokens: usize) {
+    fn push_node(&mut self, tag: Tag, attributes: &Attributes<'_>, tokens: usize) {
+        let meaning = self.meaning_of(tag, attributes);
         let (node, above) = (self.top().node, self.top().context);
         let parent = &self.page.nodes[node as usize];
         let own = self.page.tokens[tokens..].iter();
@@ -172,14 +281,23 @@ impl Builder {
         });
         let path = (parent.path.rotate_left(7) ^ signature).wrapping_mul(0x85EB_CA6B);
         let depth = parent.depth + 1;
-        let context = above | tag.context() | attributes.context;
+        let verbatim = meaning & meaning::VERBATIM != 0;
+        let code = if verbatim { context::PRE } else { 0 };
+        let context = above | tag.context() | attributes.context | code;
         let first_block = self.page.blocks.len() as u32;
         self.open.push(Open {
             tag,
             node: self.page.nodes.len() as u32,
             inline: false,
             context,
+            meaning,
+            mark: None,
+            text: self.page.text.len() as u32,
+            marks: self.page.marks.len() as u32,
+            blocks: first_block,
         });
+        let number = self.number_of(tag, node, attributes);
+        let language = self.page.keep_value(attributes.language);
         self.page.nodes.push(Node {
             parent: node,
             tag,
@@ -190,14 +308,83 @@ impl Builder {
             signature,
             path,
             itemprop: attributes.itemprop,
+            meaning,
+            columns: attributes.columns.max(1),
+            rows: attributes.rows.max(1),
+            number,
+            language,
         });
-        if context_starts_pre(tag) {
+        if verbatim {
             self.pres += 1;
             self.indent.clear();
+            self.line_ended = false;
         }
+        self.preserved += u32::from(meaning & meaning::PRESERVED != 0);
     }
 
-    fn push_inline(&mut self, tag: Tag, attributes: &Attributes, tokens: usize) {
+    fn meaning_of(&mut self, tag: Tag, attributes: &Attributes<'_>) -> u16 {
+        let mut bits = attributes.meaning;
+        match tag {
+            Tag::PRE | Tag::LISTING | Tag::XMP => bits |= meaning::VERBATIM,
+            Tag::TD if self.after_gutter && bits & meaning::CODE_CELL != 0 => {
+                bits |= meaning::VERBATIM
+            }
+            Tag::OL if attributes.number.is_some() => bits |= meaning::NUMBERED,
+            _ => {}
+        }
+        if matches!(tag, Tag::TD | Tag::TABLE) {
+            self.after_gutter = false;
+        }
+        bits
+    }
+
+    /// The number of a list's next item, or of this item, whose node's parent is `parent`.
+    fn number_of(&mut self, tag: Tag, parent: u32, attributes: &Attributes<'_>) -> i32 {
+        if tag != Tag::LI {
+            return attributes.number.unwrap_or(1);
+        }
+        let list = &mut self.page.nodes[parent as usize];
+        let number = attributes.number.unwrap_or(list.number);
+        let falls = meaning::REVERSED | meaning::NUMBERED;
+        let step = if list.meaning & falls == falls { -1 } else { 1 };
+        list.number = number.saturating_add(step);
+        number
+    }
+
+    /// An element whose content is no text.
+    fn push_skipped(&mut self, tag: Tag, bits: u16) {
+        let (node, context) = (self.top().node, self.top().context);
+        self.skipping += u32::from(bits & meaning::SKIP != 0);
+        self.open.push(Open {
+            tag,
+            node,
+            inline: true,
+            context,
+            meaning: bits,
+            mark: None,
+            text: self.page.text.len() as u32,
+            marks: self.page.marks.len() as u32,
+            blocks: self.page.blocks.len() as u32,
+        });
+    }
+
+    fn push_inline(&mut self, tag: Tag, attributes: &Attributes<'_>, tokens: usize, bits: u16) {
+        let mut meaning = attributes.meaning | bits;
+        if self.pres > 0 {
+            if meaning & meaning::LINE != 0 && bits == 0 {
+                self.begin_line(false);
+            }
+            let node = self.top().node as usize;
+            if tag == Tag::CODE && self.page.nodes[node].language.is_empty() {
+                self.page.nodes[node].language = self.page.keep_value(attributes.language);
+            }
+        } else {
+            meaning &= !(meaning::LINE | meaning::GUTTER);
+            if meaning & meaning::CLASSED != 0 {
+                self.note_apart(tag);
+            }
+        }
+        let mark = self.begin_mark(tag, attributes);
         match tag {
             Tag::A => {
                 // Links side by side are words apart, as buttons and tags are.
@@ -217,7 +404,15 @@ impl Builder {
             node,
             inline: true,
             context,
+            meaning,
+            mark,
+            text: self.page.text.len() as u32,
+            marks: self.page.marks.len() as u32,
+            blocks: self.page.blocks.len() as u32,
         });
+        if tag == Tag::Q {
+            self.text("“".as_bytes());
+        }
         if self.in_block {
             self.page.tokens.truncate(tokens);
         } else if self.page.tokens.len() > tokens {
@@ -242,12 +437,26 @@ impl Builder {
             }
             _ => {}
         }
-        if self.pres > 0 && is_line_of_code(tag) && self.top().tag == tag && self.top().inline {
-            self.new_line();
+        let top = self.top();
+        if top.tag == tag
+            && top.inline
+            && (top.meaning & (meaning::LINE | meaning::SKIP) != 0 || self.skipping > 0)
+        {
             self.pop();
             return;
         }
-        let block_level = tag.is(property::BLOCK);
+        let block_level =
+            tag.is(property::BLOCK) && !(tag == Tag::CUSTOM && self.ends_in_sentence());
+        if self.skipping > 0
+            && !self
+                .open
+                .iter()
+                .rev()
+                .take(END_LOOKS)
+                .any(|open| open.tag == tag)
+        {
+            return;
+        }
         if block_level {
             self.flush();
         }
@@ -277,132 +486,14 @@ impl Builder {
         }
     }
 
-    /// Character data.
-    #[inline]
-    pub fn text(&mut self, text: &[u8]) {
-        if self.in_block {
-            return self.put(text);
-        }
-        let Some(first) = text.iter().position(|&byte| byte > b' ') else {
-            if self.pres > 0 {
-                self.note_indent(text);
-            }
-            return;
-        };
-        let top = &self.open[self.open.len() - 1];
-        self.block.node = top.node;
-        self.block.context = top.context;
-        self.block.text.start = self.page.text.len() as u32;
-        self.block.n_links = u16::from(self.links > 0);
-        self.block.n_images = std::mem::take(&mut self.n_images);
-        self.block.n_inputs = std::mem::take(&mut self.n_inputs);
-        self.in_block = true;
-        self.space = false;
-        self.breaks = 0;
-        if self.pres > 0 {
-            self.note_indent(&text[..first]);
-            self.page.text.append(&mut self.indent);
-        }
-        self.put(&text[first..]);
+    /// Whether the nearest open custom element stands in a line of text.
+    fn ends_in_sentence(&self) -> bool {
+        let mut near = self.open.iter().rev().take(INLINE_END_LOOKS);
+        near.find(|open| open.tag == Tag::CUSTOM)
+            .is_some_and(|open| open.inline)
     }
 
-    /// Remembers what of this white space stands on the line that the text of a pre will begin on.
-    fn note_indent(&mut self, white: &[u8]) {
-        let line = white.iter().rposition(|&byte| byte == b'\n');
-        if line.is_some() {
-            self.indent.clear();
-        }
-        let kept = &white[line.map_or(0, |at| at + 1)..];
-        let room = MAX_INDENT.saturating_sub(self.indent.len());
-        let blanks = kept
-            .iter()
-            .copied()
-            .filter(|byte| matches!(byte, b' ' | b'\t'));
-        self.indent.extend(blanks.take(room));
-    }
-
-    fn put(&mut self, mut text: &[u8]) {
-        self.after_link = false;
-        let before = self.page.text.len();
-        if self.breaks > 0 {
-            let Some(first) = text.iter().position(|&byte| byte > b' ') else {
-                return;
-            };
-            text = &text[first..];
-            self.page.text.push(b'\n');
-            self.space = false;
-            self.breaks = 0;
-        }
-        if self.pres > 0 {
-            keep(text, &mut self.page.text);
-        } else {
-            collapse(text, &mut self.page.text, &mut self.space);
-        }
-        let added = (self.page.text.len() - before) as u32;
-        if self.links > 0 {
-            self.block.link_bytes += added;
-        }
-        if self.strongs > 0 {
-            self.block.strong_bytes += added;
-        }
-    }
-
-    /// Begins a line of code, unless one was begun.
-    fn new_line(&mut self) {
-        if self.in_block && self.page.text.last().is_some_and(|&last| last != b'\n') {
-            self.page.text.push(b'\n');
-        }
-    }
-
-    fn block_bytes(&self) -> usize {
-        if self.in_block {
-            self.page.text.len() - self.block.text.start as usize
-        } else {
-            0
-        }
-    }
-
-    fn line_break(&mut self) {
-        if self.pres > 0 {
-            if self.in_block {
-                self.page.text.push(b'\n');
-            }
-        } else if self.breaks > 0 {
-            self.flush();
-            self.breaks = 1;
-        } else {
-            self.breaks = 1;
-            if self.in_block {
-                self.block.n_breaks = self.block.n_breaks.saturating_add(1);
-            }
-        }
-    }
-
-    /// Ends the block, if one is open.
-    fn flush(&mut self) {
-        self.breaks = 0;
-        if !self.in_block {
-            return;
-        }
-        self.in_block = false;
-        self.space = false;
-        let start = self.block.text.start as usize;
-        let text = &mut self.page.text;
-        while text.len() > start && text[text.len() - 1] <= b' ' {
-            text.pop();
-        }
-        let block = std::mem::take(&mut self.block);
-        if text.len() > start {
-            let end = text.len() as u32;
-            text.push(b'\n');
-            self.page.blocks.push(Block {
-                text: block.text.start..end,
-                ..block
-            });
-        }
-    }
-
-    fn top(&self) -> &Open {
+    pub(crate) fn top(&self) -> &Open {
         // The root never leaves before `finish`.
         &self.open[self.open.len() - 1]
     }
@@ -412,22 +503,17 @@ impl Builder {
             return false;
         };
         if open.inline {
-            match open.tag {
-                Tag::A => {
-                    self.links -= 1;
-                    self.after_link = true;
-                }
-                Tag::B | Tag::STRONG => self.strongs -= 1,
-                _ => {}
-            }
+            self.end_inline(&open);
             return true;
         }
         // The stack holds the element no more, but its text still belongs to it.
         self.flush();
-        if context_starts_pre(open.tag) {
-            self.pres -= 1;
-        }
+        self.pres -= u32::from(open.meaning & meaning::VERBATIM != 0);
+        self.preserved -= u32::from(open.meaning & meaning::PRESERVED != 0);
         self.page.nodes[open.node as usize].blocks.end = self.page.blocks.len() as u32;
+        if open.meaning & meaning::GUTTER != 0 {
+            self.end_gutter(&open);
+        }
         self.block.tokens = 0..0;
         true
     }
@@ -466,8 +552,4 @@ impl Builder {
 /// Elements that highlighters put around the lines of a pre: there they are lines and no blocks.
 fn is_line_of_code(tag: Tag) -> bool {
     matches!(tag, Tag::DIV | Tag::P | Tag::OL | Tag::UL | Tag::LI)
-}
-
-fn context_starts_pre(tag: Tag) -> bool {
-    tag.context() & context::PRE != 0
 }

@@ -163,7 +163,11 @@ fn by_bytes(
             let named = [*server, *own]
                 .into_iter()
                 .find(|&encoding| encoding == guess);
-            named.unwrap_or(if *server == WINDOWS_1252 { *own } else { *server })
+            named.unwrap_or(if *server == WINDOWS_1252 {
+                *own
+            } else {
+                *server
+            })
         }
         (_, [first, ..]) if !fits(guess, page) => *first,
         _ => guess,

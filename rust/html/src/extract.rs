@@ -12,7 +12,7 @@ use crate::features::second::weight;
 use crate::features::{first, second};
 use crate::kinds::{KINDS, Kinds};
 use crate::model::Model;
-use crate::output::{Format, write};
+use crate::output::{self, Form, Format, Typed};
 use crate::page::{NONE, Page};
 use crate::tokenizer::parse;
 use crate::units::Units;
@@ -26,8 +26,8 @@ const MANY_BLOCKS: usize = 2048;
 /// How a page is extracted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    /// Plain text or Markdown.
-    pub format: Format,
+    /// The form of the text.
+    pub form: Form,
     /// What happens to readers' comments.
     pub comments: Comments,
 }
@@ -49,6 +49,8 @@ pub struct Extracted {
     pub encoding: &'static str,
     /// Replacement characters in the decoded page.
     pub n_replaced: usize,
+    /// The typed blocks of the text, where they were asked for.
+    pub blocks: Vec<Typed>,
 }
 
 /// The main content of a page by one policy.
@@ -173,10 +175,14 @@ impl<'m> Extractor<'m> {
         let kinds = self.model.kinds.kinds(&page);
         (extracted.kind, extracted.kind_score) = most_probable(kinds);
         self.score(&page, &units, kinds);
-        for (version, &policy) in extracted.texts.iter_mut().zip(policies) {
+        for (at, &policy) in policies.iter().enumerate() {
             let kept = self.choose(&page, &units, settings, policy).kept;
-            (version.score, version.share) = self.confidence(&kept);
-            version.text = trimmed(write(&page, &kept, settings.format));
+            let (score, share) = self.confidence(&kept);
+            let text = trimmed(output::write(&page, &kept, settings.form));
+            extracted.texts[at] = Text { text, score, share };
+            if at == 0 && settings.form.format == Format::Blocks {
+                extracted.blocks = output::typed(&page, &kept, settings.form, &self.probabilities);
+            }
         }
         if page.blocks.len() > MANY_BLOCKS {
             *self = Self::new(self.model, self.cpu); // one huge page must not hold memory for ever

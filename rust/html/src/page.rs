@@ -41,6 +41,90 @@ pub struct Node {
     pub path: u32,
     /// Its itemprop.
     pub itemprop: ItemProp,
+    /// `meaning` bits.
+    pub meaning: u16,
+    /// Columns that a cell covers, at least 1.
+    pub columns: u16,
+    /// Rows that a cell covers, at least 1.
+    pub rows: u16,
+    /// The number of a list's item; for a list the number that its next item has.
+    pub number: i32,
+    /// The declared language of code, in `Page::values`.
+    pub language: Range<u32>,
+}
+
+/// What an element's name, class or style says of the text in it, as a set of bits.
+pub mod meaning {
+    /// Not shown, or shown once more elsewhere: it is no text.
+    pub const SKIP: u16 = 1;
+    /// Numbers of lines, unless anything but digits stands in it.
+    pub const GUTTER: u16 = 1 << 1;
+    /// A line of code.
+    pub const LINE: u16 = 1 << 2;
+    /// Code: white space is kept.
+    pub const VERBATIM: u16 = 1 << 3;
+    /// A cell that holds code where a cell of line numbers stands before it.
+    pub const CODE_CELL: u16 = 1 << 4;
+    /// White space is kept, though it is no code.
+    pub const PRESERVED: u16 = 1 << 5;
+    /// An image that is a character.
+    pub const CHARACTER: u16 = 1 << 6;
+    /// An image of a formula, whose alternative text is TeX.
+    pub const FORMULA: u16 = 1 << 7;
+    /// An image of a formula that is also there as MathML.
+    pub const FALLBACK: u16 = 1 << 8;
+    /// A list whose numbers fall.
+    pub const REVERSED: u16 = 1 << 9;
+    /// A list with a number for its first item.
+    pub const NUMBERED: u16 = 1 << 10;
+    /// A table that only lays out the page.
+    pub const LAYOUT: u16 = 1 << 11;
+    /// An element whose class may be set apart by the style sheet.
+    pub const CLASSED: u16 = 1 << 12;
+}
+
+/// What an inline element makes of its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inline {
+    /// A link; its address is the value.
+    Link,
+    /// code, tt, kbd, samp.
+    Code,
+    /// b, strong.
+    Strong,
+    /// i, em.
+    Emphasis,
+    /// del, s, strike.
+    Deleted,
+    /// TeX between dollar signs.
+    Formula,
+    /// An image at one place; its address is the value, the alternative text follows.
+    Image,
+}
+
+/// Where an inline element begins or ends in the text.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// The place in `Page::text`; white space on either side of it belongs to no mark.
+    pub at: u32,
+    /// What the element is.
+    pub kind: Inline,
+    /// Whether it begins here.
+    pub begins: bool,
+    /// The number of a link's or image's address in `Page::addresses`.
+    pub address: u32,
+}
+
+/// The address of a link or an image, and the alternative text of the image: bytes of `Page::values` as they stand
+/// in the page.
+#[derive(Clone, Debug, Default)]
+pub struct Address {
+    /// href or src.
+    pub address: Range<u32>,
+    /// alt.
+    pub alt: Range<u32>,
+    /// For an image outside of all blocks: the block that follows, and the node around the image.
+    pub before: (u32, u32),
 }
 
 /// A maximal run of text inside one innermost block-level element.
@@ -66,6 +150,8 @@ pub struct Block {
     pub n_breaks: u16,
     /// Form fields since the block before.
     pub n_inputs: u16,
+    /// Its marks in `Page::marks`.
+    pub marks: Range<u32>,
 }
 
 /// The types that JSON-LD declares, as a set of bits.
@@ -107,6 +193,14 @@ pub struct Page {
     pub text: Vec<u8>,
     /// Hashed class and id tokens of all elements.
     pub tokens: Vec<u32>,
+    /// Where inline elements begin and end, in the order of the text; not inside code.
+    pub marks: Vec<Mark>,
+    /// Addresses of links and images.
+    pub addresses: Vec<Address>,
+    /// Numbers of the addresses that belong to images outside of all blocks.
+    pub images: Vec<u32>,
+    /// Values of attributes, as they stand in the page.
+    pub values: Vec<u8>,
     /// The title element.
     pub title: Vec<u8>,
     /// What a meta element says the page is about.
@@ -140,6 +234,19 @@ impl Page {
     #[inline]
     pub fn node_of(&self, block: usize) -> &Node {
         &self.nodes[self.blocks[block].node as usize]
+    }
+
+    /// An attribute's value, as it stands in the page.
+    #[inline]
+    pub fn value(&self, range: &Range<u32>) -> &[u8] {
+        &self.values[range.start as usize..range.end as usize]
+    }
+
+    /// Keeps an attribute's value; gives its place.
+    pub fn keep_value(&mut self, value: &[u8]) -> Range<u32> {
+        let start = self.values.len() as u32;
+        self.values.extend_from_slice(value);
+        start..self.values.len() as u32
     }
 
     /// A node's hashed tokens.

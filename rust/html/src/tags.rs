@@ -212,7 +212,7 @@ tags! {
     TRACK = 90 b"track" [VOID NO_TOKENS];
     OPTGROUP = 91 b"optgroup" [BLOCK];
     DATALIST = 92 b"datalist" [BLOCK] SELECT;
-    XMP = 93 b"xmp" [BLOCK RAW];
+    XMP = 93 b"xmp" [BLOCK RAW] PRE;
     NOFRAMES = 94 b"noframes" [RAW];
     NOEMBED = 95 b"noembed" [RAW];
     MAP = 96 b"map" [];
@@ -231,6 +231,10 @@ tags! {
     PICTURE = 109 b"picture" [];
     MATH = 110 b"math" [];
     SEARCH = 111 b"search" [BLOCK];
+    SAMP = 112 b"samp" [];
+    STRIKE = 113 b"strike" [];
+    RT = 114 b"rt" [];
+    RP = 115 b"rp" [];
     CUSTOM = 120 b"custom-element" [BLOCK];
 }
 

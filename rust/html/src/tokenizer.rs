@@ -7,19 +7,18 @@ use memchr::{memchr, memmem};
 
 use crate::Error;
 use crate::builder::{Attributes, Builder};
+use crate::class;
 use crate::hash::Fnv;
-use crate::page::{ItemProp, OgType, Page, declared};
+use crate::math;
+use crate::page::{ItemProp, OgType, Page, meaning};
 use crate::tags::{Tag, context, property};
 
-/// Raw text other than scripts and styles ends here at the latest: an unclosed title must not eat the page.
-const MAX_RAW: usize = 400_000;
 /// Tokens kept of one id, one class, one of the other attributes.
 const ID_TOKENS: usize = 8;
 const CLASS_TOKENS: usize = 12;
 const OTHER_TOKENS: usize = 4;
-/// `@type` entries that are looked at in one JSON-LD script.
-const MAX_TYPES: usize = 200;
-
+/// Columns or rows that one cell may cover.
+const MAX_SPAN: i32 = 1_000;
 /// Blocks and elements that a page may have: no page that was written for people comes near.
 const MAX_BLOCKS: usize = 100_000;
 const MAX_NODES: usize = 300_000;
@@ -37,13 +36,15 @@ pub fn parse(html: &str) -> Result<Page, Error> {
 }
 
 /// What does not come again up to the end of the page.
-struct Missing {
+pub(crate) struct Missing {
     comment_end: bool,
     double_quote: bool,
     single_quote: bool,
     cdata_end: bool,
+    /// No script ends by the rules for a script in a comment in a script.
+    pub nested_script_end: bool,
     /// No end tag of this raw element begins before this place.
-    raw_end: [usize; 128],
+    pub raw_end: [usize; 128],
 }
 
 impl Default for Missing {
@@ -53,23 +54,32 @@ impl Default for Missing {
             double_quote: false,
             single_quote: false,
             cdata_end: false,
+            nested_script_end: false,
             raw_end: [0; 128],
         }
     }
 }
 
-struct Tokenizer<'a> {
-    html: &'a [u8],
-    builder: Builder,
-    missing: Missing,
+pub(crate) struct Tokenizer<'a> {
+    pub html: &'a [u8],
+    pub builder: Builder,
+    pub missing: Missing,
 }
 
 /// What a start tag's attributes say beyond `Attributes`.
 #[derive(Default)]
-struct Said<'a> {
-    attributes: Attributes,
+pub(crate) struct Said<'a> {
+    attributes: Attributes<'a>,
     self_closing: bool,
-    json_ld: bool,
+    pub json_ld: bool,
+    /// type of a script.
+    pub kind: &'a [u8],
+    /// alttext of a formula.
+    alternative: &'a [u8],
+    /// Whether a formula stands on a line of its own.
+    displayed: bool,
+    /// Whether a template is the shown content of its parent.
+    shown: bool,
     /// name, property or http-equiv of a meta.
     meta: &'a [u8],
     content: &'a [u8],
@@ -119,7 +129,7 @@ impl<'a> Tokenizer<'a> {
     }
 
     /// Just after the next `>`.
-    fn after_angle(&self, from: usize) -> usize {
+    pub fn after_angle(&self, from: usize) -> usize {
         memchr(b'>', &self.html[from..]).map_or(self.html.len(), |n| from + n + 1)
     }
 
@@ -139,12 +149,21 @@ impl<'a> Tokenizer<'a> {
         let rest = &html[at + 2..];
         if rest.starts_with(b"--") {
             let body = at + 4;
-            if html[body..].starts_with(b">") {
-                return body + 1;
+            for short in [&b">"[..], b"->"] {
+                if html[body..].starts_with(short) {
+                    return body + short.len();
+                }
             }
             if !self.missing.comment_end {
-                if let Some(n) = memmem::find(&html[body..], b"-->") {
-                    return body + n + 3;
+                let ends = memmem::find_iter(&html[body..], b"--").map(|n| body + n + 2);
+                for end in ends {
+                    match html.get(end..) {
+                        Some([b'>', ..]) => return end + 1,
+                        Some([b'!', b'>', ..]) => return end + 2,
+                        // The third of three dashes.
+                        Some([b'-', b'>', ..]) => return end + 2,
+                        _ => {}
+                    }
                 }
                 self.missing.comment_end = true;
             }
@@ -168,9 +187,16 @@ impl<'a> Tokenizer<'a> {
         let html = self.html;
         let ends = |byte: &u8| is_white(*byte) || matches!(byte, b'/' | b'>');
         let length = html[name..].iter().take_while(|byte| !ends(byte)).count();
-        let tag = Tag::of(&html[name..name + length]);
+        let mut tag = Tag::of(&html[name..name + length]);
         let tokens = self.builder.page.tokens.len();
-        let (said, after) = self.attributes(tag, name + length);
+        let (mut said, after) = self.attributes(tag, name + length);
+        if tag == Tag::CUSTOM && html[name..].starts_with(b"mjx-") {
+            // The elements that MathJax draws a formula with; what it says of it is MathML.
+            if html[name..name + length].eq_ignore_ascii_case(b"mjx-math") {
+                said.attributes.meaning |= meaning::SKIP;
+            }
+            tag = Tag(0);
+        }
         if tag == Tag::META {
             self.builder.page.tokens.truncate(tokens);
             self.meta(&said);
@@ -180,8 +206,34 @@ impl<'a> Tokenizer<'a> {
             self.builder.page.language = language(said.language);
         }
         if tag.is(property::RAW) && !(tag == Tag::SVG && said.self_closing) {
+            if tag == Tag::XMP {
+                let (end, next) = self.raw_end(tag, after);
+                self.builder
+                    .verbatim(tag, &said.attributes, tokens, &html[after..end]);
+                return next;
+            }
             self.builder.page.tokens.truncate(tokens);
             return self.raw(tag, &said, after);
+        }
+        match tag {
+            Tag::MATH if !said.self_closing => {
+                let (end, next) = self.raw_end(tag, after);
+                if next > after {
+                    let tex = math::tex(&html[after..end], said.alternative);
+                    self.builder.page.tokens.truncate(tokens);
+                    self.builder.formula(&tex, said.displayed, false);
+                    return next;
+                }
+            }
+            Tag::TEMPLATE if !said.shown => said.attributes.meaning |= meaning::SKIP,
+            Tag::DIV if said.attributes.is_fragment => {
+                // What Doxygen writes around lines of code; others call other things so.
+                let rest = &html[after.min(html.len())..html.len().min(after + 200)];
+                if rest.trim_ascii_start().starts_with(b"<div class=\"line\"") {
+                    said.attributes.meaning |= meaning::VERBATIM;
+                }
+            }
+            _ => {}
         }
         self.builder.start(tag, &said.attributes, tokens);
         after
@@ -260,16 +312,59 @@ impl<'a> Tokenizer<'a> {
         let tokens = &mut self.builder.page.tokens;
         match name.len() {
             2 if is(b"id") => attributes.context |= add_tokens(value, ID_TOKENS, tokens),
-            4 if is(b"role") => attributes.context |= role(value),
+            3 if tag == Tag::IMG && is(b"src") => attributes.address = value,
+            3 if tag == Tag::IMG && is(b"alt") => attributes.alt = value,
+            4 if tag == Tag::A && is(b"href") => attributes.address = value,
+            4 if is(b"role") => {
+                attributes.context |= role(value);
+                if tag == Tag::TABLE && matches!(value, b"presentation" | b"none") {
+                    attributes.meaning |= meaning::LAYOUT;
+                }
+            }
             4 if is(b"lang") => said.language = value,
             4 if tag == Tag::META && is(b"name") && said.meta.is_empty() => said.meta = value,
             4 if tag == Tag::SCRIPT && is(b"type") => {
                 said.json_ld = memmem::find(value, b"ld+json").is_some();
+                said.kind = value;
             }
-            5 if is(b"class") => attributes.context |= add_tokens(value, CLASS_TOKENS, tokens),
-            5 if is(b"style") && hides(value) => attributes.context |= context::HIDDEN,
+            4 if tag == Tag::MATH && is(b"mode") => said.displayed |= value == b"display",
+            5 if is(b"class") => {
+                attributes.context |= add_tokens(value, CLASS_TOKENS, tokens);
+                let (bits, language) = class::read(tag, value);
+                attributes.meaning |= bits | meaning::CLASSED;
+                attributes.is_fragment = tag == Tag::DIV && value == b"fragment";
+                if attributes.language.is_empty() {
+                    attributes.language = language;
+                }
+            }
+            5 if is(b"style") => {
+                if hides(value) {
+                    attributes.context |= context::HIDDEN;
+                }
+                if tag.is(property::BLOCK) {
+                    attributes.meaning |= class::style(value);
+                }
+            }
+            5 if tag == Tag::OL && is(b"start") || tag == Tag::LI && is(b"value") => {
+                attributes.number = number(value);
+            }
             6 if is(b"hidden") => attributes.context |= context::HIDDEN,
             7 if tag == Tag::META && is(b"content") => said.content = value,
+            7 if matches!(tag, Tag::TD | Tag::TH) && is(b"colspan") => {
+                attributes.columns = number(value).unwrap_or(1).clamp(1, MAX_SPAN) as u16;
+            }
+            7 if matches!(tag, Tag::TD | Tag::TH) && is(b"rowspan") => {
+                // 0 is the rest of the table.
+                let rows = number(value).unwrap_or(1);
+                attributes.rows = if rows == 0 {
+                    MAX_SPAN
+                } else {
+                    rows.clamp(1, MAX_SPAN)
+                } as u16;
+            }
+            7 if tag == Tag::MATH && is(b"alttext") => said.alternative = value,
+            7 if tag == Tag::MATH && is(b"display") => said.displayed |= value == b"block",
+            8 if tag == Tag::OL && is(b"reversed") => attributes.meaning |= meaning::REVERSED,
             8 if is(b"property") => said.meta = value,
             8 if is(b"itemprop") => {
                 if value == b"articleBody" {
@@ -285,6 +380,13 @@ impl<'a> Tokenizer<'a> {
                     .map_or(0, |n| n + 1);
                 attributes.context |= add_tokens(&value[start..], OTHER_TOKENS, tokens);
             }
+            9 if matches!(tag, Tag::PRE | Tag::CODE) && is(b"data-lang") => {
+                attributes.language = class::plausible(value)
+            }
+            13 if matches!(tag, Tag::PRE | Tag::CODE) && is(b"data-language") => {
+                attributes.language = class::plausible(value)
+            }
+            14 if tag == Tag::TEMPLATE && is(b"shadowrootmode") => said.shown = true,
             10 if tag == Tag::META && is(b"http-equiv") => said.meta = value,
             11 if is(b"aria-hidden") && value == b"true" => attributes.context |= context::HIDDEN,
             _ => {}
@@ -309,51 +411,23 @@ impl<'a> Tokenizer<'a> {
             page.language = language(said.content);
         }
     }
+}
 
-    /// Skips the content of a raw element, which begins at `at`; reads a title, and the types in JSON-LD.
-    fn raw(&mut self, tag: Tag, said: &Said<'_>, at: usize) -> usize {
-        let (end, after) = self.raw_end(tag, at);
-        let content = &self.html[at..end];
-        let page = &mut self.builder.page;
-        if tag == Tag::TITLE && page.title.is_empty() {
-            crate::characters::collapse(content, &mut page.title, &mut false);
-        } else if said.json_ld {
-            page.declared |= declared_types(content);
-        }
-        after
-    }
-
-    /// Where a raw element's content ends, and where the page goes on. Without an end tag a script or a style
-    /// takes the rest of the page, and any other element nothing.
-    fn raw_end(&mut self, tag: Tag, start: usize) -> (usize, usize) {
-        let html = self.html;
-        let name = tag.name().as_bytes();
-        let takes_rest = matches!(tag, Tag::SCRIPT | Tag::STYLE);
-        let limit = if takes_rest {
-            html.len()
-        } else {
-            html.len().min(start + MAX_RAW)
-        };
-        let known = &mut self.missing.raw_end[tag.0 as usize];
-        let mut at = start.max(*known);
-        while at < limit {
-            let Some(n) = memmem::find(&html[at..limit], b"</") else {
-                break;
-            };
-            let end = at + n;
-            let candidate = html.get(end + 2..end + 2 + name.len());
-            if candidate.is_some_and(|found| found.eq_ignore_ascii_case(name)) {
-                return (end, self.after_angle(end));
-            }
-            at = end + 2;
-        }
-        *known = limit.saturating_sub(1).max(*known);
-        if takes_rest {
-            (html.len(), html.len())
-        } else {
-            (start, start)
-        }
-    }
+/// A whole number, as far as the value begins with one.
+fn number(value: &[u8]) -> Option<i32> {
+    let value = value.trim_ascii();
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    let length = digits
+        .iter()
+        .take(9)
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let number: i32 = std::str::from_utf8(&digits[..length]).ok()?.parse().ok()?;
+    Some(if value.starts_with(b"-") {
+        -number
+    } else {
+        number
+    })
 }
 
 fn is_white(byte: u8) -> bool {
@@ -450,26 +524,4 @@ fn language(value: &[u8]) -> String {
     } else {
         String::new()
     }
-}
-
-/// The `declared` bits of what follows each "@type" of a JSON-LD script.
-fn declared_types(script: &[u8]) -> u32 {
-    let mut bits = 0;
-    for at in memmem::find_iter(script, b"\"@type\"").take(MAX_TYPES) {
-        let after = &script[at + 7..script.len().min(at + 47)];
-        let has = |word: &[u8]| memmem::find(after, word).is_some();
-        if has(b"Article") || has(b"BlogPosting") || has(b"Report") {
-            bits |= declared::ARTICLE;
-        }
-        if has(b"\"Product\"") {
-            bits |= declared::PRODUCT;
-        }
-        if has(b"Discussion") || has(b"QAPage") || has(b"Question") {
-            bits |= declared::DISCUSSION;
-        }
-        if has(b"ItemList") || has(b"CollectionPage") {
-            bits |= declared::LIST;
-        }
-    }
-    bits
 }

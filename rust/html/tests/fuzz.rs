@@ -2,7 +2,7 @@
 //!
 //!     FUZZ_SECONDS=1800 cargo test --release -p curate-html --test fuzz -- --ignored --nocapture
 
-use curate_html::{Comments, Extractor, Format, Model, Policy, Settings};
+use curate_html::{Comments, Extractor, Form, Format, Images, Links, Model, Policy, Settings};
 use curate_text::Cpu;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -28,12 +28,22 @@ fn check(model: &Model, page: &[u8]) -> Result<(), TestCaseError> {
     let mut all = Vec::new();
     for cpu in Cpu::all() {
         let mut extractor = Extractor::new(model, cpu);
-        for (format, comments) in [
-            (Format::Text, Comments::Keep),
-            (Format::Markdown, Comments::Drop),
+        for (format, links, images, comments) in [
+            (Format::Text, Links::Text, Images::Drop, Comments::Keep),
+            (
+                Format::Markdown,
+                Links::Inline,
+                Images::Inline,
+                Comments::Drop,
+            ),
         ] {
+            let form = Form {
+                format,
+                links,
+                images,
+            };
             let policies = [Policy::Balanced, Policy::Precision, Policy::Recall];
-            let settings = Settings { format, comments };
+            let settings = Settings { form, comments };
             let extracted = extractor.extract(page, None, settings, &policies);
             let extracted = extracted.map_err(|error| TestCaseError::fail(error.to_string()))?;
             for text in &extracted.texts {

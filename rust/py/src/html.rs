@@ -2,11 +2,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow_array::builder::{Float32Builder, LargeStringBuilder, StringBuilder, UInt32Builder};
+use arrow_array::builder::{
+    Float32Builder, LargeListBuilder, LargeStringBuilder, StringBuilder, StructBuilder,
+    UInt8Builder, UInt32Builder,
+};
 use arrow_array::types::{Float32Type, Int64Type, UInt32Type};
 use arrow_array::{ArrayRef, LargeStringArray, StructArray, UInt32Array};
-use arrow_schema::{Field, Fields};
-use curate_html::{Comments, Extractor, Format, Model, Policy, Settings, training};
+use arrow_schema::{DataType, Field, Fields};
+use curate_html::{
+    Comments, Extractor, Form, Format, Images, Links, Model, Policy, Settings, Typed, training,
+};
 use curate_text::{Cpu, Texts};
 use pyo3::prelude::*;
 
@@ -62,17 +67,33 @@ fn with_model<T>(
     }
 }
 
-fn settings(format: &str, comments: &str) -> Result<Settings, Error> {
+fn settings(format: &str, links: &str, images: &str, comments: &str) -> Result<Settings, Error> {
     let unknown = |setting, value: &str, known| Error::Choice {
         setting,
         value: value.to_owned(),
         known,
     };
     Ok(Settings {
-        format: match format {
-            "text" => Format::Text,
-            "markdown" => Format::Markdown,
-            _ => return Err(unknown("format", format, "text, markdown")),
+        form: Form {
+            format: match format {
+                "text" => Format::Text,
+                "markdown" => Format::Markdown,
+                "blocks" => Format::Blocks,
+                _ => return Err(unknown("format", format, "text, markdown, blocks")),
+            },
+            links: match links {
+                "text" => Links::Text,
+                "inline" => Links::Inline,
+                "reference" => Links::Reference,
+                "drop" => Links::Drop,
+                _ => return Err(unknown("links", links, "text, inline, reference, drop")),
+            },
+            images: match images {
+                "drop" => Images::Drop,
+                "alt" => Images::Alt,
+                "inline" => Images::Inline,
+                _ => return Err(unknown("images", images, "drop, alt, inline")),
+            },
         },
         comments: match comments {
             "keep" => Comments::Keep,
@@ -106,20 +127,28 @@ struct Version {
 
 /// The main content of every page: text, score and share for each policy, the first by these names and the others with
 /// `_policy` after them; title, language, page_type, page_type_score, encoding, n_replaced, and error, which is null
-/// where nothing went wrong.
+/// where nothing went wrong; with the format blocks also blocks, by the first policy.
 #[pyfunction]
-#[pyo3(signature = (pages, charsets, *, format = "text", comments = "keep", policies = vec!["balanced".to_owned()], model = None))]
+#[pyo3(signature = (
+    pages, charsets, *, format = "text", links = "text", images = "drop", comments = "keep",
+    policies = vec!["balanced".to_owned()], model = None
+))]
+#[allow(clippy::too_many_arguments)] // those of a function of Python
 fn extract_html(
     py: Python<'_>,
     pages: TextColumn,
     charsets: TextColumn,
     format: &str,
+    links: &str,
+    images: &str,
     comments: &str,
     policies: Vec<String>,
     model: Option<Vec<u8>>,
 ) -> Result<Column, Error> {
-    let (cpu, settings) = (Cpu::detect()?, settings(format, comments)?);
+    let (cpu, settings) = (Cpu::detect()?, settings(format, links, images, comments)?);
     let (names, policies) = (&policies, self::policies(&policies)?);
+    let typed = settings.form.format == Format::Blocks;
+    let mut blocks = typed.then(typed_builder);
     let pages = Pages::new(&pages, &charsets)?;
     let mut versions: Vec<Version> = policies.iter().map(|_| Version::default()).collect();
     let mut strings: [LargeStringBuilder; 4] = Default::default();
@@ -144,6 +173,9 @@ fn extract_html(
                 }
                 sure.append_value(found.kind_score);
                 replaced.append_value(found.n_replaced as u32);
+                if let Some(blocks) = &mut blocks {
+                    append_typed(blocks, &found.blocks);
+                }
             }
             Ok(())
         })
@@ -172,7 +204,41 @@ fn extract_html(
         ("error", Arc::new(errors.finish()), true),
     ];
     columns.extend(about.map(|(name, array, nullable)| (name.to_owned(), array, nullable)));
+    if let Some(mut blocks) = blocks {
+        columns.push(("blocks".to_owned(), Arc::new(blocks.finish()), false));
+    }
     table(columns, pages.pages.len())
+}
+
+/// Of large_list<struct<kind: string, level: uint8, text: large_string, score: float32>>.
+fn typed_builder() -> LargeListBuilder<StructBuilder> {
+    let fields = vec![
+        Field::new("kind", DataType::Utf8, false),
+        Field::new("level", DataType::UInt8, false),
+        Field::new("text", DataType::LargeUtf8, false),
+        Field::new("score", DataType::Float32, false),
+    ];
+    LargeListBuilder::new(StructBuilder::from_fields(fields, 0))
+}
+
+fn append_typed(list: &mut LargeListBuilder<StructBuilder>, blocks: &[Typed]) {
+    let row = list.values();
+    for block in blocks {
+        if let Some(kind) = row.field_builder::<StringBuilder>(0) {
+            kind.append_value(block.kind);
+        }
+        if let Some(level) = row.field_builder::<UInt8Builder>(1) {
+            level.append_value(block.level);
+        }
+        if let Some(text) = row.field_builder::<LargeStringBuilder>(2) {
+            text.append_value(&block.text);
+        }
+        if let Some(score) = row.field_builder::<Float32Builder>(3) {
+            score.append_value(block.score);
+        }
+        row.append(true);
+    }
+    list.append(true);
 }
 
 /// Every page decoded: text, encoding, n_replaced.
@@ -244,7 +310,7 @@ fn explain_html(
     policy: &str,
     model: Option<Vec<u8>>,
 ) -> Result<Explained, Error> {
-    let (cpu, settings) = (Cpu::detect()?, settings("text", comments)?);
+    let (cpu, settings) = (Cpu::detect()?, settings("text", "text", "drop", comments)?);
     let policy = policies(&[policy.to_owned()])?[0];
     let decisions = py.detach(|| {
         with_model(model, |model| {
