@@ -244,11 +244,11 @@ def fit_folds(corpus: Corpus, folds: int, say: Any = lambda words: None) -> Fitt
     fold_of_block = corpus.fold_of_block
     known = np.flatnonzero((corpus.share >= 0) & (corpus.weight > 0))
     others = [known[fold_of_block[known] != k] for k in range(folds)]
-    tables = []
+    linear = []
     for k in range(folds):
-        tables.append((*fit_linear(corpus, others[k]), fit_kinds(corpus, corpus.folds != k)))
+        linear.append(fit_linear(corpus, others[k]))
         say(f"linear weights without fold {k}")
-    first_rows = _rows(corpus, tables, None)
+    first_rows = _rows(corpus, linear, None)
     said = np.zeros(len(first_rows), np.float32)
     first = []
     for k in range(folds):
@@ -256,26 +256,27 @@ def fit_folds(corpus: Corpus, folds: int, say: Any = lambda words: None) -> Fitt
         out = fold_of_block == k
         said[out] = first[k].predict(first_rows[out], num_threads=1)
         say(f"first stage without fold {k}")
-    second_rows = _rows(corpus, tables, said)
+    second_rows = _rows(corpus, linear, said)
     models = []
     for k in range(folds):
         second = fit_trees(second_rows, corpus, others[k], SECOND, SECOND_TREES)
-        models.append(model_file(b"".join(tables[k]), first[k], second))
+        tables = (*linear[k], fit_kinds(corpus, corpus.folds != k))
+        models.append(model_file(b"".join(tables), first[k], second))
         say(f"second stage without fold {k}")
     return Fitted(models, first_rows, second_rows)
 
 
-def _rows(corpus: Corpus, tables: list[tuple[bytes, bytes, bytes]], said: np.ndarray | None) -> np.ndarray:
+def _rows(corpus: Corpus, linear: list[tuple[bytes, bytes]], said: np.ndarray | None) -> np.ndarray:
     """Features of all blocks (float32 [blocks, features]), each page's with the linear weights of its fold."""
     rows = None
-    for k, (names, words, kinds) in enumerate(tables):
-        for blind, linear in enumerate((names + words, names + NOTHING, NOTHING + words, NOTHING * 2)):
+    for k, (names, words) in enumerate(linear):
+        for blind, tables in enumerate((names + words, names + NOTHING, NOTHING + words, NOTHING * 2)):
             if not (corpus.blind == blind).any():
                 continue
             chosen = (corpus.folds == k) & (corpus.blind == blind)
             within = np.repeat(chosen, np.diff(corpus.first_block))
             spoken = None if said is None else pa.array(said[within])
-            part = kernels.html_rows(*corpus.only(chosen), tables=linear + kinds, said=spoken)
+            part = kernels.html_rows(*corpus.only(chosen), linear=tables, said=spoken)
             part = part.to_numpy().reshape(within.sum(), -1)
             rows = np.empty((len(within), part.shape[1]), np.float32) if rows is None else rows
             rows[within] = part

@@ -73,7 +73,7 @@ def test_rows_reach_the_leaves_that_the_library_says() -> None:
     blocks = sum(kernels.html_blocks(data, charsets)[0].to_pylist())
     names = np.unique(kernels.html_blocks(data, charsets)[2].values.to_numpy())
     draw = np.random.default_rng(5)
-    linear = table(names, draw.normal(size=len(names))) + fit.NOTHING * 2
+    linear = table(names, draw.normal(size=len(names))) + fit.NOTHING
     share = draw.random(blocks).astype(np.float32)
     first_rows = _rows(data, charsets, linear, None)
     settings = {**fit.TREES, "min_data_in_leaf": 2}
@@ -81,7 +81,7 @@ def test_rows_reach_the_leaves_that_the_library_says() -> None:
     said = first.predict(first_rows).astype(np.float32)
     second_rows = _rows(data, charsets, linear, pa.array(said))
     second = lightgbm.train(settings, lightgbm.Dataset(second_rows, share), 40)
-    model = model_file(linear, first, second)
+    model = model_file(linear + fit.NOTHING, first, second)
     expected = second.predict(second_rows)
     found = [block for one in pages for block in kernels.explain_html(one, model=model)]
     assert np.allclose([block[2] for block in found], said, atol=2e-4)
@@ -92,7 +92,7 @@ def test_rows_reach_the_leaves_that_the_library_says() -> None:
 
 def _rows(data: pa.Array, charsets: pa.Array, linear: bytes, said: pa.Array | None) -> np.ndarray:
     n = sum(kernels.html_blocks(data, charsets)[0].to_pylist())
-    return np.asarray(kernels.html_rows(data, charsets, tables=linear, said=said)).reshape(n, -1)
+    return np.asarray(kernels.html_rows(data, charsets, linear=linear, said=said)).reshape(n, -1)
 
 
 def test_training_is_the_same_every_time_and_finds_what_the_truth_says() -> None:

@@ -99,6 +99,8 @@ def facts(page: Page, config: Extract) -> dict[str, Any]:
         pa.array([page.html], pa.large_binary()),
         pa.array([page.charset or ""]),
         format=config.output,
+        links=config.links,
+        images=config.images,
         comments=config.comments,
         policies=config.policy,
     )

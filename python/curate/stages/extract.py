@@ -172,9 +172,9 @@ TYPED = pa.large_list(
         ]
     )
 )
-"""The column `blocks` of the output "blocks": kind is heading, paragraph, item, quote, definition, code, table (a line a
-row, a tab between cells) or caption; level is that of a heading or the depth of an item or a quotation, else 0; score is
-the mean probability of its bytes. It is null where a page was not extracted from HTML."""
+"""The column `blocks` of the output "blocks": kind is heading, paragraph, item, quote, definition, code, table (a line
+a row, a tab between cells) or caption; level is that of a heading or the depth of an item or a quotation, else 0; score
+is the mean probability of its bytes. It is null where a page was not extracted from HTML."""
 
 
 class State:

@@ -36,28 +36,6 @@ const MOST: f32 = 0.6;
 /// The threshold moves to the widest gap between the probabilities in this range around it.
 const GAP: std::ops::Range<f32> = 0.85..1.1;
 
-macro_rules! k {
-    ($n:ident) => {
-        knob(stringify!($n), $n)
-    };
-}
-pub(crate) fn knob(name: &str, default: f32) -> f32 {
-    static K: std::sync::OnceLock<Vec<(String, f32)>> = std::sync::OnceLock::new();
-    let all = K.get_or_init(|| {
-        std::env::var("KNOBS")
-            .unwrap_or_default()
-            .split(',')
-            .filter_map(|p| {
-                p.split_once('=')
-                    .map(|(a, b)| (a.to_owned(), b.parse().unwrap_or(0.0)))
-            })
-            .collect()
-    });
-    all.iter()
-        .find(|(n, _)| n == name)
-        .map_or(default, |&(_, v)| v)
-}
-
 /// What happens to readers' comments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Comments {
@@ -85,8 +63,8 @@ impl Policy {
     fn factor(self) -> f32 {
         match self {
             Self::Balanced => 1.0,
-            Self::Precision => knob("PREC", 1.25),
-            Self::Recall => knob("REC", 0.4),
+            Self::Precision => 1.25,
+            Self::Recall => 0.4,
         }
     }
 }
@@ -139,17 +117,12 @@ pub fn choose(
         .collect();
     let (_, f1, _) = threshold(probabilities, &weights);
     let highest = probabilities.iter().copied().fold(0.0, f32::max);
-    let demand = if highest >= k!(SURE) {
-        k!(DEMAND_BESIDE_SURE)
+    let demand = if highest >= SURE {
+        DEMAND_BESIDE_SURE
     } else {
-        k!(DEMAND)
+        DEMAND
     };
-    let ungapped = (f1 * demand * policy.factor()).min(highest);
-    let limit = if knob("GAP", 1.0) > 0.0 {
-        gap(probabilities, ungapped)
-    } else {
-        ungapped
-    };
+    let limit = gap(probabilities, f1 * demand * policy.factor()).min(highest);
     let mut chooser = Chooser {
         page,
         units,
@@ -159,23 +132,15 @@ pub fn choose(
         kept: probabilities.iter().map(|&p| p >= limit).collect(),
         why: vec![Why::Itself; probabilities.len()],
     };
-    if knob("EQ", 1.0) > 0.0 {
-        chooser.equals(measured);
-    }
+    chooser.equals(measured);
     let masses = units.masses(probabilities, &weights);
-    if knob("UN", 1.0) > 0.0 {
-        chooser.decide_units(&masses);
-    }
-    if knob("BE", 1.0) > 0.0 {
-        chooser.beside(&masses);
-    }
+    chooser.decide_units(&masses);
+    chooser.beside(&masses);
     chooser.leads();
     if comments == Comments::Drop {
         chooser.drop_comments();
     }
-    if knob("TW", 1.0) > 0.0 {
-        chooser.drop_twins();
-    }
+    chooser.drop_twins();
     Choice {
         kept: chooser.kept,
         why: chooser.why,
@@ -185,10 +150,7 @@ pub fn choose(
 
 /// The threshold moved into the widest gap near it, at the upper end of that gap.
 fn gap(probabilities: &[f32], limit: f32) -> f32 {
-    let (low, high) = (
-        limit * knob("GAP_START", GAP.start),
-        limit * knob("GAP_END", GAP.end),
-    );
+    let (low, high) = (limit * GAP.start, limit * GAP.end);
     let within = probabilities
         .iter()
         .copied()
@@ -252,7 +214,7 @@ impl Chooser<'_> {
             let (accepted, words, count) = groups[path as usize];
             let (mean, near) = (
                 accepted / words,
-                self.probabilities[block] >= self.limit * k!(EQUALS),
+                self.probabilities[block] >= self.limit * EQUALS,
             );
             if count >= MIN_EQUALS && mean >= self.limit && near {
                 self.keep(block, Why::Equals(mean));
@@ -311,7 +273,7 @@ impl Chooser<'_> {
         }
         for at in 0..whole.len() {
             let above = self.units.all[at].parent as usize;
-            whole[at] |= kept[at] > 0.0 && kept[at] >= k!(MOST) * masses[at].1;
+            whole[at] |= kept[at] > 0.0 && kept[at] >= MOST * masses[at].1;
             whole[at] |= whole.get(above).copied().unwrap_or(false);
         }
     }
@@ -353,8 +315,8 @@ impl Chooser<'_> {
             let before = around.start < blocks.start && self.introduced(&around, blocks.start);
             let after = blocks.end < around.end && self.kept[blocks.end];
             let enough = match unit.kind {
-                Kind::Code => before && mean >= self.limit * k!(LISTING),
-                _ => before && after && mean >= self.limit * k!(BETWEEN),
+                Kind::Code => before && mean >= self.limit * LISTING,
+                _ => before && after && mean >= self.limit * BETWEEN,
             };
             if enough {
                 blocks.for_each(|block| self.keep(block, Why::Beside(at as u32)));
@@ -393,9 +355,9 @@ impl Chooser<'_> {
             let leads =
                 tag.is_heading() || matches!(tag, Tag::DT | Tag::TH | Tag::BUTTON | Tag::SUMMARY);
             let part = if headline == Some(block) {
-                k!(HEADLINE)
+                HEADLINE
             } else {
-                k!(LEAD)
+                LEAD
             };
             if leads
                 && self.kept[block + 1]

@@ -1,15 +1,13 @@
 //! What training needs of pages, from the code that extraction runs: blocks, tokens and rows.
 
 use crate::Error;
-use crate::bytes::Bytes;
 use crate::decode::decode;
 use crate::features::measured::Measured;
 use crate::features::{first, second};
-use crate::kinds::{KindTable, each_token};
+use crate::kinds::each_token;
 use crate::linear::Linear;
 use crate::page::{NONE, Page};
 use crate::tokenizer::parse;
-use crate::units::Units;
 
 /// Lists of numbers, one after the other.
 #[derive(Clone, Debug)]
@@ -44,30 +42,6 @@ pub struct Blocks {
     pub words: Lists,
     /// What the kind of the page is learned from, in rising order.
     pub page: Vec<u32>,
-}
-
-/// The tables of weights that rows are made with.
-#[derive(Clone, Debug, Default)]
-pub struct Tables {
-    /// Weights of names and words.
-    pub linear: Linear,
-    /// Weights of what a page has.
-    pub kinds: KindTable,
-}
-
-impl Tables {
-    /// Tables that hold nothing.
-    pub fn untrained() -> Self {
-        Self::default()
-    }
-
-    /// The tables in the order of a model file.
-    pub fn read(bytes: &mut Bytes<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            linear: Linear::read(bytes)?,
-            kinds: KindTable::read(bytes)?,
-        })
-    }
 }
 
 /// Reads a page as extraction does.
@@ -110,7 +84,7 @@ pub fn blocks(page: &Page) -> Blocks {
 
 /// The rows of a page, one after the other: those of the second stage where `said` (the first stage's
 /// probabilities) are given.
-pub fn rows(page: &Page, tables: &Tables, said: Option<&[f32]>) -> Result<Vec<f32>, Error> {
+pub fn rows(page: &Page, linear: &Linear, said: Option<&[f32]>) -> Result<Vec<f32>, Error> {
     let n = page.blocks.len();
     if let Some(said) = said.filter(|said| said.len() != n) {
         return Err(Error::Mismatch {
@@ -123,10 +97,9 @@ pub fn rows(page: &Page, tables: &Tables, said: Option<&[f32]>) -> Result<Vec<f3
         return Ok(rows);
     }
     let mut measured = Measured::default();
-    measured.measure(page, &tables.linear);
-    let first = first::View::new(page, &tables.linear, &measured, tables.kinds.kinds(page));
-    let units = Units::of(page);
-    let second = said.map(|said| second::View::new(page, &measured, &units, said));
+    measured.measure(page, linear);
+    let first = first::View::new(page, linear, &measured);
+    let second = said.map(|said| second::View::new(page, &measured, said));
     for block in 0..n {
         first.write(block, &mut rows);
         if let Some(second) = &second {

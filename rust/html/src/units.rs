@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::page::{NONE, Page};
+use crate::page::{NONE, Page, meaning};
 use crate::tags::Tag;
 
 /// A table with a longer cell, in bytes, lays the page out.
@@ -131,8 +131,9 @@ impl Units {
             Tag::LI if within == Some(Kind::List) => Kind::Item,
             Tag::DL => Kind::Definitions,
             Tag::DT | Tag::DD => return self.definition(page, at, above, seen),
-            Tag::PRE | Tag::LISTING => Kind::Code,
+            Tag::PRE | Tag::LISTING | Tag::XMP => Kind::Code,
             Tag::FIGURE => Kind::Figure,
+            _ if node.meaning & meaning::VERBATIM != 0 && within != Some(Kind::Code) => Kind::Code,
             _ => return above,
         };
         self.push(page, at, kind, above, seen)

@@ -7,15 +7,12 @@ use crate::features::groups::{
 use crate::features::measured::{Measured, Sums};
 use crate::features::shape::{Text, Words, measure};
 use crate::features::{flag, named, share};
-use crate::kinds::Kinds;
 use crate::linear::Linear;
 use crate::page::{ItemProp, NONE, Node, Page, declared};
 use crate::tags::{Tag, context};
 
 /// A block is like the title from this product of shares on.
 const MIN_LIKE_TITLE: f32 = 0.25;
-/// Distances into the content, in blocks, are cut off here: how far down an entry stands says nothing about it.
-const NEAR_ENOUGH: f32 = 20.0;
 /// Blocks whose features are looked at: offset and group.
 const BESIDE: [i32; 2] = [-1, 1];
 const NEAR: [i32; 4] = [-2, 2, 3, -3];
@@ -73,7 +70,7 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// Of a page that `measured` has measured, and that has blocks.
-    pub fn new(page: &'a Page, linear: &'a Linear, measured: &'a Measured, kinds: Kinds) -> Self {
+    pub fn new(page: &'a Page, linear: &'a Linear, measured: &'a Measured) -> Self {
         let n = page.blocks.len();
         let best = best_node(page, measured);
         let mut view = Self {
@@ -98,12 +95,12 @@ impl<'a> View<'a> {
             title_block: None,
             whole: Whole::default(),
         };
-        view.whole = view.whole(kinds);
+        view.whole = view.whole();
         view.title_block = view.title_block();
         view
     }
 
-    fn whole(&self, kinds: Kinds) -> Whole {
+    fn whole(&self) -> Whole {
         let (page, measured, total) = (self.page, self.measured, self.total);
         let n = page.blocks.len() as f32;
         let chars_in = |bit: u32| {
@@ -114,15 +111,6 @@ impl<'a> View<'a> {
                 .sum::<f32>()
         };
         let says = |bit: u32| flag(page.declared & bit != 0);
-        let [
-            article,
-            forum,
-            product,
-            listing,
-            collection,
-            documentation,
-            service,
-        ] = kinds;
         Whole {
             chars: total.chars,
             blocks: n,
@@ -158,13 +146,6 @@ impl<'a> View<'a> {
                 .iter()
                 .filter_map(|&word| self.linear.word(word))
                 .sum(),
-            article,
-            forum,
-            product,
-            listing,
-            collection,
-            documentation,
-            service,
         }
     }
 
@@ -280,27 +261,20 @@ impl<'a> View<'a> {
     fn position(&self, block: usize) -> Position {
         let (measured, n) = (self.measured, self.page.blocks.len() as f32);
         let index = block as f32;
-        // Inside the content area every block has the area's own place: equal markup has equal numbers.
-        let area = &self.page.nodes[self.best as usize].blocks;
-        let (from, to) = if area.contains(&(block as u32)) {
-            (area.start as usize, area.end as usize)
-        } else {
-            (block, block)
-        };
         Position {
-            share: from as f32 / n,
-            index: (from as f32).min(500.0),
-            index_from_end: (n - to as f32).min(500.0),
-            chars_before: share(measured.sums[from].chars, self.total.chars),
+            share: index / n,
+            index: index.min(500.0),
+            index_from_end: (n - index).min(500.0),
+            chars_before: share(measured.sums[block].chars, self.total.chars),
             from_h1: self
                 .h1
-                .map_or(-500.0, |h1| (index - h1 as f32).clamp(-300.0, NEAR_ENOUGH)),
-            from_first_good: (index - self.first_good).min(NEAR_ENOUGH),
-            from_last_good: (index - self.last_good).max(-NEAR_ENOUGH),
+                .map_or(-500.0, |h1| (index - h1 as f32).clamp(-300.0, 300.0)),
+            from_first_good: index - self.first_good,
+            from_last_good: index - self.last_good,
             since_good: measured.since_good[block],
             until_good: measured.until_good[block],
             since_heading: measured.since_heading[block],
-            good_before: share(measured.sums[from].good, self.total.good),
+            good_before: share(measured.sums[block].good, self.total.good),
         }
     }
 
@@ -417,7 +391,7 @@ impl<'a> View<'a> {
             mean_chars: group.chars / group.blocks,
             span: (group.last - group.first) as f32 / n,
             first: group.first as f32 / n,
-            since_first: (block as f32 - group.first as f32).min(NEAR_ENOUGH),
+            since_first: (block as f32 - group.first as f32).min(200.0),
             same_element: element.0,
             same_element_chars: share(element.1, self.total.chars),
             same_text: measured.same_text[measured.texts[block] as usize],
@@ -431,9 +405,9 @@ impl<'a> View<'a> {
         Title {
             share,
             covered,
-            from_match: self.title_block.map_or(-500.0, |at| {
-                (block as f32 - at as f32).clamp(-300.0, NEAR_ENOUGH)
-            }),
+            from_match: self
+                .title_block
+                .map_or(-500.0, |at| (block as f32 - at as f32).clamp(-300.0, 300.0)),
             heading_covered: if heading == NONE {
                 0.0
             } else {

@@ -50,19 +50,19 @@ group! {
 }
 
 group! {
-    /// Where it stands on the page; of a block inside the element of the most good text (`Best`), where that stands.
+    /// Where it stands on the page.
     Position {
-        share: "share", "blocks before it or its area";
-        index: "blocks", "blocks before it or its area, at most 500";
-        index_from_end: "blocks", "blocks from it or from the end of its area to the end, at most 500";
-        chars_before: "share", "characters before it or its area";
-        from_h1: "blocks", "distance from the first h1, at most 20, -500 without one";
-        from_first_good: "blocks", "distance from the first good block, at most 20";
-        from_last_good: "blocks", "distance from the last good block, at least -20";
+        share: "share", "blocks before it";
+        index: "blocks", "blocks before it, at most 500";
+        index_from_end: "blocks", "blocks from it to the end, at most 500";
+        chars_before: "share", "characters before it";
+        from_h1: "blocks", "distance from the first h1, -500 without one";
+        from_first_good: "blocks", "distance from the first good block";
+        from_last_good: "blocks", "distance from the last good block";
         since_good: "blocks", "since the last good block before it";
         until_good: "blocks", "until the next good block";
         since_heading: "blocks", "since the last heading";
-        good_before: "share", "good characters before it or its area";
+        good_before: "share", "good characters before it";
     }
 }
 
@@ -158,7 +158,7 @@ group! {
         mean_chars: "characters", "characters a block";
         span: "share", "from the first to the last of them, in blocks of the page";
         first: "share", "blocks of the page before the first of them";
-        since_first: "blocks", "distance from the first of them, at most 20";
+        since_first: "blocks", "distance from the first of them, at most 200";
         same_element: "blocks", "blocks with the same element, class and id, wherever";
         same_element_chars: "share", "the page's characters in those";
         same_text: "blocks", "blocks with the same words";
@@ -171,7 +171,7 @@ group! {
     Title {
         share: "share", "its first words that are in the title";
         covered: "share", "words of the title that it has";
-        from_match: "blocks", "distance from the block that is most like the title, at most 20, -500 without one";
+        from_match: "blocks", "distance from the block that is most like the title, -500 without one";
         heading_covered: "share", "words of the title that the last heading before it has";
         described: "share", "words of the description that it has";
     }
@@ -202,12 +202,5 @@ group! {
         digits: "share", "digits among its characters";
         of_bytes: "share", "characters a byte of the page";
         title_words: "weight", "what the words of the title are worth";
-        article: "probability", "it is an article";
-        forum: "probability", "it is a forum";
-        product: "probability", "it shows a product";
-        listing: "probability", "it is a listing";
-        collection: "probability", "it is a collection";
-        documentation: "probability", "it is documentation";
-        service: "probability", "it offers a service";
     }
 }

@@ -4,7 +4,6 @@
 use crate::features::measured::{LEVELS, Measured};
 use crate::features::{flag, group, named};
 use crate::page::{NONE, Page};
-use crate::units::Units;
 
 /// Above this probability a block counts as accepted for the distances.
 const ACCEPTED: f32 = 0.5;
@@ -51,8 +50,8 @@ group! {
         page_f1: "share", "the page's highest F1 of an element";
         alike: "probability", "mean of the blocks with the same path";
         alike_words: "share", "the page's words in those";
-        mass_before: "share", "accepted words of the page before it, or before the element with the highest F1";
-        mass_after: "share", "accepted words of the page after it, or after that element";
+        mass_before: "share", "accepted words of the page before it";
+        mass_after: "share", "accepted words of the page after it";
         page: "probability", "mean of the page";
         page_words: "words", "accepted words of the page";
         page_max: "probability", "highest on the page";
@@ -65,8 +64,6 @@ group! {
         rank: "share", "the page's words in blocks at least as probable";
         same_element: "probability", "mean of the blocks with the same element, class and id";
         heading: "probability", "of the last heading before it, -1 without one";
-        unit: "probability", "mean of the row, item, definition, code or list around it, its own without one";
-        outer: "probability", "mean of the outermost table or list around it that is decided as a whole";
     }
 }
 
@@ -175,12 +172,8 @@ pub fn threshold(said: &[f32], weights: &[f32]) -> (f32, f32, Vec<f32>) {
 pub struct View<'a> {
     page: &'a Page,
     measured: &'a Measured,
-    units: &'a Units,
     said: &'a [f32],
     mass: Mass,
-    /// (accepted words, words) of each unit.
-    unit_masses: Vec<(f32, f32)>,
-    outermost: Vec<u32>,
     /// Mean probability and F1 of each node, and the highest F1 from the root to it.
     nodes: Vec<(f32, f32, f32)>,
     best: usize,
@@ -196,7 +189,7 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// Of a page that has blocks, one probability each.
-    pub fn new(page: &'a Page, measured: &'a Measured, units: &'a Units, said: &'a [f32]) -> Self {
+    pub fn new(page: &'a Page, measured: &'a Measured, said: &'a [f32]) -> Self {
         let weights: Vec<f32> = measured
             .shapes
             .iter()
@@ -220,9 +213,6 @@ impl<'a> View<'a> {
         Self {
             page,
             measured,
-            units,
-            unit_masses: units.masses(said, &weights),
-            outermost: units.outermost(),
             said,
             nodes,
             best,
@@ -284,24 +274,17 @@ impl<'a> View<'a> {
             next.map(|next| next as usize),
         );
         let heading = self.measured.headings[block];
-        let in_best = best.contains(&(block as u32));
-        let (from, to) = if in_best {
-            (best.start as usize, best.end as usize)
-        } else {
-            (block, block + 1)
-        };
-        let (unit, outer) = self.in_units(block);
         Said {
             p: self.said[block],
             before: mass.mean(block.saturating_sub(3)..block),
             after: mass.mean(block + 1..(block + 4).clamp(block + 1, n)),
             best_f1: self.nodes[self.measured.levels[block][0] as usize].2,
-            in_best: flag(in_best),
+            in_best: flag(best.contains(&(block as u32))),
             page_f1: self.nodes[self.best].1,
             alike: mean(alike),
             alike_words: alike.1 / all,
-            mass_before: mass.of(0..from).0 / total.max(SMALL),
-            mass_after: mass.of(to..n).0 / total.max(SMALL),
+            mass_before: mass.of(0..block).0 / total.max(SMALL),
+            mass_after: mass.of(block + 1..n).0 / total.max(SMALL),
             page: total / all,
             page_words: total,
             page_max: self.highest,
@@ -318,21 +301,7 @@ impl<'a> View<'a> {
             } else {
                 self.said[heading as usize]
             },
-            unit,
-            outer,
         }
-    }
-
-    /// The means of the innermost and of the outermost unit around a block, its own probability without one.
-    fn in_units(&self, block: usize) -> (f32, f32) {
-        let unit = self.units.of_block[block];
-        let mean = |unit: u32, otherwise: f32| {
-            let mass = self.unit_masses.get(unit as usize);
-            mass.map_or(otherwise, |&(accepted, words)| accepted / words.max(SMALL))
-        };
-        let own = mean(unit, self.said[block]);
-        let outermost = self.outermost.get(unit as usize).copied().unwrap_or(NONE);
-        (own, mean(outermost, own))
     }
 }
 
