@@ -38,7 +38,7 @@ NOTHING = struct.pack("<I", 0)
 """A table of no weights."""
 LINEAR = {"max_iter": 40, "tol": 1e-3}
 NAME_C, WORD_C = 0.02, 0.05
-KIND_C = 0.01
+KIND_C = 0.1
 KIND_DOMAINS, KIND_TOKENS = 4, 1400
 """Tokens of the kinds of pages: of how many domains, and how many at most."""
 EVERY_PAGE = 1
@@ -213,7 +213,7 @@ def fit_kinds(corpus: Corpus, chosen: np.ndarray) -> bytes:
     pages = np.flatnonzero(chosen & (corpus.kind >= 0))
     if len(np.unique(corpus.kind[pages])) < 2:
         return NOTHING
-    fitted = LogisticRegression(C=KIND_C, **LINEAR).fit(corpus.kinds.counts[pages] > 0, corpus.kind[pages])
+    fitted = _kind_regression().fit(corpus.kinds.counts[pages] > 0, corpus.kind[pages])
     weights = np.zeros((len(corpus.kinds.hashes), len(KINDS)))
     weights[:, fitted.classes_] = fitted.coef_.T
     # A kind that no page has is never the most probable.
@@ -222,6 +222,11 @@ def fit_kinds(corpus: Corpus, chosen: np.ndarray) -> bytes:
     weights[every] = -2.0
     weights[np.ix_(every, fitted.classes_)] = constants
     return kind_table(corpus.kinds.hashes, weights, KIND_TOKENS)
+
+
+def _kind_regression() -> LogisticRegression:
+    """Kinds count alike, however many pages they have: half of the labelled pages are articles."""
+    return LogisticRegression(C=KIND_C, max_iter=60, tol=1e-3, class_weight="balanced")
 
 
 def fit_trees(rows: np.ndarray, corpus: Corpus, blocks: np.ndarray, settings: dict[str, Any], trees: int) -> Any:
