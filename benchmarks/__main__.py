@@ -8,6 +8,7 @@ HARNESS = {
     "__init__",
     "__main__",
     "harness",
+    "structure_pages",
     "texts",
     "variations",
     "peers",

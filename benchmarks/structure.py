@@ -26,7 +26,7 @@ import pyarrow as pa
 from lxml import etree
 
 from benchmarks.harness import Report, run
-from benchmarks.structure_pages import Document, documents, half
+from benchmarks.structure_pages import Document, documents
 from curate import kernels
 
 Counts = dict[str, list[int]]
@@ -249,9 +249,9 @@ def _same(code: list[str], lines: list[str], at: int) -> bool:
         if not line.strip():
             if found.strip(" >"):
                 return False
-        elif shift >= 0 and not (found.endswith(line) and len(found) == len(line) + shift):
-            return False
-        elif shift < 0 and line[-shift:] != found:
+        elif (shift >= 0 and not (found.endswith(line) and len(found) == len(line) + shift)) or (
+            shift < 0 and line[-shift:] != found
+        ):
             return False
     return at + len(code) <= len(lines)
 

@@ -60,7 +60,8 @@ GENERATORS = (
 GONE = (
     "script|style|nav|template|noscript|*[contains(@class,'navheader') or contains(@class,'navfooter')"
     " or contains(@class,'docnav') or contains(@class,'mw-editsection') or contains(@class,'navbox')"
-    " or contains(@class,'toc') or contains(@class,'ttc') or contains(@class,'nav-panel') or contains(@class,'navigation')]"
+    " or contains(@class,'toc') or contains(@class,'ttc') or contains(@class,'nav-panel')"
+    " or contains(@class,'navigation')]"
 )
 """Elements of a main part that are no content of it, as an XPath union of names."""
 

@@ -116,6 +116,22 @@ def test_markdown_is_written_where_asked_for(tmp_path: Path, curate: Any) -> Non
     assert any(line.startswith("# ") for row in documents(tmp_path / "out") for line in row["text"].splitlines())
 
 
+def test_links_and_blocks_are_written_where_asked_for(tmp_path: Path, curate: Any) -> None:
+    page = corpus.page(corpus.article(random.Random(3)) + " See <a href='https://e.test/more'>the rest</a> of it all.")
+    corpus.write_warc(tmp_path / "c.warc.gz", [("https://e.test/one", page), ("https://e.test/none", b"<p></p>")])
+    done = curate(
+        "extract", tmp_path / "c.warc.gz", "--out", tmp_path / "a", "--output", "markdown", "--links", "inline"
+    )
+    assert done.code == 0, done.err
+    assert "[the rest](https://e.test/more)" in documents(tmp_path / "a")[0]["text"]
+    done = curate("extract", tmp_path / "c.warc.gz", "--out", tmp_path / "b", "--output", "blocks")
+    assert done.code == 0, done.err
+    (row,) = documents(tmp_path / "b")
+    assert {block["kind"] for block in row["blocks"]} >= {"paragraph"} and "the rest" in row["text"]
+    done = curate("extract", tmp_path / "c.warc.gz", "--out", tmp_path / "c", "--links", "inline")
+    assert done.code == 2 and 'links is "inline", which only output "markdown" can write' in " ".join(done.err.split())
+
+
 def test_a_worker_stays_small_whatever_the_pages(tmp_path: Path, curate: Any) -> None:
     """Hostile pages about as large as are read: 200 MiB are enough, and each is a document or a reject."""
     pages = [(f"https://e.test/{i}", page(5_000_000)) for i, page in enumerate(PAGES.values())]

@@ -54,10 +54,32 @@ def test_markdown_marks_headings_lists_code_tables_and_quotes() -> None:
         "# On tides\n\nThe tide",
         "1. first the water comes\n2. then the water goes",
         "```\ndef tide(hour):\n    return hour % 12\n```",
-        "| port | hours |\n| Brest | 6 |",
+        "| port | hours |\n| --- | --- |\n| Brest | 6 |",
         "> Time and tide wait",
     ):
         assert marked in text, text
+
+
+def test_what_is_chosen_does_not_depend_on_the_form() -> None:
+    page = ARTICLE.replace("for anyone", "for <a href='/x'><b>anyone</b></a> <code>a_b</code>")
+    texts = [
+        extract(page, **settings)["text"]
+        for settings in ({}, {"format": "blocks"}, {"format": "markdown"}, {"format": "markdown", "links": "inline"})
+    ]
+    plain = [re.sub(r"\]\(/x\)", "", text) for text in texts]
+    assert {"".join(c for c in re.sub(r"(?m)^\d\. ", "", text) if c.isalnum()) for text in plain} == {
+        "".join(c for c in texts[0] if c.isalnum())
+    }
+    assert texts[1] == texts[0] and "[" not in texts[2]
+
+
+def test_blocks_say_what_each_part_of_the_text_is() -> None:
+    found = extract(ARTICLE, format="blocks")
+    kinds = [(block["kind"], block["level"]) for block in found["blocks"]]
+    assert kinds[:5] == [("heading", 1), ("paragraph", 0), ("paragraph", 0), ("item", 1), ("item", 1)]
+    assert ("code", 0) in kinds and ("table", 0) in kinds and ("quote", 1) in kinds
+    assert all(0 < block["score"] <= 1 for block in found["blocks"])
+    assert "".join("".join(b["text"].split()) for b in found["blocks"]) == "".join(found["text"].split())
 
 
 def test_pages_without_text_give_none() -> None:
@@ -67,7 +89,7 @@ def test_pages_without_text_give_none() -> None:
 
 
 def test_a_wrong_setting_or_model_is_told() -> None:
-    with pytest.raises(ValueError, match='format is "html": use one of text, markdown'):
+    with pytest.raises(ValueError, match='format is "html": use one of text, markdown, blocks'):
         extract(ARTICLE, format="html")
     with pytest.raises(ValueError, match="the extractor model cannot be used"):
         extract(ARTICLE, model=b"not a model")

@@ -71,7 +71,7 @@ class Extract(Settings):
     output: Literal["text", "markdown", "blocks"] = setting(
         "text",
         "plain text; Markdown of headings, lists, quotes, code, tables, emphasis; or blocks: plain text and a column "
-        "`blocks` that says of each part what it is (blocks only)",
+        "`blocks` that says of each part what it is, which later steps do not change (blocks only)",
     )
     links: Literal["text", "inline", "reference", "drop"] = setting(
         "text", "their text; text and address, inline or in a list at the end (Markdown only); or neither (blocks only)"

@@ -360,7 +360,7 @@ impl Builder {
             node,
             inline: true,
             context,
-            meaning: bits,
+            meaning: bits | meaning::SKIPPED,
             mark: None,
             text: self.page.text.len() as u32,
             marks: self.page.marks.len() as u32,

@@ -20,6 +20,7 @@ impl Builder {
         let here = self.page.text.len() as u32;
         let last = self.formula;
         if self.in_block && last.again && is_source && last.end == here {
+            self.space = self.page.text[last.start as usize] == b' ';
             self.page.text.truncate(last.start as usize);
             self.page.marks.truncate(last.marks as usize);
         }
@@ -155,6 +156,10 @@ impl Builder {
 
     /// Ends an inline element that was taken from the stack.
     pub fn end_inline(&mut self, open: &Open) {
+        if open.meaning & meaning::SKIPPED != 0 {
+            self.skipping -= u32::from(open.meaning & meaning::SKIP != 0);
+            return;
+        }
         if let Some((kind, number)) = open.mark {
             self.marked -= 1;
             self.codes -= u32::from(kind == Inline::Code);
@@ -175,9 +180,6 @@ impl Builder {
         }
         if open.meaning == 0 {
             return;
-        }
-        if open.meaning & meaning::SKIP != 0 {
-            self.skipping -= 1;
         }
         if open.meaning & meaning::GUTTER != 0 {
             self.end_number(open);

@@ -81,6 +81,8 @@ pub mod meaning {
     pub const LAYOUT: u16 = 1 << 11;
     /// An element whose class may be set apart by the style sheet.
     pub const CLASSED: u16 = 1 << 12;
+    /// An element in one that is no text, or that one.
+    pub const SKIPPED: u16 = 1 << 13;
 }
 
 /// What an inline element makes of its text.

@@ -276,11 +276,11 @@ fn links_and_images_are_written_as_asked() {
     );
     assert_eq!(
         written(Format::Text, Links::Drop, Images::Alt),
-        "Go\n\nSee  and  an image .\n\nEnd \n\nlast"
+        "Go\n\nSee and an image.\n\nEnd \n\nlast"
     );
     assert_eq!(
         written(Format::Markdown, Links::Inline, Images::Inline),
-        "## Go\n\nSee [the **page**](/a%20b) and act ![an image](i.png) .\n\nEnd [it](/a%20b)\n\n![last](j.png)"
+        "## Go\n\nSee [the **page**](/a%20b) and act ![an image](i.png).\n\nEnd [it](/a%20b)\n\n![last](j.png)"
     );
     assert_eq!(
         written(Format::Markdown, Links::Reference, Images::Drop),

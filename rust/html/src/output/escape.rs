@@ -16,6 +16,7 @@ const LONGEST_REFERENCE: usize = 34;
 
 /// What was found out about a text before it is written.
 pub struct Escaper {
+    emphasis: bool,
     stars: bool,
     underscores: bool,
     backticks: bool,
@@ -42,7 +43,8 @@ impl Escaper {
                 .count()
         };
         Self {
-            stars: emphasis || flanking('*') > 1,
+            emphasis,
+            stars: flanking('*') > 1,
             underscores: flanking('_') > 1,
             backticks: has(Inline::Code) || runs(text, '`').take(2).count() > 1,
             tildes: has(Inline::Deleted) || runs(text, '~').take(2).count() > 1,
@@ -81,7 +83,7 @@ impl Escaper {
         let next = rest.chars().next();
         match sign {
             '\\' => next.is_none_or(|c| c.is_ascii_punctuation() || c == '\n'),
-            '*' => self.stars && is_flanking(text, at, '*'),
+            '*' => self.emphasis || self.stars && is_flanking(text, at, '*'),
             '_' => self.underscores && is_flanking(text, at, '_'),
             '`' => self.backticks,
             '~' => self.tildes,

@@ -255,7 +255,7 @@ impl Writer<'_> {
             self.plain(at..span.start, &open);
             at = span.start;
             match span.kind {
-                Inline::Image => self.image(span.address),
+                Inline::Image => self.image(span.address, at),
                 Inline::Code => {
                     self.code(&self.text[span.start..span.end]);
                     at = span.end;
@@ -264,7 +264,10 @@ impl Writer<'_> {
                     self.raw(&self.text[span.start..span.end]);
                     at = span.end;
                 }
-                Inline::Link if self.style.form.links == Links::Drop => at = span.end,
+                Inline::Link if self.style.form.links == Links::Drop => {
+                    at = span.end;
+                    at += usize::from(self.out.ends_with(' ') && self.text[at..].starts_with(' '));
+                }
                 Inline::Link => {
                     let label = self.style.labels.get(&span.address);
                     let target = match (self.style.form.links, label) {
@@ -339,7 +342,7 @@ impl Writer<'_> {
     }
 
     fn code(&mut self, code: &str) {
-        if self.out.ends_with('`') {
+        if self.out.ends_with('`') && !self.out.ends_with("\\`") {
             self.out.push(' ');
         }
         let code = code.replace('\n', " ");
@@ -373,7 +376,7 @@ impl Writer<'_> {
         }
     }
 
-    fn image(&mut self, number: u32) {
+    fn image(&mut self, number: u32, at: usize) {
         let text = image(self.page, number, self.style);
         if text.is_empty() {
             return;
@@ -386,7 +389,9 @@ impl Writer<'_> {
         } else {
             text
         });
-        self.out.push(' ');
+        if self.text[at..].starts_with(char::is_alphanumeric) {
+            self.out.push(' ');
+        }
     }
 }
 
