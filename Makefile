@@ -7,7 +7,7 @@ RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name 'Cargo.tom
 export CARGO_TERM_COLOR ?= never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full test-faults lint format bench extractor-model clean
+.PHONY: help setup demo test test-full test-faults lint format bench bench-gpu extractor-model clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ format: setup ## put every file into its one format
 bench: setup ## measure the kernels and stages beside their peers
 	$(UV) pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra bench
 	$(BIN)/python -m benchmarks
+
+bench-gpu: setup ## measure the trainer on a GPU (BENCH_DATA=RUN also trains on a run for 300 s)
+	$(BIN)/python -m benchmarks.trainer_gpu --write
 
 extractor-model: setup ## train the model of the HTML extractor from ../shared/data, and write its card
 	$(BIN)/python -m models.extractor

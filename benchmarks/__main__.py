@@ -16,6 +16,8 @@ HARNESS = {
     "environments",
     "datatrove_chain",
     "datatrove_minhash",
+    "trainer_systems",
+    "trainer_gpu",
 }
 
 if __name__ == "__main__":

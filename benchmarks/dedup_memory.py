@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from benchmarks.harness import Report, peak_memory, run
 from curate import kernels, stages
-from curate.dedup.costs import CLUSTER_BYTES, KEEP_LIST_BYTES, MATCH_BYTES, MERGE_BYTES, VERIFY_BYTES
+from curate.dedup.costs import CLUSTER_BYTES, MATCH_BYTES, MERGE_BYTES, VERIFY_BYTES, member_bytes
 from curate.dedup.sorting import ranges
 from curate.stages.protocol import SideFile
 
@@ -59,9 +59,22 @@ def members(rows: int) -> dict[str, pa.Table]:
 def pairs(rows: int) -> dict[str, pa.Table]:
     """As many pairs of two documents each."""
     names = np.sort(_names(2 * rows).view("S16")).view("V16")
-    found = {"doc_a": _ids(names[0::2]), "doc_b": _ids(names[1::2]), "jaccard": np.ones(rows)}
+    found = {"doc_a": _ids(names[0::2]), "doc_b": _ids(names[1::2])}
+    listed = pa.table({**found, "jaccard": np.ones(rows)})
     shingles = pa.LargeListArray.from_arrays(np.zeros(len(names) + 1, np.int64), pa.array([], pa.uint64()))
-    return {"verify.pairs": pa.table(found), "sign.documents": _documents(names, shingles)}
+    return {"verify.pairs": pa.table(found), "verify.listed": listed, "sign.documents": _documents(names, shingles)}
+
+
+def components(rows: int) -> dict[str, pa.Table]:
+    """As many members of components of two, alike in half of their bands."""
+    names = np.sort(_names(rows).view("S16")).view("V16")
+    keys = np.random.default_rng(2).integers(0, 2**64, (rows, BANDS), dtype=np.uint64)
+    keys[1::2, : BANDS // 2] = keys[: rows // 2 * 2 : 2, : BANDS // 2]
+    shingles = pa.LargeListArray.from_arrays(np.arange(rows + 1), pa.array(np.full(rows, 7, np.uint64)))
+    documents = _documents(names, shingles)
+    documents = documents.append_column("keys", pa.FixedSizeListArray.from_arrays(pa.array(keys.reshape(-1)), BANDS))
+    members = pa.table({"root": _ids(names[::2].repeat(2)[:rows]), "doc_id": _ids(names)})
+    return {"cluster.members": members, "sign.documents": documents}
 
 
 def _documents(names: np.ndarray, shingles: pa.Array) -> pa.Table:
@@ -193,8 +206,7 @@ def slopes(report: Report) -> None:
     phase("verify_a_member", VERIFY_BYTES, "near_dedup", "verify", "members")
     phase("verify_a_member_of_one_bucket", VERIFY_BYTES, "near_dedup", "verify", "one_bucket")
     _slope(report, "clusters_a_document", CLUSTER_BYTES, clusters_peak, SIZE)
-    # A pair has two documents. What the choice of representatives takes stands beside the clusters.
-    phase("keep_list_a_pair", 2 * (CLUSTER_BYTES + KEEP_LIST_BYTES), "near_dedup", "cluster", "pairs")
+    phase("choose_a_member", member_bytes(BANDS), "near_dedup", "choose", "components")
     phase("merge_a_row", MERGE_BYTES, "exact_dedup", "merge", "keep_lists")
 
 
@@ -207,6 +219,7 @@ def bounded(report: Report) -> None:
         ("near_dedup", "verify", "members", 10_000_000, {}),
         ("near_dedup", "cluster", "pairs", 3_000_000, {}),
         ("near_dedup", "cluster", "pairs", 3_000_000, {"pairs": True}),
+        ("near_dedup", "choose", "components", 3_000_000, {}),
         ("exact_dedup", "merge", "keep_lists", 20_000_000, {}),
     ]:
         peak = peak_memory(task_peak, stage, phase, make, rows, limit, settings)[2]

@@ -124,6 +124,7 @@ class Languages:
 
 # -- text --------------------------------------------------------------------------------------------------
 
+def tidy(text: Arrow, max_blank_lines: int) -> Column: ...
 def nfc(text: Arrow) -> Column:
     """Every row in Unicode normalization form C: large_string. Time is n log n, whatever the text."""
 
@@ -169,8 +170,8 @@ def mersenne_slots(hashes: Arrow, a: Arrow, b: Arrow, mask: int) -> Column:
 def lsh_buckets(key: Arrow, doc_id: Arrow) -> tuple[Column, Column, Column]:
     """Buckets: the ids that share a band key (uint64), for keys of two or more distinct ids.
 
-    doc_id is fixed_size_binary(16). Returns (first: the smallest id of the bucket, key: uint64, member: another
-    of its ids), sorted by (key, member) and distinct.
+    doc_id is fixed_size_binary(16). Returns (first: the first id of the bucket, key: uint64, member: another of its
+    ids), sorted by key and distinct; the members of a bucket are in the order of their rows.
     """
 
 def bucket_pairs(
@@ -179,15 +180,17 @@ def bucket_pairs(
     *,
     min_jaccard: float,
     all: bool,
-) -> tuple[Column, Column, Column]:
-    """Pairs of bucket members (rows of lsh_buckets, in parts, in any order) with exact Jaccard >= min_jaccard.
+) -> tuple[Column, Column, Column, Column]:
+    """Pairs of bucket members (rows of lsh_buckets, in parts) with exact Jaccard >= min_jaccard.
 
     documents are parts (doc_id, shingles: large_list<uint64>, each row sorted and distinct) that hold every
     member; with None nothing is compared, and each member pairs with its bucket's first. A bucket of m costs
     at most 65 m comparisons: members that are connected already are not compared, the others with at most 64.
-    With `all`, every member is compared with the 64 before it, connected or not.
-    Returns (a, b, jaccard: float64), a < b: the pairs of one `first` together, sorted and distinct; two of them may
-    find the same pair. Memory is some 60 bytes a document and 16 a member and a pair, whatever the buckets.
+    With `all`, every member is also compared with the 64 before it, connected or not.
+    Returns (a, b, jaccard: float64, links: uint8), a < b: the pairs of one `first` together, sorted and distinct; two
+    of them may find the same pair. links is 1 for the pairs that are found without `all`, too: they connect all that
+    is alike. Which these are depends on the keys and the order of the rows, not on how ids compare.
+    Memory is some 60 bytes a document, 24 a member and a pair, whatever the buckets.
     """
 
 def jaccard(shingles: Arrow, a: Arrow, b: Arrow) -> Column:
@@ -196,12 +199,68 @@ def jaccard(shingles: Arrow, a: Arrow, b: Arrow) -> Column:
     `shingles` is large_list<uint64>, each row sorted and distinct.
     """
 
-def clusters(pairs: list[tuple[Arrow, Arrow, Arrow]]) -> tuple[Column, Column, Column]:
-    """Connected components of edges in parts (a, b: fixed_size_binary(16), jaccard: float64).
+def clusters(pairs: list[tuple[Arrow, Arrow]]) -> tuple[Column, Column]:
+    """Connected components of edges in parts (a, b: fixed_size_binary(16)).
 
-    Returns (doc_id: every id once, sorted; root: uint32, the row of the smallest id of its component; nearest:
-    float64, the greatest jaccard of its edges).
+    Returns (doc_id: every id once, sorted; root: uint32, the row of the smallest id of its component).
     """
+
+def cluster_heads(
+    group: Arrow,
+    fixed: Arrow,
+    part: Arrow,
+    row: Arrow,
+    keys: Arrow,
+    shingles: list[Arrow],
+    *,
+    bands: int,
+    min_jaccard: float | None,
+    per_key: int,
+) -> tuple[Column, Column, int]:
+    """Which members of clusters stay, and which one each of the others goes for.
+
+    Members of a cluster (equal `group`: uint32) stand together in keep order. `fixed` (uint8) is 1 for those that stay
+    whatever they are like, which come first; the shingles of a member are row `row` of `shingles[part]` (uint32), and
+    its band keys the next `bands` of `keys` (uint64). With `min_jaccard` a member is compared with those that stay and
+    share a key with it, of each key the first `per_key`, and goes for the first that is alike; more keys in common come
+    first, then the keep order. With None all members of a cluster go for its first.
+    Returns (head: uint32, the member it goes for, itself where it stays; similarity: float64, the exact Jaccard of the
+    two; how many members that stay, one for each key, were beyond `per_key`).
+    """
+
+def cluster_differences(part: Arrow, row: Arrow, ends: Arrow, shingles: list[Arrow]) -> tuple[Column, Column, Column]:
+    """How the members of clusters differ from the first of each.
+
+    The shingles of a member are row `row` of `shingles[part]` (uint32); cluster i is the members from ends[i - 1] to
+    ends[i] (int64), which are never none. Returns (variants: uint32, the different sets of shingles that are not those
+    of the first; varying: uint32, the shingles of the first that a quarter of the variants lack; share: float64, of all
+    shingles that variants lack those that are among these, 0 to 1: near 1 in a template, near 0 of edited copies).
+    """
+
+def id_places(parts: list[Arrow], ids: Arrow) -> tuple[Column, Column]:
+    """(part, row), both uint32, of each of `ids` (fixed_size_binary(16), sorted, distinct) in the parts; 2^32 - 1 twice
+    where it is in none. Time grows with the rows of the parts."""
+
+def anchors(text: Arrow, *, min_length: int) -> tuple[Column, Column, Column]:
+    """Anchors of every row for repeats of at least `min_length` bytes (32 or more).
+
+    Returns (row: uint32, hash: uint64, place: uint64, the byte at which its window begins), in reading order. Any two
+    equal stretches of `min_length` bytes hold anchors of one hash.
+    """
+
+def repeats(
+    hash: Arrow, part: Arrow, row: Arrow, place: Arrow, texts: list[Arrow], *, min_length: int, per_anchor: int
+) -> tuple[Column, Column, Column, Column, int]:
+    """Stretches of `min_length` bytes or more around anchors that stand in an earlier place, verified in the texts.
+
+    Anchors are in the order in which texts stay; the text of one is row `row` of `texts[part]` (both uint32).
+    Returns (anchor: uint32, start, end: uint64, bytes of its text at the borders of characters; other: uint32, the
+    earlier anchor with most of it in common; how many anchors were not compared with all earlier contexts of their
+    hash, of which at most `per_anchor` are looked at).
+    """
+
+def suffix_array(text: Arrow) -> Column:
+    """Every place of the bytes of row 0, in the order of what follows it up to the end: uint32. At most 2^30 bytes."""
 
 def text_units(text: Arrow, *, unit: str) -> tuple[Column, Column]:
     """The lines, paragraphs or sentences (`unit`: "line", "paragraph" or "sentence") that every row consists of.
@@ -308,12 +367,16 @@ class Encoder:
         space: str | None = None,
         prefix: str | None = None,
         prefix_once: bool = False,
+        added: list[tuple[str, int, bool]] = ...,
     ) -> None:
         """vocab, left, right as returned by train_bpe; pattern as in pretokenize; no text becomes one of special_ids.
 
         Several patterns split one after the other. byte_ids are the 256 tokens of the bytes where merges begin
         with characters. Before it is split a text is composed (nfc), its spaces become `space`, and it gets the
         prefix, with prefix_once only where it does not begin with it; decode takes the latter two back.
+
+        Every `added` (text, id, normalized) stands for its text wherever that occurs, in the text as it is or, where
+        normalized, as it is composed; the first match counts, of those the longest.
 
         A token without bytes is a hole in the numbering. With ignore_merges a pretoken that is a token as a
         whole is that token whatever the merges say. ValueError where bytes or results of merges have no token.

@@ -101,6 +101,11 @@ def out(text: str = "") -> None:
     _write(sys.stdout, harmless(text, lines=True) + "\n")
 
 
+def flow(text: str) -> None:
+    """Write a part of the result to standard output, without ending its line."""
+    _write(sys.stdout, harmless(text, lines=True))
+
+
 def err(message: str) -> None:
     """Write a message to standard error, folded. Nothing can be said about one that cannot be written: it is lost."""
     with contextlib.suppress(Unwritten):

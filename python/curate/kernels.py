@@ -41,6 +41,11 @@ def nfc(text: Texts) -> pa.Array:
     return pa.array(_rust.nfc(_whole(text)))
 
 
+def tidy(text: Texts, max_blank_lines: int) -> pa.Array:
+    """Every row in one form of line ends, spaces, characters and empty lines (normalize says which): large_string."""
+    return pa.array(_rust.tidy(_whole(text), max_blank_lines))
+
+
 def sha256(text: Texts) -> pa.Array:
     """SHA-256 of every row: fixed_size_binary(32)."""
     return pa.array(_rust.sha256(_whole(text)))
@@ -85,9 +90,9 @@ def mersenne_slots(hashes: Texts, a: pa.Array, b: pa.Array, *, mask: int) -> pa.
 
 
 def lsh_buckets(key: Texts, doc_id: Texts) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(first, key, member): for every key of two or more ids, each id but the smallest, which is `first`.
+    """(first, key, member): for every key of two or more ids, each id but the one of the first row, which is `first`.
 
-    Sorted by key and member. Ids are fixed_size_binary(16), keys uint64.
+    Sorted by key, members of a key in the order of their rows. Ids are fixed_size_binary(16), keys uint64.
     """
     first, keys, member = _rust.lsh_buckets(_whole(key), _whole(doc_id))
     return pa.array(first), pa.array(keys), pa.array(member)
@@ -99,16 +104,18 @@ def bucket_pairs(
     *,
     min_jaccard: float,
     all: bool,
-) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """(a, b, jaccard: float64), a < b, of bucket members that are alike; pairs of one `first` stand together.
+) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(a, b, jaccard: float64, links: uint8), a < b, of bucket members that are alike; pairs of one `first` stand
+    together.
 
     `members` has the columns of lsh_buckets, `documents` are (doc_id, shingles) in parts; with None nothing is
-    compared, and each member pairs with its bucket's first. `all` reports pairs that connect nothing new, too.
+    compared, and each member pairs with its bucket's first. `all` reports pairs that connect nothing new, too: `links`
+    is 0 for those.
     """
-    a, b, jaccard = _rust.bucket_pairs(
+    a, b, jaccard, links = _rust.bucket_pairs(
         _parts(members, "first", "key", "member"), documents, min_jaccard=min_jaccard, all=all
     )
-    return pa.array(a), pa.array(b), pa.array(jaccard)
+    return pa.array(a), pa.array(b), pa.array(jaccard), pa.array(links)
 
 
 def jaccard(shingles: Texts, a: Texts, b: Texts) -> pa.Array:
@@ -116,13 +123,73 @@ def jaccard(shingles: Texts, a: Texts, b: Texts) -> pa.Array:
     return pa.array(_rust.jaccard(_whole(shingles), _whole(a), _whole(b)))
 
 
-def clusters(pairs: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """Connected components of (doc_a, doc_b, jaccard): (doc_id sorted, root: uint32, nearest: float64).
+def clusters(pairs: pa.Table) -> tuple[pa.Array, pa.Array]:
+    """Connected components of (doc_a, doc_b): (doc_id sorted, root: uint32, the row of the component's smallest id)."""
+    doc_id, root = _rust.clusters(_parts(pairs, "doc_a", "doc_b"))
+    return pa.array(doc_id), pa.array(root)
 
-    root is the row of the smallest id of the component, nearest the greatest jaccard of a pair with this id.
+
+def cluster_heads(
+    members: pa.Table, shingles: list[pa.Array], *, bands: int, min_jaccard: float | None, per_key: int
+) -> tuple[pa.Array, pa.Array, int]:
+    """(head: uint32, similarity: float64, beyond) of the members of clusters.
+
+    `members` has the columns group, fixed, part, row and keys (lists of `bands` band keys); those of a group stand
+    together in keep order. head is the row of the member that it goes for, its own where it stays. With `min_jaccard`
+    it is alike to that one by as much; with None it is the first of the group. `per_key` members that stay are compared
+    with others of the same key, `beyond` is the number of those left out.
     """
-    doc_id, root, nearest = _rust.clusters(_parts(pairs, "doc_a", "doc_b", "jaccard"))
-    return pa.array(doc_id), pa.array(root), pa.array(nearest)
+    group, fixed, part, row, keys = (_whole(members.column(name)) for name in ("group", "fixed", "part", "row", "keys"))
+    head, similarity, beyond = _rust.cluster_heads(
+        group, fixed, part, row, keys.flatten(), shingles, bands=bands, min_jaccard=min_jaccard, per_key=per_key
+    )
+    return pa.array(head), pa.array(similarity), beyond
+
+
+def cluster_differences(
+    part: pa.Array, row: pa.Array, ends: pa.Array, shingles: list[pa.Array]
+) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(variants, varying: uint32, share: float64) of each cluster, whose members end at `ends` (int64).
+
+    The first member is compared with the others: variants are the different sets of shingles among these, varying the
+    shingles of the first that a quarter of them lack, share is that of these among all that is lacking, 0 to 1.
+    """
+    variants, varying, share = _rust.cluster_differences(part, row, ends, shingles)
+    return pa.array(variants), pa.array(varying), pa.array(share)
+
+
+def id_places(parts: list[pa.Array], ids: Texts) -> tuple[pa.Array, pa.Array]:
+    """(part, row), both uint32, of each of `ids` (sorted, distinct) in the parts; 2^32 - 1 where it is in none."""
+    part, row = _rust.id_places(parts, _whole(ids))
+    return pa.array(part), pa.array(row)
+
+
+def anchors(text: Texts, *, min_length: int) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(row: uint32, hash: uint64, place: uint64) of the anchors of every row: equal stretches of `min_length` bytes
+    hold anchors of one hash."""
+    row, hashes, place = _rust.anchors(_whole(text), min_length=min_length)
+    return pa.array(row), pa.array(hashes), pa.array(place)
+
+
+def repeats(
+    anchors: pa.Table, texts: list[pa.Array], *, min_length: int, per_anchor: int
+) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, int]:
+    """(anchor: uint32, start: uint64, end: uint64, other: uint32, beyond) of stretches of `min_length` bytes and more
+    around anchors that stand in an earlier place, too.
+
+    `anchors` has the columns hash, part, row (of `texts`) and place, in the order in which texts stay. start and end
+    are bytes of the text, other is the earlier anchor, beyond counts anchors that were not compared with all.
+    """
+    hashes, part, row, place = (_whole(anchors.column(name)) for name in ("hash", "part", "row", "place"))
+    anchor, start, end, other, beyond = _rust.repeats(
+        hashes, part, row, place, texts, min_length=min_length, per_anchor=per_anchor
+    )
+    return pa.array(anchor), pa.array(start), pa.array(end), pa.array(other), beyond
+
+
+def suffix_array(text: bytes) -> pa.Array:
+    """Every place of `text` in the order of what follows it: uint32."""
+    return pa.array(_rust.suffix_array(pa.array([text], pa.large_binary())))
 
 
 def text_units(text: pa.Array, *, unit: str) -> tuple[pa.Array, pa.Array]:

@@ -1,4 +1,4 @@
-"""The `train` command: run, eval, generate. Results on stdout, progress and errors on stderr.
+"""The `train` command: run, eval, generate, score, plot, export, import. Results on stdout, all else on stderr.
 
 Exit codes: 0 done, 1 the disk is full or training failed, 2 usage, settings or data that do not fit, 130 stopped
 by a signal with a checkpoint written. Torch is imported when a command starts to work, so that help is instant.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER = console.Place(local=True)
 OUT = console.Place(local=True, made=True)
+OUT_FILE = console.Place(local=True)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 DEVICE = click.option("--device", metavar="NAME", default="auto", help="cpu, cuda, or auto (the default).")
 THREADS = click.option(
@@ -59,6 +60,9 @@ def cli() -> None:
     train run --data RUN --out MODEL --minutes 2     train, or continue
     train eval --checkpoint MODEL --data RUN         bits per byte, held out
     train generate --checkpoint MODEL --prompt TEXT  a sample
+    train score --checkpoint MODEL --data RUN        the same by document
+    train plot MODEL MODEL --out FILE                runs side by side
+    train export --checkpoint MODEL --out DIR        for Hugging Face
     """
 
 
@@ -71,7 +75,8 @@ def cli() -> None:
 )
 @click.option("--mixture", type=FOLDER, metavar="FILE", help="Weights of the sources; without it RUN/mixture.yaml.")
 @click.option("--config", "config_file", type=FOLDER, metavar="FILE", help="Settings as YAML.")
-@click.option("--size", metavar="NAME", help="tiny, 1m, 5m (the default), 16m, 124m, 350m or 1b.")
+@click.option("--init", type=FOLDER, metavar="DIR", help="A model whose weights the run starts from.")
+@click.option("--size", metavar="NAME", help="Parameters: 1m, 5m (the default), 60m, 124m, 1b or any other.")
 @click.option("--tokens", metavar="N", help="Budget in tokens.")
 @click.option("--minutes", metavar="N", help="Budget as time: ten steps are timed first.")
 @click.option(
@@ -83,8 +88,9 @@ def cli() -> None:
 )
 @click.option("--take-over", is_flag=True, help="Go on where a process of another host holds DIR and has ended.")
 @AS_JSON
-def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, size: str | None, tokens: str | None,
-        minutes: str | None, assignments: tuple[str, ...], take_over: bool, as_json: bool) -> None:  # fmt: skip
+def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, init: Path | None, size: str | None,
+        tokens: str | None, minutes: str | None, assignments: tuple[str, ...], take_over: bool,
+        as_json: bool) -> None:  # fmt: skip
     """Train a model, or continue one.
 
     DIR takes the checkpoints, metrics.jsonl with a line a step, the tokenizer
@@ -101,7 +107,7 @@ def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, s
     settings = load_settings(config_file, assignments, size=size, tokens=tokens, minutes=minutes)
     from train.train import train
 
-    result = train(data, out, settings, mixture, take_over=take_over)
+    result = train(data, out, settings, mixture, init, take_over=take_over)
     if as_json:
         console.out(json.dumps(result))
         return
@@ -137,7 +143,7 @@ def evaluate_command(checkpoint: Path, data: Path, tokens: int, device: str, thr
     \b
     train eval --checkpoint model --data out
     """
-    from train.evaluate import evaluate, table
+    from train.evaluation.bits_per_byte import evaluate, table
 
     result = evaluate(checkpoint, data, tokens, device, threads)
     console.out(json.dumps(result) if as_json else table(result))
@@ -145,34 +151,136 @@ def evaluate_command(checkpoint: Path, data: Path, tokens: int, device: str, thr
 
 @cli.command("generate")
 @click.option("--checkpoint", required=True, type=FOLDER, metavar="DIR", help="Folder of a model or of one checkpoint.")
-@click.option("--prompt", default="", metavar="TEXT", help="Beginning of the text; a new document without it.")
+@click.option(
+    "--prompt", "prompts", multiple=True, metavar="TEXT", help="Beginning of the text; a new document without it."
+)
+@click.option("--samples", type=click.IntRange(min=1), default=1, metavar="N", help="Texts a prompt (1).")
 @click.option("--tokens", metavar="N", help="At most so many new tokens (100).")
 @click.option("--temperature", metavar="X", help="0 takes the likeliest token, 1 draws as trained (0.8).")
 @click.option("--top-k", metavar="N", help="Only the N likeliest tokens; 0 for all (0).")
 @click.option("--top-p", metavar="X", help="Only the likeliest tokens that together hold X (0.95).")
+@click.option("--min-p", metavar="X", help="Only tokens at least X as likely as the likeliest (0).")
+@click.option("--repetition-penalty", metavar="X", help="Above 1 avoids tokens that the text has (1).")
 @click.option("--seed", metavar="N", help="Another number, another sample (1).")
 @DEVICE
 @THREADS
 @AS_JSON
 def generate_command(
-    checkpoint: Path, prompt: str, device: str, threads: int, as_json: bool, **given: str | None
+    checkpoint: Path,
+    prompts: tuple[str, ...],
+    samples: int,
+    device: str,
+    threads: int,
+    as_json: bool,
+    **given: str | None,
 ) -> None:
-    """Continue a text with a trained model.
+    """Continue texts with a trained model.
 
-    The sample depends on the prompt, the settings and the seed only.
+    A sample depends on the prompt, the settings and the seed only. A single
+    text is written as it comes; --prompt may be given many times.
 
     \b
     train generate --checkpoint model --prompt "A list is" --tokens 60
+    train generate --checkpoint model --prompt A --prompt B --samples 4
     """
     from curate.config import assign, parse_assignment, validate
-    from train.generate import Sampling, complete
+    from train.generate import Sampling, Writer
 
     values: dict[str, Any] = {}
     for key, value in given.items():
         if value is not None:
             assign(values, *parse_assignment(f"{key}={value}"))
-    result = complete(checkpoint, prompt, validate(Sampling, values), device, threads)
-    console.out(json.dumps(result) if as_json else result["prompt"] + result["text"])
+    sampling, asked = validate(Sampling, values), [prompt for prompt in prompts or ("",) for _ in range(samples)]
+    writer = Writer(checkpoint, device, threads)
+    alone = len(asked) == 1 and not as_json
+    if alone:
+        console.flow(asked[0])
+    results = writer.complete(asked, sampling, console.flow if alone else None)
+    facts = {"step": writer.trained.facts["step"], "checkpoint": str(writer.trained.folder)}
+    if alone:
+        console.out()
+    elif as_json:
+        rows = [{**result, **facts} for result in results]
+        console.out(json.dumps(rows[0] if len(rows) == 1 else rows))
+    else:
+        console.out("\n\n".join(result["prompt"] + result["text"] for result in results))
+
+
+@cli.command("score")
+@click.option("--checkpoint", required=True, type=FOLDER, metavar="DIR", help="Folder of a model or of one checkpoint.")
+@click.option("--data", required=True, type=FOLDER, metavar="RUN", help="Folder of a curate run with tokens.")
+@click.option("--out", required=True, type=OUT_FILE, metavar="FILE", help="Parquet file of the scores.")
+@click.option("--heldout", is_flag=True, help="Score the held-out documents instead.")
+@DEVICE
+@THREADS
+@AS_JSON
+def score_command(
+    checkpoint: Path, data: Path, out: Path, heldout: bool, device: str, threads: int, as_json: bool
+) -> None:
+    """Bits per byte of every document under a model, as Parquet.
+
+    A row a document: doc_id, source, n_tokens, nats, bits_per_byte.
+
+    \b
+    train score --checkpoint model --data out --out scores.parquet
+    """
+    from train.evaluation.documents import score
+
+    result = score(checkpoint, data, out, heldout, device, threads)
+    words = f"scored {result['documents']:,} documents, {result['tokens']:,} tokens, into {out}"
+    console.out(json.dumps(result) if as_json else words)
+
+
+@cli.command("plot")
+@click.argument("runs", nargs=-1, required=True, type=FOLDER, metavar="MODEL...")
+@click.option("--out", required=True, type=OUT_FILE, metavar="FILE", help="HTML file.")
+def plot_command(runs: tuple[Path, ...], out: Path) -> None:
+    """Draw the metrics of runs side by side, as one HTML file.
+
+    \b
+    train plot model other-model --out curves.html
+    """
+    from train.plot import plot
+
+    plot(runs, out)
+    console.out(f"drew {console.plural(len(runs), 'run')} into {out}")
+
+
+@cli.command("export")
+@click.option("--checkpoint", required=True, type=FOLDER, metavar="DIR", help="Folder of a model or of one checkpoint.")
+@click.option("--out", required=True, type=OUT, metavar="DIR", help="Folder of the exported model.")
+@click.option("--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", help="Of the weights (fp32).")
+@AS_JSON
+def export_command(checkpoint: Path, out: Path, dtype: str, as_json: bool) -> None:
+    """Write a model in the form of Hugging Face that its shape has.
+
+    These are llama, mistral, mixtral and gpt2; transformers loads them.
+
+    \b
+    train export --checkpoint model --out exported
+    """
+    from train.huggingface import export
+
+    result = export(checkpoint, out, dtype)
+    console.out(json.dumps(result) if as_json else f"wrote the {result['form']} model {out}")
+
+
+@cli.command("import")
+@click.option("--from", "folder", required=True, type=FOLDER, metavar="DIR", help="A model in a Hugging Face form.")
+@click.option("--out", required=True, type=OUT, metavar="DIR", help="Folder of the model.")
+@AS_JSON
+def import_command(folder: Path, out: Path, as_json: bool) -> None:
+    """Make a model of one in the form llama, mistral, mixtral or gpt2.
+
+    Go on with eval, generate, or run --init; weights must be safetensors.
+
+    \b
+    train import --from exported --out model
+    """
+    from train.huggingface import import_
+
+    result = import_(folder, out)
+    console.out(json.dumps(result) if as_json else f"read the {result['form']} model; it is in {result['checkpoint']}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

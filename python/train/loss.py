@@ -17,58 +17,83 @@ IGNORE = -1  # the target of a position that counts for nothing: padding
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_NC: Tensor, weight_VC: Tensor, target_N: Tensor, chunk: int) -> Tensor:
+    def forward(
+        ctx: Any,
+        x_NC: Tensor,
+        weight_VC: Tensor,
+        target_N: Tensor,
+        chunk: int,
+        z_weight: float,
+        softcap: float,
+        scale_N: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
         w_VC = weight_VC.to(x_NC.dtype)
         total = torch.zeros((), dtype=torch.float32, device=x_NC.device)
+        nats_N = torch.empty(x_NC.shape[0], dtype=torch.float32, device=x_NC.device)
         grad_x_NC = torch.empty_like(x_NC) if ctx.needs_input_grad[0] else None
         grad_w_VC = torch.zeros_like(weight_VC) if ctx.needs_input_grad[1] else None
         for start in range(0, x_NC.shape[0], chunk):
-            x_nC, target_n = x_NC[start : start + chunk], target_N[start : start + chunk]
-            counts_n1 = (target_n != IGNORE).unsqueeze(1)
+            here = slice(start, start + chunk)
+            x_nC, target_n = x_NC[here], target_N[here]
+            counts_n1 = (target_n != IGNORE).float().unsqueeze(1)
             index_n1 = target_n.clamp(min=0).unsqueeze(1)
-            logp_nV = F.log_softmax(F.linear(x_nC, w_VC), dim=-1, dtype=torch.float32)
-            total -= (logp_nV.gather(1, index_n1) * counts_n1).sum()
+            logits_nV, bend_nV = F.linear(x_nC, w_VC), None
+            if softcap:
+                tanh_nV = torch.tanh(logits_nV.float() / softcap)
+                logits_nV, bend_nV = tanh_nV * softcap, 1 - tanh_nV * tanh_nV
+            logp_nV = F.log_softmax(logits_nV, dim=-1, dtype=torch.float32)
+            logp_n1 = logp_nV.gather(1, index_n1)
+            nats_N[here] = -(logp_n1 * counts_n1).squeeze(1)
+            if scale_N is not None:
+                counts_n1 = counts_n1 * scale_N[here].unsqueeze(1)
+            total -= (logp_n1 * counts_n1).sum()
+            slope_n1 = counts_n1
+            if z_weight:
+                log_z_n1 = logits_nV.gather(1, index_n1).float() - logp_n1
+                total += z_weight * (log_z_n1.square() * counts_n1).sum()
+                slope_n1 = counts_n1 * (1 + 2 * z_weight * log_z_n1)
             if grad_x_NC is None and grad_w_VC is None:
                 continue
-            grad_nV = logp_nV.exp_()
-            grad_nV.scatter_add_(1, index_n1, torch.full_like(index_n1, -1, dtype=torch.float32))
-            grad_nV = (grad_nV * counts_n1).to(x_NC.dtype)
+            grad_nV = logp_nV.exp_().mul_(slope_n1).scatter_add_(1, index_n1, -counts_n1)
+            if bend_nV is not None:
+                grad_nV.mul_(bend_nV)
+            grad_nV = grad_nV.to(x_NC.dtype)
             if grad_x_NC is not None:
-                torch.mm(grad_nV, w_VC, out=grad_x_NC[start : start + chunk])
+                torch.mm(grad_nV, w_VC, out=grad_x_NC[here])
             if grad_w_VC is not None:
                 grad_w_VC += grad_nV.T @ x_nC
         ctx.save_for_backward(grad_x_NC, grad_w_VC)
-        return total
+        ctx.mark_non_differentiable(nats_N)
+        return total, nats_N
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         grad_x_NC, grad_w_VC = ctx.saved_tensors
         return (
             None if grad_x_NC is None else grad_x_NC * grad.to(grad_x_NC.dtype),
             None if grad_w_VC is None else grad_w_VC * grad,
-            None,
-            None,
+            *(None,) * 5,
         )
 
 
-def linear_cross_entropy(x_BTC: Tensor, weight_VC: Tensor, target_BT: Tensor, chunk: int = 256) -> Tensor:
-    """Sum over positions of -log softmax(x @ weight.T)[target], in nats, fp32 scalar.
+def linear_cross_entropy(
+    x_BTC: Tensor,
+    weight_VC: Tensor,
+    target_BT: Tensor,
+    chunk: int = 256,
+    z_weight: float = 0.0,
+    softcap: float = 0.0,
+    scale_BT: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(sum over positions of the loss, fp32 scalar; -ln softmax(x @ weight.T)[target] of each, nats, [B, T]).
 
-    Positions whose target is IGNORE count for nothing. `chunk` positions are computed at once. The caller divides
-    by the number of tokens of the whole step, so that micro-batches of unlike fill weigh what they hold.
+    The loss of a position is its nats plus z_weight * (ln sum exp)^2, times its scale where there is one. Positions
+    whose target is IGNORE count for nothing. `chunk` positions are computed at once. softcap > 0 bends the scores to
+    softcap * tanh(scores / softcap). The caller divides by the number of tokens of the whole step, so that
+    micro-batches of unlike fill weigh what they hold.
     """
-    loss: Tensor = _LinearCrossEntropy.apply(x_BTC.flatten(0, -2), weight_VC, target_BT.flatten(), chunk)
-    return loss
-
-
-@torch.no_grad()
-def token_nats(x_BTC: Tensor, weight_VC: Tensor, target_BT: Tensor, chunk: int = 256) -> Tensor:
-    """-log softmax(x @ weight.T)[target] of every position [B, T], nats, fp32; 0 where the target is IGNORE."""
-    w_VC = weight_VC.to(x_BTC.dtype)
-    nats_N = []
-    x_NC, target_N = x_BTC.flatten(0, -2), target_BT.flatten()
-    for start in range(0, len(target_N), chunk):
-        logits_nV = F.linear(x_NC[start : start + chunk], w_VC).float()
-        target_n = target_N[start : start + chunk]
-        nats_N.append(F.cross_entropy(logits_nV, target_n, ignore_index=IGNORE, reduction="none"))
-    return torch.cat(nats_N).view(target_BT.shape)
+    scale_N = None if scale_BT is None else scale_BT.flatten()
+    total, nats_N = _LinearCrossEntropy.apply(
+        x_BTC.flatten(0, -2), weight_VC, target_BT.flatten(), chunk, z_weight, softcap, scale_N
+    )
+    return total, nats_N.view(target_BT.shape)

@@ -1,274 +1,346 @@
-"""A Llama-compatible decoder, readable top to bottom: 5.0 M parameters at 4 layers, width 256, vocabulary 8,192.
+"""A decoder, readable top to bottom: 5.0 M parameters at 4 layers, width 256, vocabulary 8,192.
 
-    tokens -> embedding -> [ x + attention(norm(x)), x + swiglu(norm(x)) ] x layers -> norm -> head
+    tokens -> embedding -> [ x + attention(norm(x)), x + feed_forward(norm(x)) ] x layers -> norm -> head
 
-RMSNorm before each branch (arXiv 1910.07467), rotary positions in the half-split layout (arXiv 2104.09864),
-grouped-query attention (arXiv 2305.13245), SwiGLU (arXiv 2002.05202), no biases. Weights are fp32 and are cast
-to the compute dtype where they are used: explicit, because autocast decides by lists that differ by device.
+The shape chooses the parts. The family `llama`: RMSNorm (arXiv 1910.07467), rotary positions (positions.py),
+grouped-query attention (arXiv 2305.13245), SwiGLU (arXiv 2002.05202), no biases. The family `gpt2`: LayerNorm,
+learned positions, multi-head attention, GELU, biases. With experts the feed-forward layer is a mixture (moe.py).
 
 Names of tensors end with their shape, a letter a dimension:
 
     B  rows of the batch            H  query heads                  F  hidden width of the feed-forward layer
     T  positions of a row           K  key and value heads          V  tokens in the vocabulary
-    S  positions that keys cover    G  query heads that share a key and value head, H / K
-    C  width of the residual stream                                 D  width of a head, C / H
+    S  positions that keys cover    C  width of the residual stream D  width of a head, C / H
 
-The parameters, by the names that checkpoints give them (each ends with `.weight`):
+The parameters, by the names that checkpoints give them (each ends with `.weight`; with biases, `.bias` beside it):
 
-    embedding                    [V, C]      blocks.N.attention_norm      [C]
-    blocks.N.attention.query     [H D, C]    blocks.N.ffn_norm            [C]
-    blocks.N.attention.key       [K D, C]    blocks.N.ffn.gate, ffn.up    [F, C]
-    blocks.N.attention.value     [K D, C]    blocks.N.ffn.down            [C, F]
-    blocks.N.attention.out       [C, H D]    norm                         [C]
+    embedding                    [V, C]      blocks.N.attention_norm, blocks.N.ffn_norm  [C]
+    position_embedding           [T, C], learned positions only
+    blocks.N.attention.query     [H D, C]    blocks.N.ffn.gate, ffn.up    [F, C], up alone with GELU
+    blocks.N.attention.key       [K D, C]    blocks.N.ffn.down            [C, F]
+    blocks.N.attention.value     [K D, C]    blocks.N.ffn.router          [E, C], experts only; their gate, up
+    blocks.N.attention.out       [C, H D]                                 and down are then [E, F, C] and [E, C, F]
+    blocks.N.attention.query_norm, key_norm  [D], with qk_norm            norm   [C]
     head                         [V, C], absent where the embedding serves as the head (tied)
 """
 
-import hashlib
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.cache import Cache
 from train.config import Shape
-
-# Cosine and sine of every position's angles, [T, D] each.
-Rope = tuple[Tensor, Tensor]
-
-
-class Linear(nn.Module):
-    """[..., n_in] -> [..., n_out] by an fp32 weight [n_out, n_in], computed in the dtype of the input."""
-
-    def __init__(self, n_in: int, n_out: int, device: torch.device | str) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_out, n_in, device=device))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.to(x.dtype))
-
-
-class Embedding(nn.Module):
-    """[B, T] token ids -> [B, T, C], rows of an fp32 weight [V, C]."""
-
-    def __init__(self, vocab_size: int, width: int, device: torch.device | str) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(vocab_size, width, device=device))
-
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        return F.embedding(tokens_BT, self.weight)
+from train.layers import (
+    EMBEDDING_DEVIATION,
+    Device,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Normal,
+    RMSNorm,
+    initialize,
+)
+from train.loss import linear_cross_entropy
+from train.moe import Aux, MixtureOfExperts, collect
+from train.positions import Rope, rotary, rotate
 
 
-class RMSNorm(nn.Module):
-    """[B, T, C] -> [B, T, C]: x / root(mean over C of x^2, plus eps) * weight; the mean is taken in fp32."""
+class Where(NamedTuple):
+    """What every block needs to know of the positions it computes.
 
-    def __init__(self, width: int, eps: float, device: torch.device | str) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(width, device=device))
-        self.eps = eps
-
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        return F.rms_norm(x_BTC, self.weight.shape, self.weight.to(x_BTC.dtype), self.eps)
-
-
-class Cache:
-    """Keys and values of the positions seen so far, one pair of tensors a block.
-
-    Each is allocated for `capacity` positions, 2 * layers * B * K * capacity * D numbers in all: 0.5 MB in bf16 for a
-    row of 256 positions of the 5 M model. `length` positions are filled, the same number in every block.
+    rope: their angles, None with learned positions. mask: which keys each may see, None for all before it.
     """
 
-    def __init__(self, shape: Shape, rows: int, capacity: int, dtype: torch.dtype, device: torch.device | str) -> None:
-        size = (rows, shape.kv_heads, capacity, shape.head_width)
-        self.keys_BKSD = [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
-        self.values_BKSD = [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
-        self.length = 0
-
-    def append(self, layer: int, key_BKTD: Tensor, value_BKTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Store T new positions of a block; returns its keys and values [B, K, S, D] of all S = length + T.
-
-        `length` stays as it is: the model raises it when the last block is done.
-        """
-        end = self.length + key_BKTD.shape[2]
-        self.keys_BKSD[layer][:, :, self.length : end] = key_BKTD
-        self.values_BKSD[layer][:, :, self.length : end] = value_BKTD
-        return self.keys_BKSD[layer][:, :, :end], self.values_BKSD[layer][:, :, :end]
+    rope: Rope | None
+    mask: Tensor | None
+    cache: Cache | None
 
 
-def rotary(shape: Shape, start: int, length: int, device: torch.device | str) -> Rope:
-    """Cosine and sine of the angles of positions start … start + length - 1, [T, D] each, fp32.
+class Hidden(NamedTuple):
+    """Normalized hidden states [B, T, C], and what the blocks tell beside them (moe.Aux)."""
 
-    The angle of position t and pair i < D / 2 is t * theta^(-2 i / D); the two halves of D hold the same angles.
+    x_BTC: Tensor
+    aux: Aux
+
+
+class Losses(NamedTuple):
+    """total: the scalar to minimize, a sum over tokens, to be divided by the tokens of the whole step.
+    nats_BT: -ln p of every target, without gradient, 0 where the target is IGNORE.
     """
-    half = torch.arange(0, shape.head_width, 2, dtype=torch.float32, device=device)
-    frequency = shape.rope_theta ** (-half / shape.head_width)
-    position = torch.arange(start, start + length, dtype=torch.float32, device=device)
-    angle_TD = torch.outer(position, frequency).repeat(1, 2)
-    return angle_TD.cos(), angle_TD.sin()
+
+    total: Tensor
+    nats_BT: Tensor
+    aux: Aux
 
 
-def rotate(x_BHTD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
-    """Turn the pair (x[i], x[i + D/2]) of every head by its position's angle; [B, H, T, D] -> the same shape.
-
-    The product of a turned query and a turned key then depends on the distance of their positions alone.
-    """
-    left, right = x_BHTD.chunk(2, dim=-1)
-    return x_BHTD * cos_TD + torch.cat((-right, left), dim=-1) * sin_TD
+def norm_of(shape: Shape, device: Device) -> RMSNorm | LayerNorm:
+    return (RMSNorm if shape.norm == "rms" else LayerNorm)(shape.width, shape.norm_eps, device)
 
 
 class Attention(nn.Module):
-    """Grouped-query attention, [B, T, C] -> [B, T, C]: G query heads share a key and value head.
+    """Grouped-query attention, [B, T, C] -> [B, T, C]: H / K query heads share a key and value head.
 
     Scores are q · k / root(D) over the positions that the mask allows; keys and values take K / H of the memory that
-    one pair for every query head would.
+    one pair for every query head would. K = H is multi-head attention, K = 1 multi-query attention.
     """
 
-    def __init__(self, shape: Shape, device: torch.device | str) -> None:
+    def __init__(self, shape: Shape, device: Device) -> None:
         super().__init__()
         self.n_heads, self.n_kv, self.head_width = shape.heads, shape.kv_heads, shape.head_width
-        self.query = Linear(shape.width, shape.width, device)
-        self.key = Linear(shape.width, shape.kv_heads * shape.head_width, device)
-        self.value = Linear(shape.width, shape.kv_heads * shape.head_width, device)
-        self.out = Linear(shape.width, shape.width, device)
+        kv_width = shape.kv_heads * shape.head_width
+        self.query = Linear(shape.width, shape.width, device, bias=shape.bias)
+        self.key = Linear(shape.width, kv_width, device, bias=shape.bias)
+        self.value = Linear(shape.width, kv_width, device, bias=shape.bias)
+        # The residual stream is the sum of 2 * layers branches, and keeps its size whatever the depth (GPT-2's rule).
+        deviation = 1 / math.sqrt(shape.width * 2 * shape.layers)
+        self.out = Linear(shape.width, shape.width, device, bias=shape.bias, deviation=deviation)
+        self.query_norm = RMSNorm(shape.head_width, shape.norm_eps, device) if shape.qk_norm else None
+        self.key_norm = RMSNorm(shape.head_width, shape.norm_eps, device) if shape.qk_norm else None
 
-    def forward(self, x_BTC: Tensor, rope: Rope, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+    def forward(self, x_BTC: Tensor, where: Where, layer: int) -> Tensor:
         rows, length, _ = x_BTC.shape
-        # Heads come before positions, as the kernel wants them: [B, T, H D] -> [B, T, H, D] -> [B, H, T, D].
-        q_BHTD = self.query(x_BTC).view(rows, length, self.n_heads, self.head_width).transpose(1, 2)
-        k_BKSD = self.key(x_BTC).view(rows, length, self.n_kv, self.head_width).transpose(1, 2)
-        v_BKSD = self.value(x_BTC).view(rows, length, self.n_kv, self.head_width).transpose(1, 2)
-        q_BHTD, k_BKSD = rotate(q_BHTD, *rope), rotate(k_BKSD, *rope)
+        q_BTHD = self.query(x_BTC).view(rows, length, self.n_heads, self.head_width)
+        k_BTKD = self.key(x_BTC).view(rows, length, self.n_kv, self.head_width)
+        v_BTKD = self.value(x_BTC).view(rows, length, self.n_kv, self.head_width)
+        if self.query_norm is not None and self.key_norm is not None:
+            q_BTHD, k_BTKD = self.query_norm(q_BTHD), self.key_norm(k_BTKD)
+        # Heads come before positions, as the kernel wants them.
+        q_BHTD, k_BKSD, v_BKSD = (x.transpose(1, 2) for x in (q_BTHD, k_BTKD, v_BTKD))
+        if where.rope is not None:
+            q_BHTD, k_BKSD = rotate(q_BHTD, where.rope), rotate(k_BKSD, where.rope)
         # From here on keys cover the positions of the cache too: S = T without one.
-        if cache is not None:
-            k_BKSD, v_BKSD = cache.append(layer, k_BKSD, v_BKSD)
+        if where.cache is not None:
+            k_BKSD, v_BKSD = where.cache.append(layer, k_BKSD, v_BKSD)
         # A single new position may look at everything before it, so that it needs no mask either.
-        causal = mask is None and length > 1
+        causal = where.mask is None and length > 1
         y_BHTD = F.scaled_dot_product_attention(
-            q_BHTD, k_BKSD, v_BKSD, attn_mask=mask, is_causal=causal, enable_gqa=self.n_kv < self.n_heads
+            q_BHTD, k_BKSD, v_BKSD, attn_mask=where.mask, is_causal=causal, enable_gqa=self.n_kv < self.n_heads
         )
         y_BTC: Tensor = self.out(y_BHTD.transpose(1, 2).reshape(rows, length, -1))
         return y_BTC
 
 
 class FeedForward(nn.Module):
-    """SwiGLU, [B, T, C] -> [B, T, F] -> [B, T, C]: down(silu(gate(x)) * up(x)), silu(x) = x * sigmoid(x)."""
+    """[B, T, C] -> [B, T, F] -> [B, T, C]: down(silu(gate(x)) * up(x)), SwiGLU, or down(gelu(up(x)))."""
 
-    def __init__(self, shape: Shape, device: torch.device | str) -> None:
+    def __init__(self, shape: Shape, device: Device) -> None:
         super().__init__()
-        self.gate = Linear(shape.width, shape.ffn_width, device)
-        self.up = Linear(shape.width, shape.ffn_width, device)
-        self.down = Linear(shape.ffn_width, shape.width, device)
+        width, hidden, bias = shape.width, shape.ffn_width, shape.bias
+        self.gate = Linear(width, hidden, device, bias=bias) if shape.activation == "swiglu" else None
+        self.up = Linear(width, hidden, device, bias=bias)
+        self.down = Linear(hidden, width, device, bias=bias, deviation=1 / math.sqrt(hidden * 2 * shape.layers))
 
     def forward(self, x_BTC: Tensor) -> Tensor:
-        y_BTC: Tensor = self.down(F.silu(self.gate(x_BTC)) * self.up(x_BTC))
+        up_BTF = self.up(x_BTC)
+        # GPT-2's approximation of GELU by tanh.
+        y_BTF = F.gelu(up_BTF, approximate="tanh") if self.gate is None else F.silu(self.gate(x_BTC)) * up_BTF
+        y_BTC: Tensor = self.down(y_BTF)
         return y_BTC
 
 
 class Block(nn.Module):
-    """One layer, [B, T, C] -> [B, T, C]: two branches, each of a norm and what it computes, added to the stream."""
+    """One layer, [B, T, C] -> [B, T, C]: two branches, each of a norm and what it computes, added to the stream.
 
-    def __init__(self, shape: Shape, layer: int, device: torch.device | str) -> None:
+    Beside the stream it returns scalars, none where the feed-forward layer is dense.
+    """
+
+    def __init__(self, shape: Shape, layer: int, device: Device) -> None:
         super().__init__()
         self.layer = layer
-        self.attention_norm = RMSNorm(shape.width, shape.norm_eps, device)
+        self.attention_norm = norm_of(shape, device)
         self.attention = Attention(shape, device)
-        self.ffn_norm = RMSNorm(shape.width, shape.norm_eps, device)
-        self.ffn = FeedForward(shape, device)
+        self.ffn_norm = norm_of(shape, device)
+        self.ffn: FeedForward | MixtureOfExperts
+        if shape.experts:
+            self.ffn = MixtureOfExperts(shape, device, FeedForward(shape, device) if shape.shared_expert else None)
+        else:
+            self.ffn = FeedForward(shape, device)
 
-    def forward(self, x_BTC: Tensor, rope: Rope, mask: Tensor | None, cache: Cache | None) -> Tensor:
-        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), rope, mask, cache, self.layer)
-        x_BTC = x_BTC + self.ffn(self.ffn_norm(x_BTC))
-        return x_BTC
+    def forward(self, x_BTC: Tensor, where: Where) -> tuple[Tensor, Aux]:
+        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), where, self.layer)
+        if isinstance(self.ffn, MixtureOfExperts):
+            y_BTC, aux = self.ffn(self.ffn_norm(x_BTC))
+            return x_BTC + y_BTC, aux
+        return x_BTC + self.ffn(self.ffn_norm(x_BTC)), {}
+
+
+class Head(Layer):
+    """[..., C] -> [..., V]: scores of the next token, by the embedding's matrix where the two are tied.
+
+    softcap > 0 keeps scores within (-softcap, softcap) by softcap * tanh(scores / softcap).
+    """
+
+    def __init__(self, shape: Shape, embedding: Embedding, device: Device) -> None:
+        super().__init__()
+        self.tied, self.softcap = shape.tied, shape.softcap
+        own = None if shape.tied else nn.Parameter(torch.empty(shape.vocab_size, shape.width, device=device))
+        self.weight = embedding.weight if own is None else own
+
+    def initialize(self, normal: Normal) -> None:
+        if not self.tied:
+            self.weight.copy_(normal("weight", tuple(self.weight.shape)) * EMBEDDING_DEVIATION)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores in fp32."""
+        logits = F.linear(x, self.weight.to(x.dtype)).float()
+        return self.softcap * torch.tanh(logits / self.softcap) if self.softcap else logits
+
+    def cross_entropy(
+        self, x_BTC: Tensor, target_BT: Tensor, chunk: int, z_weight: float, weight_BT: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """As loss.linear_cross_entropy."""
+        return linear_cross_entropy(x_BTC, self.weight, target_BT, chunk, z_weight, self.softcap, weight_BT)
 
 
 class Model(nn.Module):
-    """The decoder up to the last norm; the head is applied by the loss, in chunks, or by `logits`.
+    """The decoder. Weights are fp32; `dtype` is that of the products, and may be set at any time.
 
     Blocks are kept in a dict under the names "0", "1", …, so that a part of the dict can be a pipeline stage and
     parameters keep their names whatever the number of machines that the model is spread over.
     """
 
-    def __init__(self, shape: Shape, device: torch.device | str = "cpu") -> None:
+    def __init__(self, shape: Shape, device: Device = "cpu", dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.dtype = shape, dtype
+        self.recompute = False  # whether backward computes every block's inside again instead of keeping it
         self.embedding = Embedding(shape.vocab_size, shape.width, device)
+        learned = shape.positions == "learned"
+        self.position_embedding = Embedding(shape.sequence_length, shape.width, device) if learned else None
         self.blocks = nn.ModuleDict({str(layer): Block(shape, layer, device) for layer in range(shape.layers)})
-        self.norm = RMSNorm(shape.width, shape.norm_eps, device)
-        self.head = None if shape.tied else Linear(shape.width, shape.vocab_size, device)
+        self.norm = norm_of(shape, device)
+        self.head = Head(shape, self.embedding, device)
 
     @property
-    def head_weight_VC(self) -> Tensor:
-        """The matrix of the head: that of the embedding where the two are tied."""
-        return self.embedding.weight if self.head is None else self.head.weight
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
 
     def forward(
-        self, tokens_BT: Tensor, dtype: torch.dtype, documents_BT: Tensor | None = None, cache: Cache | None = None
-    ) -> Tensor:
-        """Normalized hidden states [B, T, C] in `dtype`.
+        self,
+        tokens_BT: Tensor,
+        documents_BT: Tensor | None = None,
+        cache: Cache | None = None,
+        counts: Sequence[int] | None = None,
+    ) -> Hidden:
+        """Hidden states in `dtype`.
 
         tokens_BT: int64 ids below V. documents_BT numbers the documents of each row; positions then attend within
-        their own document only. With a cache the tokens continue what it holds, and it grows by them.
+        their own document only. With a cache the tokens continue what it holds, and row b grows by counts[b] of them
+        (by all without counts); what follows those in the row is padding.
         """
-        start = cache.length if cache else 0
-        cos_TD, sin_TD = rotary(self.shape, start, tokens_BT.shape[1], tokens_BT.device)
-        # Angles are computed in fp32: in bf16 positions above 256 could not be told apart.
-        rope = cos_TD.to(dtype), sin_TD.to(dtype)
-        mask = attention_mask(tokens_BT, documents_BT, start)
-        x_BTC = self.embedding(tokens_BT).to(dtype)
+        length, device = tokens_BT.shape[1], tokens_BT.device
+        positions = cache.positions(length) if cache else torch.arange(length, device=device)
+        x_BTC = self.embedding(tokens_BT)
+        if self.position_embedding is not None:
+            # Padding may stand beyond the last position; nothing reads it.
+            x_BTC = x_BTC + self.position_embedding(positions.clamp(max=self.shape.sequence_length - 1))
+        rope = rotary(self.shape, positions, self.dtype) if self.shape.positions == "rotary" else None
+        where = Where(rope, attention_mask(self.shape, length, device, documents_BT, cache), cache)
+        x_BTC, parts = x_BTC.to(self.dtype), []
         for block in self.blocks.values():
-            x_BTC = block(x_BTC, rope, mask, cache)
+            x_BTC, aux = self._compute(block, x_BTC, where)
+            parts.append(aux)
         if cache:
-            cache.length += tokens_BT.shape[1]
-        hidden_BTC: Tensor = self.norm(x_BTC)
-        return hidden_BTC
+            cache.advance(counts if counts is not None else [length] * len(tokens_BT))
+        return Hidden(self.norm(x_BTC), collect(parts))
 
-    def logits(self, x_BTC: Tensor) -> Tensor:
-        """Scores of the next token [B, T, V], fp32."""
-        logits_BTV: Tensor = F.linear(x_BTC, self.head_weight_VC.to(x_BTC.dtype)).float()
+    def _compute(self, block: nn.Module, x_BTC: Tensor, where: Where) -> tuple[Tensor, Aux]:
+        if not (self.recompute and torch.is_grad_enabled()):
+            result: tuple[Tensor, Aux] = block(x_BTC, where)
+            return result
+        from torch.utils.checkpoint import checkpoint  # takes a while to import
+
+        result = checkpoint(block, x_BTC, where, use_reentrant=False, preserve_rng_state=False)
+        return result
+
+    def logits(self, tokens_BT: Tensor, documents_BT: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """Scores of the next token after every position, fp32 [B, T, V]."""
+        logits_BTV: Tensor = self.head(self(tokens_BT, documents_BT, cache).x_BTC)
         return logits_BTV
 
+    def next_logits(self, tokens_BT: Tensor, cache: Cache, counts: Sequence[int] | None = None) -> Tensor:
+        """Scores of the next token after the last real position of every row, fp32 [B, V]; see `forward`."""
+        x_BTC = self(tokens_BT, None, cache, counts).x_BTC
+        last = torch.tensor(counts if counts is not None else [x_BTC.shape[1]] * len(x_BTC), device=x_BTC.device) - 1
+        logits_BV: Tensor = self.head(x_BTC[torch.arange(len(last), device=last.device), last])
+        return logits_BV
 
-def attention_mask(tokens_BT: Tensor, documents_BT: Tensor | None, start: int) -> Tensor | None:
-    """True where a position may look: backwards, and within its document; [T, S], or [B, 1, T, S] with documents.
+    def loss(
+        self,
+        tokens_BT: Tensor,
+        targets_BT: Tensor,
+        documents_BT: Tensor | None = None,
+        *,
+        chunk: int = 256,
+        z_weight: float = 0.0,
+        weight_BT: Tensor | None = None,
+    ) -> Losses:
+        """Cross-entropy of the targets, with the z-loss and the losses of the blocks; sums over tokens.
+
+        chunk: positions whose logits are in memory at once. z_weight: of (ln sum exp logits)^2. weight_BT: of each
+        position's loss, 1 by default; DoReMi's domain weights are such.
+        """
+        x_BTC, aux = self(tokens_BT, documents_BT)
+        total, nats_BT = self.head.cross_entropy(x_BTC, targets_BT, chunk, z_weight, weight_BT)
+        total = sum((aux[name] for name in ("balance", "router_z") if name in aux), total)
+        return Losses(total, nats_BT, aux)
+
+    @torch.no_grad()
+    def nats(
+        self, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None, *, chunk: int = 256
+    ) -> Tensor:
+        """-ln p of every target, fp32 [B, T]; 0 where the target is IGNORE."""
+        x_BTC = self(tokens_BT, documents_BT).x_BTC
+        return self.head.cross_entropy(x_BTC, targets_BT, chunk, 0.0, None)[1]
+
+
+def attention_mask(
+    shape: Shape, length: int, device: Device, documents_BT: Tensor | None, cache: Cache | None
+) -> Tensor | None:
+    """True where a position may look: backwards, within the window and its document; [1 or B, 1, T, S].
 
     None stands for plain causal attention, for which the kernel needs no mask and is faster. Documents are for
-    training, where start is 0 and S = T.
+    training, where there is no cache and S = T.
     """
-    length, device = tokens_BT.shape[1], tokens_BT.device
-    if documents_BT is None and (start == 0 or length == 1):
+    starts = cache.lengths if cache else [0]
+    span = max(starts) + length
+    alike = len(set(starts)) == 1
+    windowed = 0 < shape.window < span
+    if documents_BT is None and not windowed and alike and (starts[0] == 0 or length == 1):
         return None
     # Position start + t, the t-th of the new ones, sees positions 0 … start + t.
-    causal_TS = torch.ones(length, start + length, dtype=torch.bool, device=device).tril(start)
-    if documents_BT is None:
-        return causal_TS
-    return causal_TS & (documents_BT[:, None, :, None] == documents_BT[:, None, None, :])
+    start_B11 = torch.tensor(starts[:1] if alike else starts, device=device).view(-1, 1, 1)
+    query_BT1 = start_B11 + torch.arange(length, device=device).view(1, -1, 1)
+    key_S = torch.arange(span, device=device)
+    seen_BTS = key_S <= query_BT1
+    if windowed:
+        seen_BTS = seen_BTS & (key_S > query_BT1 - shape.window)
+    if documents_BT is not None:
+        seen_BTS = seen_BTS & (documents_BT[:, :, None] == documents_BT[:, None, :])
+    return seen_BTS.unsqueeze(1)
 
 
-def initialize(model: Model, seed: int) -> Model:
-    """Initial weights from (seed, parameter name), so that every layout of the model over machines starts equal.
-
-    Norms are 1. Other weights are normal with mean 0 and a standard deviation of 0.02 for the embedding and the head,
-    1 / root(inputs) for matrices, and 1 / root(inputs * 2 * layers) for the two whose results are added to the residual
-    stream: it is the sum of 2 * layers of them, and keeps its size whatever the depth (GPT-2's rule).
-    """
-    for name, parameter in model.named_parameters():
-        if parameter.dim() == 1:
-            parameter.data.fill_(1.0)
-            continue
-        # 63 bits, as many as a seed of torch may have.
-        key = hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8]
-        generator = torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
-        deviation = 1 / math.sqrt(parameter.shape[1])
-        if name.endswith(("attention.out.weight", "ffn.down.weight")):
-            deviation /= math.sqrt(2 * model.shape.layers)
-        if name in ("embedding.weight", "head.weight"):
-            deviation = 0.02
-        parameter.data.copy_(torch.randn(parameter.shape, generator=generator).mul_(deviation))
+def build(shape: Shape, seed: int, device: Device = "cpu", dtype: torch.dtype = torch.float32) -> Model:
+    """A model with initial weights."""
+    model = Model(shape, device, dtype)
+    initialize(model, seed)
     return model
 
 
-def build(shape: Shape, seed: int, device: torch.device | str = "cpu") -> Model:
-    """A model with initial weights."""
-    return initialize(Model(shape, device), seed)
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """All that a checkpoint holds of a model: every parameter once, by its first name, and the routers' biases."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+@torch.no_grad()
+def fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put the values of `tensors` in place; the names and shapes are those of `tensors_of`."""
+    for name, tensor in tensors_of(model).items():
+        tensor.copy_(tensors[name])
 
 
 def count_parameters(model: nn.Module) -> int:

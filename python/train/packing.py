@@ -46,19 +46,38 @@ class Packed:
     def rows(self) -> int:
         return len(self.first) - 1
 
-    def read(self, row: int, end_of_document: int, inputs: Int, targets: Int, documents: Int) -> None:
-        """Fill one row of the three arrays, [T] each; what no piece covers stays as it is."""
-        place = 0
-        for number, piece in enumerate(range(self.first[row], self.first[row + 1])):
-            doc, start, n = int(self.doc[piece]), int(self.start[piece]), int(self.length[piece])
-            chunk_number = int(np.searchsorted(self.source.first, doc, side="right")) - 1
-            chunk = self.source.chunks[chunk_number]
-            at = int(chunk.offsets[doc - self.source.first[chunk_number]]) + start
-            targets[place : place + n] = chunk.values[at : at + n]
-            inputs[place] = chunk.values[at - 1] if start else end_of_document
-            inputs[place + 1 : place + n] = chunk.values[at : at + n - 1]
-            documents[place : place + n] = number
-            place += n
+    def pieces(self, rows: Int) -> tuple[Int, Int]:
+        """The pieces of these rows, one after the other, and the place of each piece's row in `rows`."""
+        counts = self.first[rows + 1] - self.first[rows]
+        row = np.repeat(np.arange(len(rows)), counts)
+        return np.arange(len(row)) - (np.cumsum(counts) - counts - self.first[rows])[row], row
+
+    def read(self, rows: Int, end_of_document: int) -> "Batch":
+        """Rows `rows`, in that order."""
+        size = (len(rows), self.row_length)
+        targets, documents = np.full(size, IGNORE), np.full(size, size[1])
+        pieces, row = self.pieces(rows)
+        doc, start, length = (part[pieces].astype(np.int64) for part in (self.doc, self.start, self.length))
+        ends = np.cumsum(length)
+        first_of_row = np.searchsorted(row, np.arange(len(rows)))  # piece
+        number = np.arange(len(row)) - first_of_row[row]
+        place = ends - length - (ends - length)[first_of_row][row] + row * size[1]  # in the flattened rows
+        chunk = np.searchsorted(self.source.first, doc, side="right") - 1
+        at, before = np.empty_like(doc), np.full(len(doc), end_of_document)
+        for one in np.unique(chunk).tolist():
+            here, held = chunk == one, self.source.chunks[one]
+            at[here] = held.offsets[doc[here] - self.source.first[one]] + start[here]
+            inner = here & (start > 0)  # a document's later piece follows the token before it
+            before[inner] = held.values[at[inner] - 1]
+        flat = targets.reshape(-1)
+        for one, to, begin, n in zip(chunk.tolist(), place.tolist(), at.tolist(), length.tolist(), strict=True):
+            flat[to : to + n] = self.source.chunks[one].values[begin : begin + n]
+        filled = targets != IGNORE
+        inputs = np.full(size, end_of_document)
+        inputs[:, 1:][filled[:, 1:]] = targets[:, :-1][filled[:, 1:]]
+        inputs.reshape(-1)[place] = before
+        documents[filled] = np.repeat(number, length)
+        return Batch(inputs, targets, documents)
 
 
 def pack(
@@ -113,12 +132,24 @@ class Batch(NamedTuple):
 def read_batch(packed: Sequence[Packed], sources: Int, rows: Int, manifest: Manifest) -> Batch:
     """Row rows[i] of packed[sources[i]] for every i. Raises DataError for an id outside the vocabulary."""
     size = (len(rows), packed[0].row_length)
-    batch = Batch(np.full(size, manifest.end_of_document), np.full(size, IGNORE), np.full(size, size[1]))
-    for i, (source, row) in enumerate(zip(sources, rows, strict=True)):
-        packed[source].read(int(row), manifest.end_of_document, batch.inputs[i], batch.targets[i], batch.documents[i])
+    batch = Batch(*(np.empty(size, dtype=np.int64) for _ in Batch._fields))
+    for source in np.unique(sources).tolist():
+        here = np.flatnonzero(sources == source)
+        for whole, part in zip(batch, packed[source].read(rows[here], manifest.end_of_document), strict=True):
+            whole[here] = part
     if batch.targets.max() >= manifest.vocab_size:
         raise DataError(
             f"a token id is {batch.targets.max()}, but the vocabulary has {manifest.vocab_size} tokens; "
             "check the shards with --set verify=true"
         )
     return batch
+
+
+def documents_of(packed: Sequence[Packed], sources: Int, rows: Int) -> list[bytes]:
+    """The doc_ids of the documents that have a piece in these rows, each once, in the order of rows."""
+    found: dict[bytes, None] = {}
+    for source, row in zip(sources.tolist(), rows, strict=True):
+        one = packed[source]
+        pieces, _ = one.pieces(np.array([row]))
+        found.update(dict.fromkeys(one.source.doc_ids(one.doc[pieces].astype(np.int64))))
+    return list(found)

@@ -54,6 +54,7 @@ class Chunk(NamedTuple):
     offsets: Int
     values: npt.NDArray[np.integer[Any]]
     text_bytes: npt.NDArray[np.uint64]
+    doc_ids: pa.Array  # 16 bytes each
 
 
 class Source:
@@ -76,6 +77,14 @@ class Source:
         """UTF-8 bytes of the first `documents` documents."""
         counts = np.concatenate([chunk.text_bytes for chunk in self.chunks])
         return int(counts[:documents].sum())
+
+    def doc_ids(self, documents: Int) -> list[bytes]:
+        """The doc_id of every document of the list."""
+        numbers = np.searchsorted(self.first, documents, side="right") - 1
+        return [
+            self.chunks[number].doc_ids[int(document - self.first[number])].as_py()
+            for number, document in zip(numbers.tolist(), documents, strict=True)
+        ]
 
     def check_ends(self, end_of_document: int) -> None:
         """Raise DataError naming the first document that is empty or does not end as documents do."""
@@ -167,11 +176,13 @@ def _map_file(folder: Path, file: ShardFile, dtype: str, verify: bool) -> list[C
         raise DataError(f"{path}: no such file, but the manifest names it; {REMEDY}") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path}: cannot be read as Arrow IPC: {error}") from None
-    _same(path, "type of tokens", f"large_list<item: {dtype}>", _type(reader.schema, "tokens"))
+    for name, wanted in {"tokens": f"large_list<item: {dtype}>", "text_bytes": "uint64"}.items():
+        _same(path, f"type of {name}", wanted, _type(reader.schema, name))
+    _same(path, "type of doc_id", "fixed_size_binary[16]", _type(reader.schema, "doc_id"))
     chunks = []
     for batch in batches:
-        tokens = batch.column("tokens")
-        chunks.append(Chunk(tokens.offsets.to_numpy(), tokens.values.to_numpy(), batch.column("text_bytes").to_numpy()))
+        tokens, text_bytes = batch.column("tokens"), batch.column("text_bytes").to_numpy()
+        chunks.append(Chunk(tokens.offsets.to_numpy(), tokens.values.to_numpy(), text_bytes, batch.column("doc_id")))
     _same(path, "documents", file.documents, sum(len(chunk.text_bytes) for chunk in chunks))
     _same(path, "tokens", file.tokens, sum(int(chunk.offsets[-1] - chunk.offsets[0]) for chunk in chunks))
     return chunks
@@ -179,7 +190,11 @@ def _map_file(folder: Path, file: ShardFile, dtype: str, verify: bool) -> list[C
 
 def _type(schema: pa.Schema, name: str) -> str:
     index = schema.get_field_index(name)
-    return "no such column" if index < 0 else f"large_list<item: {schema.field(index).type.value_type}>"
+    if index < 0:
+        return "no such column"
+    kind = schema.field(index).type
+    # The name of a list's items, which writers choose, does not count.
+    return f"large_list<item: {kind.value_type}>" if pa.types.is_large_list(kind) else str(kind)
 
 
 def check_tokenizer(run: Path, manifest: Manifest) -> bytes:

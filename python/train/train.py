@@ -11,7 +11,7 @@ bit on the same machine and number of threads: the step number alone decides whi
 numbers are drawn. A 5 M model takes about 1 s for a step of 4,096 tokens on one core without AMX.
 """
 
-import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,23 +21,24 @@ import torch
 
 from curate import console
 from curate.config import dump_yaml
-from curate.errors import CurateError, ResumeError
+from curate.errors import ConfigError, CurateError, ResumeError
 from curate.io.lock import FolderLock
-from curate.mixture import Mixture
 from train import checkpoint, config
+from train.budget import set_budget
 from train.config import Shape, TrainSettings
-from train.loss import IGNORE, linear_cross_entropy
+from train.loader import Loader, StepRows
 from train.machine import DTYPES, fast_bf16, pick_device, set_threads, stop_on_signal
-from train.mixture import check_order, load_mixture, longest_order, make_order, natural_mixture, steps_of
-from train.model import Model, build, count_parameters
-from train.optim import AdamW, learning_rate
+from train.metrics import METRICS, Metrics, cut
+from train.mixture import load_mixture, natural_mixture
+from train.model import Model, build, count_parameters, fill, tensors_of
+from train.optim import Optimizer
 from train.order import RowOrder
-from train.packing import Batch, Packed, pack, read_batch
-from train.shards import Shards, check_tokenizer, open_shards
+from train.packing import Packed, documents_of, pack
+from train.schedule import learning_rate, period_ends
+from train.shards import Manifest, Shards, check_tokenizer, open_shards
+from train.step import Done, Stepper
 
-TIMED_STEPS = 10
-UNTIMED_STEPS = 3
-METRICS = "metrics.jsonl"
+NAMED_DOCUMENTS = 20  # of a batch whose loss is not finite
 
 
 class Interrupted(CurateError):
@@ -48,7 +49,7 @@ class Interrupted(CurateError):
 
 @dataclass
 class Run:
-    """Everything a step needs. `next_step` is the only state beside weights and moments."""
+    """Everything a step needs. `next_step` is the only state beside weights, moments and the stepper's."""
 
     out: Path
     settings: TrainSettings
@@ -57,35 +58,37 @@ class Run:
     order: RowOrder
     steps: int
     model: Model
-    optimizer: AdamW
-    device: torch.device
+    optimizer: Optimizer
+    stepper: Stepper
+    init: str = ""  # SHA-256 of the weights that the run started from, empty for those of the seed
     next_step: int = 0
 
     @property
     def identity(self) -> dict[str, str]:
         """What a resumed run must share with the one it continues, by its name in index.json."""
-        return {"data": self.shards.fingerprint, "plan": self.order.digest()}
+        return {"data": self.shards.fingerprint, "plan": self.order.digest(), "init": self.init}
+
+    @property
+    def last_phase(self) -> int:
+        """Steps of the mixture's last phase, over which wsd goes down; 0 where there is one phase."""
+        phases = self.order.phases
+        return math.ceil(phases[-1].rows / self.settings.batch_rows) if len(phases) > 1 else 0
+
+    @property
+    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        """All that a checkpoint holds; weights and moments themselves, not copies."""
+        return {"weights": tensors_of(self.model), "optimizer": {**self.optimizer.state(), **self.stepper.state()}}
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One step: loss in nats a token, norm of the gradient before clipping, wall-clock seconds."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    grad_norm: float
-    tokens: int
-    seconds: float
-
-
-def setup(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None) -> Run:
+def setup(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None, init: Path | None) -> Run:
     """Everything up to the first step: settings, shards, packing, budget, order, model, and the newest checkpoint.
 
     Raises the errors of the parts, before anything is trained.
     """
     device = pick_device(asked.device)
-    recorded = config.read_settings(out)
+    recorded, origin = config.read_settings(out), checkpoint.find(init) if init else None
+    if origin:
+        asked = config.inherit(asked, checkpoint.settings_of(origin))
     settings = config.adopt(asked, recorded, out) if recorded else config.resolve(asked, device.type, fast_bf16(device))
     settings = settings.model_copy(update={"threads": set_threads(settings.threads)})
     shards = open_shards(data / "tokens", settings.verify)
@@ -98,133 +101,83 @@ def setup(data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None
     packed = [pack(source, settings.sequence_length, manifest.end_of_document, out / "packing") for source in sources]
     shape = config.shape_of(settings, manifest.vocab_size)
     settings, order, steps = set_budget(settings, mixture, packed, shape, device)
-    model = build(shape, settings.seed, device)
-    run = Run(out, settings, shards, packed, order, steps, model, AdamW(model, settings.optim), device)
+    model = start_model(shape, settings, device, manifest, origin)
+    optimizer = Optimizer(model, settings.optim, model.dtype)
+    stepper = Stepper(model, optimizer, settings, device)
+    run = Run(out, settings, shards, packed, order, steps, model, optimizer, stepper)
+    run.init = checkpoint.digest_of(origin) if origin else ""
     if checkpoint.steps(out):
         resume(run)
     checkpoint.write_file(out / "tokenizer.json", tokenizer)
     checkpoint.write_file(out / "mixture.yaml", dump_yaml(mixture.model_dump()).encode())
     checkpoint.write_file(out / config.SETTINGS_FILE, config.write_settings(settings).encode())
-    cut_metrics(out / METRICS, run.next_step)
+    checkpoint.write_file(out / METRICS, cut(out / METRICS, run.next_step).encode())
     return run
 
 
-def set_budget(
-    settings: TrainSettings, mixture: Mixture, packed: list[Packed], shape: Shape, device: torch.device
-) -> tuple[TrainSettings, RowOrder, int]:
-    """Settings with `tokens` filled in, the order of rows and its steps. A budget of minutes is measured here, once."""
-    rows = {one.source.name: one.rows for one in packed}
-    if not settings.tokens and settings.minutes:
-        order, steps = longest_order(settings, mixture, rows, timed_steps(settings, shape, device))
-    else:
-        steps = steps_of(settings.tokens or mixture.tokens, settings)
-        order = make_order(settings, mixture, rows, steps)
-    check_order(order, settings.sequence_length)
-    tokens = settings.tokens or steps * settings.batch_rows * settings.sequence_length
-    return settings.model_copy(update={"tokens": tokens}), order, steps
-
-
-def timed_steps(settings: TrainSettings, shape: Shape, device: torch.device) -> int:
-    """How many steps fit into `minutes`: ten are timed, after three that warm up, on a model that is thrown away.
-
-    The median counts, so that one disturbed step does not; the time spent here is part of the minutes.
-    """
-    console.err(f"timing {TIMED_STEPS} steps")
-    begin = time.perf_counter()
-    model = build(shape, settings.seed, device)
-    optimizer = AdamW(model, settings.optim)
-    size = (settings.batch_rows, settings.sequence_length)
-    tokens = torch.arange(size[0] * size[1]).view(size).remainder(shape.vocab_size).numpy()
-    batch = Batch(tokens, tokens, tokens // settings.sequence_length)
-    seconds = []
-    for _ in range(UNTIMED_STEPS + TIMED_STEPS):
-        start = time.perf_counter()
-        losses(model, batch, settings, device).item()
-        optimizer.update(0, 0.0).item()
-        seconds.append(time.perf_counter() - start)
-    median = sorted(seconds[UNTIMED_STEPS:])[TIMED_STEPS // 2]
-    left = settings.minutes * 60 - (time.perf_counter() - begin)
-    return max(1, round(left / median))
+def start_model(
+    shape: Shape, settings: TrainSettings, device: torch.device, manifest: Manifest, origin: Path | None
+) -> Model:
+    """The model before the first step: from the seed, or with the weights of the checkpoint `origin`."""
+    model = build(shape, settings.seed, device, DTYPES[settings.precision])
+    model.recompute = settings.recompute
+    if origin:
+        if checkpoint.read_index(origin)["tokenizer_sha256"] != manifest.tokenizer_sha256:
+            raise ConfigError(f"--init {origin}: its tokenizer is another than that of the shards")
+        fill(model, checkpoint.load(origin, {"weights": tensors_of(model)})["weights"])
+    if settings.compile:
+        for block in model.blocks.values():
+            block.compile()
+    return model
 
 
 def resume(run: Run) -> None:
     """Put weights, moments and step of the newest checkpoint in place. Raises ResumeError naming what differs."""
     folder = checkpoint.find(run.out)
     index = checkpoint.read_index(folder)
-    words = {"data": "the token shards", "plan": "the mixture or the budget"}
-    differs = [words[key] for key, value in run.identity.items() if index[key] != value]
+    words = {"data": "the token shards", "plan": "the mixture or the budget", "init": "the model of --init"}
+    differs = [words[key] for key, value in run.identity.items() if index.get(key) != value]
     if differs:
         raise ResumeError(
             f"{run.out} holds a run on other data: {' and '.join(differs)} changed.\n"
-            "Give the same --data and --mixture, or another --out folder."
+            "Give the same --data, --mixture and --init, or another --out folder."
         )
-    tensors = checkpoint.load(folder)
-    run.model.load_state_dict(tensors["weights"])
+    tensors = checkpoint.load(folder, run.tensors)
+    fill(run.model, tensors["weights"])
     run.optimizer.restore(tensors["optimizer"])
+    run.stepper.restore(tensors["optimizer"])
     run.next_step = index["step"]
 
 
-def losses(model: Model, batch: Batch, settings: TrainSettings, device: torch.device) -> torch.Tensor:
-    """Mean loss over the tokens of the step, with its gradients added up over micro-batches."""
-    inputs, targets, documents = (torch.from_numpy(array).to(device) for array in batch)
-    count = (targets != IGNORE).sum()
-    total = torch.zeros((), device=device)
-    for start in range(0, len(inputs), settings.micro_rows):
-        rows = slice(start, start + settings.micro_rows)
-        mask = documents[rows] if settings.document_mask else None
-        x_BTC = model(inputs[rows], DTYPES[settings.precision], mask)
-        loss = linear_cross_entropy(x_BTC, model.head_weight_VC, targets[rows], settings.loss_chunk) / count
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    return total
-
-
-def step(run: Run) -> Measured:
-    """Read the rows of the next step, train on them, count on. Raises CurateError where the loss is not finite."""
-    begin, number, settings = time.perf_counter(), run.next_step, run.settings
-    batch = read_batch(run.packed, *run.order.step(number, settings.batch_rows), run.shards.manifest)
-    rate = learning_rate(number, run.steps, settings.optim)
-    loss = losses(run.model, batch, settings, run.device)
-    norm = run.optimizer.update(number, rate)
-    measured = Measured(number, loss.item(), rate, norm.item(), batch.targets.size, time.perf_counter() - begin)
-    if not torch.isfinite(loss + norm):
-        raise CurateError(
-            f"The loss is not finite at step {number} (loss {measured.loss}, gradient norm {measured.grad_norm}).\n"
-            f"Checkpoints up to here are in {run.out}; a lower optim.learning_rate, in another folder, usually helps."
-        )
+def step(run: Run, loader: Loader, metrics: Metrics) -> Done:
+    """Read the rows of the next step, train on them, note it, count on. Raises CurateError where the loss or its
+    gradient is not finite."""
+    begin, number = time.perf_counter(), run.next_step
+    read = loader.read(number)
+    waited = time.perf_counter() - begin
+    rate = learning_rate(number, run.steps, run.settings.optim, run.last_phase)
+    done = run.stepper.step(read.batch, rate)
+    if not done.skipped and not (math.isfinite(done.loss) and math.isfinite(done.grad_norm)):
+        raise not_finite(run, done, read)
+    metrics.write(number, rate, done, read, time.perf_counter() - begin, waited)
     run.next_step = number + 1
-    return measured
+    return done
 
 
-def cut_metrics(path: Path, start: int) -> None:
-    """Drop the lines of steps that will be done again, and a line that was torn by a kill."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] < start:
-                kept.append(line + "\n")
-        except ValueError:
-            continue
-    checkpoint.write_file(path, "".join(kept).encode())
+def not_finite(run: Run, done: Done, read: StepRows) -> CurateError:
+    """The error that names the documents of the batch, those of rows without a finite loss first."""
+    bad = [row for row, nats in enumerate(done.nats_B) if not math.isfinite(nats)] or list(range(len(read.rows)))
+    ids = [one.hex() for one in documents_of(run.packed, read.sources[bad], read.rows[bad])]
+    more = f" and {len(ids) - NAMED_DOCUMENTS:,} more" if len(ids) > NAMED_DOCUMENTS else ""
+    return CurateError(
+        f"The loss is not finite at step {run.next_step} (loss {done.loss}, gradient norm {done.grad_norm}).\n"
+        f"Its batch holds the documents {', '.join(ids[:NAMED_DOCUMENTS])}{more}.\n"
+        f"Checkpoints up to here are in {run.out}; a lower optim.learning_rate, in another folder, usually helps."
+    )
 
 
-def log(run: Run, measured: Measured, metrics: Any) -> None:
-    """A line of metrics.jsonl, and the progress line where stderr is a terminal."""
-    rate = measured.tokens / measured.seconds
-    facts = {**measured.__dict__, "seconds": round(measured.seconds, 4), "tokens_per_second": round(rate)}
-    facts["tokens"] = run.next_step * measured.tokens
-    metrics.write(json.dumps(facts) + "\n")
-    metrics.flush()
-    left = round((run.steps - run.next_step) * measured.seconds)
-    line = f"step {run.next_step:,} of {run.steps:,}  loss {measured.loss:.4f}  {rate:,.0f} tokens/s"
-    console.passing(f"{line}  {left // 60}:{left % 60:02} left")
-
-
-def save(run: Run) -> Path:
-    """A checkpoint of the state before `next_step`."""
-    tensors = {"weights": dict(run.model.state_dict()), "optimizer": run.optimizer.state()}
+def save(run: Run, saver: checkpoint.Saver) -> None:
+    """Start to write a checkpoint of the state before `next_step`."""
     facts = {
         **run.identity,
         "shape": run.model.shape.model_dump(),
@@ -232,48 +185,64 @@ def save(run: Run) -> Path:
         "tokenizer_sha256": run.shards.manifest.tokenizer_sha256,
         "end_of_document": run.shards.manifest.end_of_document,
     }
-    return checkpoint.save(run.out, run.next_step, tensors, facts, run.settings.keep)
+    kept = period_ends(run.steps, run.settings.optim) if run.settings.optim.schedule == "wsd_s" else ()
+    saver.save(run.out, run.next_step, run.tensors, facts, run.settings.keep, kept)
 
 
 def train(
-    data: Path, out: Path, asked: TrainSettings, mixture_file: Path | None = None, *, take_over: bool = False
+    data: Path,
+    out: Path,
+    asked: TrainSettings,
+    mixture_file: Path | None = None,
+    init: Path | None = None,
+    *,
+    take_over: bool = False,
 ) -> dict[str, Any]:
     """Train, or continue to train, the model in `out` on the shards of the run `data`; returns a summary.
 
-    take_over: also where a process of another host, which cannot be seen from here, holds the folder. Raises LockError,
-    ConfigError, DataError, ResumeError before the first step; Interrupted after SIGINT or SIGTERM, with a checkpoint
-    written; CurateError where the loss is not finite or the disk is full.
+    init: a model whose weights the run starts from. take_over: also where a process of another host, which cannot be
+    seen from here, holds the folder. Raises LockError, ConfigError, DataError, ResumeError before the first step;
+    Interrupted after SIGINT or SIGTERM, with a checkpoint written; CurateError where the loss is not finite or the
+    disk is full.
     """
     with FolderLock(out, "train run", take_over) as lock:
         for warning in lock.warnings:
             console.err(f"warning: {warning}")
-        return _train(setup(data, out, asked, mixture_file))
+        return _train(setup(data, out, asked, mixture_file, init))
 
 
 def _train(run: Run) -> dict[str, Any]:
     """Step until the budget is spent or a signal comes."""
-    begin, first, measured = time.perf_counter(), run.next_step, None
-    tokens = run.settings.batch_rows * run.settings.sequence_length
-    console.err(f"{count_parameters(run.model):,} parameters, {run.settings.precision} on {run.device}")
+    begin, first, done, settings = time.perf_counter(), run.next_step, None, run.settings
+    tokens = settings.batch_rows * settings.sequence_length
+    console.err(f"{count_parameters(run.model):,} parameters, {settings.precision} on {run.model.device}")
     console.err(f"{run.steps:,} steps of {tokens:,} tokens")
     if first:
         console.err(f"continuing at step {first:,} of {run.steps:,}")
-    with stop_on_signal() as caught, (run.out / METRICS).open("a", encoding="utf-8") as metrics:
+    manifest, left, ends = run.shards.manifest, range(first, run.steps), period_ends(run.steps, settings.optim)
+    with (
+        stop_on_signal() as caught,
+        checkpoint.Saver() as saver,
+        Loader(run.packed, run.order, manifest, settings.batch_rows, left) as loader,
+        Metrics(run.out, settings, run.model, manifest, run.order.names, run.steps) as metrics,
+    ):
         while run.next_step < run.steps:
-            measured = step(run)
-            log(run, measured, metrics)
-            if caught or run.next_step == run.steps or run.next_step % run.settings.save_every == 0:
-                folder = save(run)
+            done = step(run, loader, metrics)
+            saver.check()
+            if caught or run.next_step in ends or run.next_step % settings.save_every == 0:
+                save(run, saver)
             if caught and run.next_step < run.steps:
-                raise Interrupted(
-                    f"Stopped by {caught[0]} after step {run.next_step:,} of {run.steps:,}; saved to {folder}.\n"
-                    "The same command continues."
-                )
-    console.passing("")
-    return summary(run, first, measured, time.perf_counter() - begin)
+                break
+        saver.wait()
+    if caught and run.next_step < run.steps:
+        raise Interrupted(
+            f"Stopped by {caught[0]} after step {run.next_step:,} of {run.steps:,}; saved to "
+            f"{checkpoint.find(run.out)}.\nThe same command continues."
+        )
+    return summary(run, first, done, time.perf_counter() - begin)
 
 
-def summary(run: Run, first: int, measured: Measured | None, seconds: float) -> dict[str, Any]:
+def summary(run: Run, first: int, done: Done | None, seconds: float) -> dict[str, Any]:
     """What `train run --json` prints; loss is that of the last step, null where the run had ended before."""
     size = run.settings.batch_rows * run.settings.sequence_length
     return {
@@ -285,5 +254,5 @@ def summary(run: Run, first: int, measured: Measured | None, seconds: float) -> 
         "steps_now": run.steps - first,
         "seconds": round(seconds, 2),
         "tokens_per_second": round((run.steps - first) * size / seconds) if run.steps > first else None,
-        "loss": measured.loss if measured else None,
+        "loss": float(done.nats_B.sum() / done.count_B.sum()) if done else None,
     }

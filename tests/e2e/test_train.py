@@ -1,8 +1,10 @@
 """`train` as a user meets it: stop it anyhow, it continues with the same losses; then it scores and writes."""
 
 import json
+import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -10,14 +12,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import corpus
 import shards as made
 from conftest import Finished, command
 from curate import _rust
+from curate.schema import doc_id
 from curate.tokenizer.files import Model, tokenizer_json
 from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder
 
@@ -104,9 +110,9 @@ def test_resumed_at_a_step_the_losses_and_weights_are_the_same_to_the_bit(
 
 def start(data: Path, out: Path) -> subprocess.Popen[str]:
     arguments = ["run", "--data", data, "--out", out, *SMALL, "--set", "save_every=3"]
-    code = "import train.train as t, time, train.cli; log = t.log\n"
-    code += "def slow(*a): log(*a); time.sleep(0.02)\n"  # so that there is time to hit it
-    code += "t.log = slow; train.cli.main()"
+    code = "import train.train as t, time, train.cli; step = t.step\n"
+    code += "def slow(*a):\n    done = step(*a); time.sleep(0.02); return done\n"  # so that there is time to hit it
+    code += "t.step = slow; train.cli.main()"
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
 
 
@@ -215,17 +221,133 @@ def test_a_model_folder_writes_text_without_the_data(
     assert facts["step"] == STEPS and facts["prompt"] + facts["text"] + "\n" == one.out
 
 
+def test_several_prompts_are_continued_at_once_as_each_alone(whole: Path, train: Callable[..., Finished]) -> None:
+    ask = ("generate", "--checkpoint", whole, "--tokens", 12, "--threads", 1, "--json", "--min-p", 0.01)
+    together = train(*ask, "--prompt", "The river", "--prompt", "A", "--samples", 2)
+    assert together.code == 0 and [row["prompt"] for row in together.json] == ["The river", "The river", "A", "A"]
+    assert together.json[0]["text"] == train(*ask, "--prompt", "The river").json["text"]
+    assert together.json[0]["text"] != together.json[1]["text"]
+
+
+def test_scores_of_documents_sum_to_the_bits_of_their_source(
+    data: Path, whole: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    out = tmp_path / "scores.parquet"
+    told = train("score", "--checkpoint", whole, "--data", data, "--out", out, "--heldout", "--threads", 1)
+    assert told.code == 0 and "scored 10 documents" in told.out
+    train("eval", "--checkpoint", whole, "--data", data, "--threads", 1)
+    wanted = json.loads((whole / "eval.json").read_text())["sources"]
+    table = pq.read_table(out)
+    assert table.column("doc_id").to_pylist() == [
+        doc_id(name, n) for name, count in (("book", 3), ("web", 7)) for n in range(count)
+    ]
+    for name in ("web", "book"):
+        rows = table.filter(pc.equal(table.column("source"), name))
+        assert sum(rows.column("n_tokens").to_pylist()) == wanted[name]["tokens"]
+        bits = sum(rows.column("nats").to_pylist()) / math.log(2) / wanted[name]["text_bytes"]
+        assert bits == pytest.approx(wanted[name]["bits_per_byte"]["model"], rel=1e-5)
+    one = table.slice(0, 1).to_pylist()[0]
+    assert 0 < one["bits_per_byte"] < 8 and one["source"] == "book"
+    again = train("score", "--checkpoint", whole, "--data", data, "--out", tmp_path, "--threads", 1)
+    assert again.code == 2 and "this is a folder; name a file" in said(again.err)
+
+
+VARIANTS = {
+    "mixture of experts": ["model.experts=4", "model.ffn_width=64", "optim.optimizer=muon"],
+    "gpt2": ["model.family=gpt2", "optim.schedule=wsd", "recompute=true", "micro_rows=2"],
+    "everything": ["model.qk_norm=true", "model.window=9", "model.softcap=20", "optim.z_weight=0.001",
+                   "optim.schedule=wsd_s", "optim.periods=2", "keep=1", "model.experts=4", "model.ffn_width=64",
+                   "model.balance=bias", "model.balance_weight=0.001", "model.shared_expert=true",
+                   "precision=fp16", "optim.skip_deviations=6"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_kind_of_model_trains_resumes_to_the_bit_and_is_drawn(
+    variant: str, data: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    how = [part for text in VARIANTS[variant] for part in ("--set", text)]
+    out, again = tmp_path / "model", tmp_path / "again"
+    done = train("run", "--data", data, "--out", out, *SMALL, *how, "--set", "save_every=10")
+    assert done.code == 0, done.err
+    found = losses(out)
+    assert found[-1] < found[0] - 0.2
+    shutil.copytree(out, again)
+    for folder in sorted((again / "checkpoints").iterdir())[1:]:
+        shutil.rmtree(folder)
+    assert train("run", "--data", data, "--out", again, *SMALL, *how).code == 0
+    assert losses(again) == found
+    last = f"checkpoints/step-{STEPS:08}/weights.safetensors"
+    assert (out / last).read_bytes() == (again / last).read_bytes()
+    if variant == "everything":  # the end of the first of two periods stays
+        assert sorted(os.listdir(out / "checkpoints")) == [f"step-{STEPS // 2:08}", f"step-{STEPS:08}"]
+    page = tmp_path / "runs.html"
+    assert train("plot", out, again, "--out", page).code == 0
+    text = page.read_text()
+    drawn = json.loads(re.findall(r'id="data">(.*)</script>', text)[0])
+    assert [one["name"] for one in drawn] == ["model", "again"] and drawn[0]["loss"] == found
+    assert "loss of book" in drawn[0] and text.count("<svg") >= 9 and "http" not in text
+
+
+def test_a_run_may_start_from_the_weights_of_a_model_and_takes_its_shape(
+    data: Path, whole: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    out, exported, model = tmp_path / "model", tmp_path / "theirs", tmp_path / "back"
+    assert train("export", "--checkpoint", whole, "--out", exported).code == 0
+    assert train("import", "--from", exported, "--out", model).code == 0
+    more = ["--tokens", 4 * T * BATCH, *SMALL[4:], "--set", "optim.warmup_steps=1", "--set", "optim.learning_rate=1e-4"]
+    for init in (whole, model):
+        shutil.rmtree(out, ignore_errors=True)
+        done = train("run", "--data", data, "--out", out, "--init", init, *more)
+        assert done.code == 0, done.err
+        assert losses(out)[0] < losses(whole)[0] - 0.4
+    same = train("run", "--data", data, "--out", out, "--init", whole, *more)
+    assert same.code == 2 or "nothing left" in same.out
+    other = train("run", "--data", data, "--out", out, *more)
+    assert other.code == 2
+    wide = train("run", "--data", data, "--out", tmp_path / "o", "--init", whole, *more, "--set", "model.ffn_width=64")
+    assert wide.code == 1 and "a checkpoint of another model" in said(wide.err)
+
+
+def test_a_full_disk_at_a_save_ends_the_run_and_the_same_command_continues(
+    data: Path, whole: Path, tmp_path: Path, train: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train import checkpoint
+
+    out, write = tmp_path / "model", checkpoint.write_part
+
+    def full(folder: Path, *rest: Any) -> Any:
+        if int(folder.name[6:14]) > 5:
+            raise OSError(28, "No space left on device")
+        return write(folder, *rest)
+
+    monkeypatch.setattr(checkpoint, "write_part", full)
+    done = train("run", "--data", data, "--out", out, *SMALL, "--set", "save_every=5")
+    assert done.code == 1 and "the checkpoint could not be written: [Errno 28] No space left" in said(done.err)
+    monkeypatch.setattr(checkpoint, "write_part", write)
+    assert train("run", "--data", data, "--out", out, *SMALL).code == 0
+    assert losses(out) == losses(whole)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(
     data: Path, tmp_path: Path, train: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
-    import train.train as module
+    import train.step as module
 
-    losses = module.losses
-    monkeypatch.setattr(module, "losses", lambda *arguments: losses(*arguments) * torch.nan)
+    accumulate = module.accumulate
+
+    def broken(*arguments: Any) -> Any:
+        summed = accumulate(*arguments)
+        return summed._replace(loss=summed.loss * torch.nan)
+
+    monkeypatch.setattr(module, "accumulate", broken)
     done = train("run", "--data", data, "--out", tmp_path / "model", *SMALL)
     assert done.code == 1 and "The loss is not finite at step 0" in done.err
+    named = re.findall(r"\b[0-9a-f]{32}\b", done.err)
+    known = {doc_id(name, n).hex() for name in ("web", "book") for n in range(35)}
+    assert len(named) >= BATCH and set(named) <= known
 
 
 ERRORS = {
@@ -237,6 +359,9 @@ ERRORS = {
     "no model": ("generate --checkpoint nowhere", "nowhere: no checkpoint here"),
     "sampling": ("generate --checkpoint nowhere --top-p 2", "top_p: must be at most 1"),
     "device": ("run --data d --out m --set device=tpu", "device: must be auto, cpu or cuda"),
+    "size": ("run --data d --out m --size huge", "size: must be a number of parameters such as 5m"),
+    "plot": ("plot nowhere --out f.html", "nowhere/metrics.jsonl: no such file; give --out folders"),
+    "import": ("import --from nowhere --out m", "nowhere: no model in a Hugging Face form"),
 }
 
 
@@ -248,7 +373,9 @@ def test_errors_are_one_message_with_an_exit_code(what: str, train: Callable[...
     assert max(map(len, done.err.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("arguments", [(), ("run",), ("eval",), ("generate",)])
+@pytest.mark.parametrize(
+    "arguments", [(), *((name,) for name in ("run", "eval", "generate", "score", "plot", "export", "import"))]
+)
 def test_help_fits_a_terminal(arguments: tuple[str, ...], train: Callable[..., Finished]) -> None:
     done = train(*arguments, "--help")
     assert done.code == 0 and max(map(len, done.out.splitlines())) <= 80

@@ -29,8 +29,9 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "filter": (1, "58fea4775aabdcaa"),
     "redact": (2, "d3d54e43ba8c1b7b"),
     "exact_dedup": (3, "7333cf00d5ed51c6"),
-    "near_dedup": (5, "689a2e34e8d0056f"),
+    "near_dedup": (6, "12e422a3de629d31"),
     "line_dedup": (2, "a20b408b34bf9933"),
+    "substring_dedup": (1, "493b521f287dcc0c"),
     "holdout": (1, "57fe50d3fa72e1c4"),
     "decontaminate": (2, "fcc868e6a93ed7c4"),
     "train_tokenizer": (2, "ff15221c6fc58299"),
@@ -42,6 +43,7 @@ CONFIG: dict[str, dict[str, Any]] = {
     "langid": {"keep": ["en"]},
     "line_dedup": {"min_count": 2},
     "near_dedup": {"pairs": True, "save_index": True},
+    "substring_dedup": {"min_length": 32, "keep_index": True},
     "train_tokenizer": {"vocab_size": 300},
     "holdout": {"share": 0.3},
 }

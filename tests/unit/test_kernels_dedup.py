@@ -168,24 +168,24 @@ def test_near_duplicates_share_a_band_and_others_none() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5).map(lambda n: n * 0x2AAAAAAAAAAAAAAA), ids), max_size=120))
-def test_buckets_hold_each_id_once_beside_their_smallest(rows: list[tuple[int, bytes]]) -> None:
-    buckets: dict[int, set[bytes]] = {}
+def test_buckets_hold_each_id_once_in_the_order_of_rows(rows: list[tuple[int, bytes]]) -> None:
+    buckets: dict[int, dict[bytes, None]] = {}
     for key, doc in rows:
-        buckets.setdefault(key, set()).add(doc)
-    expected = [(min(b), key, member) for key, b in buckets.items() for member in b - {min(b)}]
+        buckets.setdefault(key, {})[doc] = None
+    expected = [(next(iter(b)), key, member) for key, b in sorted(buckets.items()) for member in list(b)[1:]]
     key, doc = zip(*rows, strict=True) if rows else ([], [])
     columns = kernels.lsh_buckets(pa.array(key, pa.uint64()), pa.array(doc, ID))
-    by_key = sorted(expected, key=lambda row: row[1:])
-    assert list(zip(*(c.to_pylist() for c in columns), strict=True)) == by_key
+    assert list(zip(*(c.to_pylist() for c in columns), strict=True)) == expected
 
 
 DOCUMENTS = st.lists(st.frozensets(st.integers(0, 6), max_size=6), min_size=12, max_size=12)
 BUCKETS = st.lists(st.frozensets(st.integers(0, 11), min_size=2, max_size=8), max_size=5)
 
 
+@settings(deadline=None)
 @given(DOCUMENTS, BUCKETS, st.integers(1, 12))
 def test_pairs_of_buckets_are_those_alike(documents: list[Any], buckets: list[Any], cut: int) -> None:
-    """All pairs of a bucket with `all`; without, few pairs that connect the same documents."""
+    """All pairs of a bucket with `all`; without, few pairs that connect the same documents, the same with both."""
     name = [bytes([i]) * 16 for i in range(12)]
     alike: dict[tuple[bytes, bytes], float] = {}
     rows = []
@@ -200,35 +200,43 @@ def test_pairs_of_buckets_are_those_alike(documents: list[Any], buckets: list[An
     members = bucket_rows(first, key, member)
     shingles = sets(*(sorted(d) for d in documents))
     parts = [(pa.array(name[:cut], ID), shingles[:cut]), (pa.array(name[cut:], ID), shingles[cut:])]
-    a, b, jaccard = (c.to_pylist() for c in kernels.bucket_pairs(members, parts, min_jaccard=0.5, all=True))
+    a, b, jaccard, links = (c.to_pylist() for c in kernels.bucket_pairs(members, parts, min_jaccard=0.5, all=True))
     assert dict(zip(zip(a, b, strict=True), jaccard, strict=True)) == alike
     few = [c.to_pylist() for c in kernels.bucket_pairs(members, parts, min_jaccard=0.5, all=False)]
-    seen, expected = kernels.clusters(edges(*few)), kernels.clusters(edges(*zip(*alike, strict=True), alike.values()))
-    assert [c.to_pylist() for c in seen[:2]] == [c.to_pylist() for c in expected[:2]]
+    linked = [row for row, link in zip(zip(a, b, strict=True), links, strict=True) if link]
+    assert list(zip(*few[:2], strict=True)) == linked and all(few[3])
+    seen, expected = kernels.clusters(edges(*few[:2])), kernels.clusters(edges(*zip(*alike, strict=True)))
+    assert [c.to_pylist() for c in seen] == [c.to_pylist() for c in expected]
 
 
 def bucket_rows(first: Any, key: Any, member: Any) -> pa.Table:
     return pa.table({"first": pa.array(first, ID), "key": pa.array(key, pa.uint64()), "member": pa.array(member, ID)})
 
 
-def edges(a: Any = (), b: Any = (), jaccard: Any = ()) -> pa.Table:
-    jaccard = pa.array(list(jaccard), pa.float64())
-    return pa.table({"doc_a": pa.array(a, ID), "doc_b": pa.array(b, ID), "jaccard": jaccard})
+def edges(a: Any = (), b: Any = ()) -> pa.Table:
+    return pa.table({"doc_a": pa.array(a, ID), "doc_b": pa.array(b, ID)})
 
 
-@given(st.lists(st.tuples(ids, ids, st.sampled_from([0.7, 0.8, 1.0])), max_size=60), st.integers(0, 60))
-def test_clusters_are_the_components(pairs: list[tuple[bytes, bytes, float]], cut: int) -> None:
-    """Of pairs in two parts: each document once, with its component's smallest and its own greatest similarity."""
-    component = {doc: {doc} for pair in pairs for doc in pair[:2]}
-    for a, b, _ in pairs:
+@given(st.lists(st.tuples(ids, ids), max_size=60), st.integers(0, 60))
+def test_clusters_are_the_components(pairs: list[tuple[bytes, bytes]], cut: int) -> None:
+    """Of pairs in two parts: each document once, with its component's smallest."""
+    component = {doc: {doc} for pair in pairs for doc in pair}
+    for a, b in pairs:
         union = component[a] | component[b]
         component.update((doc, union) for doc in union)
     table = edges(*zip(*pairs, strict=True)) if pairs else edges()
-    found = kernels.clusters(pa.concat_tables([table[:cut], table[cut:]]))
-    doc_id, root, nearest = (column.to_pylist() for column in found)
+    doc_id, root = (c.to_pylist() for c in kernels.clusters(pa.concat_tables([table[:cut], table[cut:]])))
     assert doc_id == sorted(component)
     assert [doc_id[place] for place in root] == [min(component[doc]) for doc in doc_id]
-    assert nearest == [max(j for a, b, j in pairs if doc in (a, b)) for doc in doc_id]
+
+
+@given(st.lists(st.lists(ids, max_size=9, unique=True), max_size=4), st.sets(ids))
+def test_ids_are_found_where_they_stand(parts: list[list[bytes]], wanted: set[bytes]) -> None:
+    asked = sorted(wanted)
+    part, row = (c.to_pylist() for c in kernels.id_places([pa.array(p, ID) for p in parts], pa.array(asked, ID)))
+    for doc, place in zip(asked, zip(part, row, strict=True), strict=True):
+        where = [(i, p.index(doc)) for i, p in enumerate(parts) if doc in p]
+        assert place == (where[-1] if where else (2**32 - 1, 2**32 - 1))
 
 
 def u32(*values: int) -> pa.Array:
@@ -267,8 +275,7 @@ SIGN = {"ngram": 5, "bands": 14, "rows": 8, "seed": 1}
         (lambda: kernels.lsh_buckets(pa.array([1], pa.uint64()), ONE[:0]), "doc_id has 0 rows where key has 1"),
         (lambda: kernels.minhash_sign(text(["a"]), scheme="rho", **SIGN), 'scheme "rho": use classic or fss'),
         (lambda: kernels.jaccard(sets([1], None), u32(), u32()), "row 1 of a list column is null"),
-        (lambda: _rust.clusters([(ONE, ONE[:0], pa.array([0.7]))]), "b has 0 rows where a has 1"),
-        (lambda: _rust.clusters([(ONE, TWO, pa.array([0.7, 0.8]))]), "jaccard has 2 rows where a has 1"),
+        (lambda: _rust.clusters([(ONE, ONE[:0])]), "b has 0 rows where a has 1"),
     ],
 )
 def test_mistakes_are_named(call: Any, message: str) -> None:
@@ -282,4 +289,4 @@ def test_other_types_are_refused() -> None:
     with pytest.raises(TypeError, match="expected an Arrow array, got list"):
         _rust.sha256(["a"])
     with pytest.raises(TypeError, match=r"expected a column of fixed_size_binary\(16\)"):
-        _rust.clusters([(pa.array([b"a"], pa.binary(1)), pa.array([b"b"], pa.binary(1)), pa.array([0.7]))])
+        _rust.clusters([(pa.array([b"a"], pa.binary(1)), pa.array([b"b"], pa.binary(1)))])

@@ -10,14 +10,14 @@ import tiktoken
 import tiktoken.load
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from curate import kernels
 from curate.errors import ConfigError, DataError
 from curate.stages import train_tokenizer
 from curate.stages.train_tokenizer import TrainTokenizer, add_up, weighted
 from curate.tokenizer.files import with_digits
-from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder
+from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder, read_tokenizer
 
 CORPUS = [
     "The quick brown fox doesn't jump over the lazy dog's 1234567 bones.\n\n  def f(x):\n\treturn x\n",
@@ -271,4 +271,115 @@ def test_a_file_that_lacks_a_byte_is_refused(tmp_path: Path) -> None:
     del file["model"]["vocab"]["<0x0A>"]
     (tmp_path / "less.json").write_text(json.dumps(file))
     with pytest.raises(DataError, match="no token stands for the byte 0x0a"):
+        open_encoder(tmp_path / "less.json")
+
+
+# -- shapes that others publish --------------------------------------------------------------------------------
+
+HOSTILE = [
+    *TEXTS,
+    "it's  IT'S 12345 67-89",
+    "ab\u200dc d\u200ce f",
+    "\u2014\u00ab$5 + <x> ^`|~\u00bb!",
+    "e\u0301 a\u0323\u0301",
+    "x\n\ny.\r\n  z",
+    "<tool_call>{}</tool_call>",
+    "    four  two        eight",
+    "\u00b2\u00b3\u00b9\u00bc_a",
+    "\U0001f469\u200d\U0001f4bb \u0e01\u0e33",
+]
+
+
+def byte_level(
+    tmp_path: Path, *steps: Any, normalizer: Any = None, added: list[Any] | None = None, **changes: Any
+) -> Path:
+    """A byte-level file of the library with these steps before ByteLevel."""
+    theirs = Tokenizer(models.BPE())
+    theirs.pre_tokenizer = pre_tokenizers.Sequence([*steps, pre_tokenizers.ByteLevel(False, use_regex=not steps)])
+    if normalizer:
+        theirs.normalizer = normalizer
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    theirs.train_from_iterator(CORPUS, trainer)
+    if added:
+        theirs.add_tokens(added)
+    theirs.add_special_tokens(["<|im_end|>", "</s>"])
+    path = tmp_path / "made.json"
+    path.write_text(json.dumps({**json.loads(theirs.to_str()), **changes}))
+    return path
+
+
+def regex(pattern: str, behavior: str = "isolated") -> Any:
+    return pre_tokenizers.Split(Regex(pattern), behavior)
+
+
+SPACES = [AddedToken(" " * n, normalized=True, special=False) for n in range(2, 9)]
+TOOLS = [AddedToken(name, normalized=False, special=False) for name in ("<tool_call>", "</tool_call>", "<tool")]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"steps": [regex(r"(?i:'s|'t)|(?m:\d.+)|\p{L}+|[^\p{L}]")]},
+        {"steps": [regex(r"(?m)y.+|\w+")]},
+        {"steps": [regex(r"a(?i)b|IT|z")]},
+        {"steps": [regex(r"\b")]},
+        {"steps": [regex(r"\B.")]},
+        {"steps": [regex(r"\b\w+\b")]},
+        {"steps": [regex(r"[[:punct:]]+")]},
+        {"steps": [regex(r"[^[:punct:]a]+")]},
+        {"steps": [regex(r"[[:^punct:]]")]},
+        {"steps": [regex(r"[[:alpha:]]+|[[:space:]]+|[[:digit:]]")]},
+        {"steps": [], "added": SPACES, "normalizer": normalizers.NFC()},
+        {"steps": [regex(with_digits("gpt4", "pattern"))], "added": TOOLS, "normalizer": normalizers.NFC()},
+        {"steps": [], "added": [*TOOLS, *SPACES, AddedToken("e\u0301", normalized=True, special=False)]},
+    ],
+)
+def test_shapes_of_others_give_the_ids_of_the_library(tmp_path: Path, parts: dict[str, Any]) -> None:
+    path = byte_level(tmp_path, *parts.pop("steps"), **parts)
+    assert_ids_of_the_library(path, HOSTILE)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet=" ab<tol_cal>/\u0301e", max_size=40))
+def test_added_tokens_are_found_as_the_library_finds_them(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "made.json"
+    if not path.exists():
+        byte_level(path.parent, normalizer=normalizers.NFC(), added=[*TOOLS, *SPACES])
+    assert_ids_of_the_library(path, [text])
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"steps": [pre_tokenizers.ByteLevel(False)]}, "ByteLevel twice"),
+        ({"added": [AddedToken("<a>", single_word=True)]}, "'<a>' sets single_word"),
+        ({"added": [AddedToken("<a>", lstrip=True, rstrip=True)]}, "sets lstrip and rstrip"),
+        ({"steps": [regex(r"\X")]}, "is not a valid regular expression"),
+        ({"steps": [regex("a", "removed")]}, "the behavior Removed"),
+        ({"steps": [pre_tokenizers.Punctuation()]}, "has a step Punctuation"),
+        ({"normalizer": normalizers.NFKC()}, "NFKC would change the text"),
+    ],
+)
+def test_shapes_whose_ids_would_differ_are_refused(tmp_path: Path, parts: dict[str, Any], reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        open_encoder(byte_level(tmp_path, *parts.pop("steps", []), **parts))
+
+
+def test_the_token_that_ends_documents_is_the_files_own_or_named(tmp_path: Path) -> None:
+    tokenizer = read_tokenizer(byte_level(tmp_path, truncation={"max_length": 5}, added=TOOLS))
+    assert tokenizer.end_of_document() == tokenizer.special_tokens["</s>"]
+    assert tokenizer.end_of_document("<|im_end|>") == tokenizer.special_tokens["<|im_end|>"]
+    assert tokenizer.ignored == ("its truncation is not applied",)
+    with pytest.raises(ConfigError, match=r"end_of_document '<eos>' .* which has: <\|im_end\|>, </s>, <tool_call>"):
+        tokenizer.end_of_document("<eos>")
+
+
+def test_merges_that_make_no_token_are_refused_in_words(tmp_path: Path) -> None:
+    file = json.loads(byte_level(tmp_path).read_text())
+    left, right = file["model"]["merges"][0]
+    del file["model"]["vocab"][left + right]
+    file["model"]["merges"] = file["model"]["merges"][:1]
+    (tmp_path / "less.json").write_text(json.dumps(file))
+    with pytest.raises(DataError, match=r"merge 0 .* makes a token that the vocabulary lacks"):
         open_encoder(tmp_path / "less.json")

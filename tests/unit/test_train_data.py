@@ -11,11 +11,14 @@ import pytest
 
 import shards as made
 from curate.errors import ConfigError, DataError
+from curate.schema import doc_id
 from train import packing
 from train.config import load_settings, resolve
+from train.loader import Loader
 from train.loss import IGNORE
 from train.mixture import load_mixture, longest_order, make_order, natural_mixture, steps_of
-from train.packing import pack, read_batch
+from train.order import Phase, RowOrder
+from train.packing import documents_of, pack, read_batch
 from train.shards import check_tokenizer, open_shards
 
 T = 32
@@ -93,6 +96,43 @@ def test_the_name_of_a_source_is_no_path(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*-32.arrow")] == ["%2E%2E%2F%2E%2E%2Fup%2F%2E%2E-32.arrow"]
 
 
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_ranks_of_any_number_read_the_rows_of_a_step_from_any_step_on(run: Path, world: int) -> None:
+    shards = open_shards(run / "tokens")
+    packed = [pack(source, T, made.END) for source in shards.sources.values()]
+    order = RowOrder(
+        3, {one.source.name: one.rows for one in packed}, [Phase("main", 800, {"web": 1.0, "code": 2.0}, {})]
+    )
+    plain = [read_batch(packed, *order.step(step, 8), shards.manifest) for step in range(100)]
+    for start in (0, 37):
+        loaders = [Loader(packed, order, shards.manifest, 8, range(start, 100), rank, world) for rank in range(world)]
+        for step in range(start, 100):
+            for rank, loader in enumerate(loaders):
+                found = loader.read(step)
+                for a, b in zip(found.batch, plain[step], strict=True):
+                    assert np.array_equal(a, b[rank::world])
+        for loader in loaders:
+            loader.__exit__()
+    with pytest.raises(ConfigError, match="batch_rows: 8 rows cannot be shared by 3 processes alike"):
+        Loader(packed, order, shards.manifest, 8, range(3), 0, 3)
+
+
+def test_the_documents_of_a_row_are_named(run: Path) -> None:
+    shards = open_shards(run / "tokens")
+    packed = [pack(source, T, made.END) for source in shards.sources.values()]  # code, web
+    rows = np.array([0, 2, 1])
+    found = documents_of(packed, np.array([1, 1, 0]), rows)
+    texts = {doc_id(name, n): [*tokens, made.END] for name, some in SOURCES.items() for n, tokens in enumerate(some)}
+    batch = read_batch(packed, np.array([1, 1, 0]), rows, shards.manifest)
+    tokens = sum(len(texts[one]) for one in found)
+    assert len(found) == len(set(found)) and tokens >= (batch.targets != IGNORE).sum()
+    for row in range(3):
+        piece = batch.targets[row][batch.documents[row] == 0].tolist()
+        assert any(
+            piece == text[at : at + len(piece)] for one in found for text in [texts[one]] for at in range(len(text))
+        )
+
+
 def damage(run: Path, how: str) -> None:
     path = sorted((run / "tokens" / "web").iterdir())[0]
     content = path.read_bytes()
@@ -151,6 +191,18 @@ def test_manifests_of_another_kind_are_refused(run: Path, how: str) -> None:
     changes, message = MANIFESTS[how]
     made.edit_manifest(run, **changes)
     with pytest.raises(DataError, match=message):
+        open_shards(run / "tokens")
+
+
+def test_shards_of_another_schema_are_refused(run: Path) -> None:
+    manifest = json.loads((run / "tokens" / "manifest.json").read_text())
+    path = run / "tokens" / manifest["files"][0]["path"]
+    table = pa.ipc.open_file(path.read_bytes()).read_all().drop_columns(["doc_id"])
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)
+    manifest["files"][0]["bytes"] = path.stat().st_size
+    made.edit_manifest(run, files=manifest["files"])
+    with pytest.raises(DataError, match=r"type of doc_id: fixed_size_binary\[16\] expected, no such column found"):
         open_shards(run / "tokens")
 
 

@@ -249,8 +249,9 @@ def print_json(data: Any) -> None:
     console.out(json.dumps(data, indent=1, default=str))
 
 
-def input_settings(paths: Sequence[str], options: dict[str, Any]) -> list["InputSettings"]:
-    """The inputs of a stage command, one for each path, all read in the same way.
+def input_settings(paths: Sequence[str], options: dict[str, Any], against: Sequence[str] = ()) -> list["InputSettings"]:
+    """The inputs of a stage command, one for each path, all read in the same way; `against` are those that are only
+    compared with.
 
     Removes from `options` those that say how to read. Raises ConfigError where one of them is wrong.
     """
@@ -265,7 +266,9 @@ def input_settings(paths: Sequence[str], options: dict[str, Any]) -> list["Input
         "root": options.pop("root"),
         **({"trust_ids": True} if options.pop("trust_ids") else {}),
     }
-    return [validate(InputSettings, {"path": path, **shared}, name="input") for path in paths]
+    found = [validate(InputSettings, {"path": path, **shared}, name="input") for path in paths]
+    compared = [validate(InputSettings, {"path": path, "against": True, **shared}, name="input") for path in against]
+    return found + compared
 
 
 def names(values: Iterable[str], flag: str) -> dict[str, list[str]]:

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from curate.stages.protocol import Stage
 
 # What a recipe says beside the inputs, at the step and at the top.
+AGAINST = click.option(
+    "--against",
+    multiple=True,
+    metavar="INPUT",
+    help="Only compare with these documents: what is like them goes, and nothing of them is written; may be repeated.",
+)
 STEP_OPTIONS = (
     click.option(
         "--only",
@@ -58,6 +64,7 @@ def stage_command(name: str) -> click.Command:
 
     stage = stages.load(name)
     fields = stage.config.model_fields
+    compares = any(phase.against for phase in stage.phases)
 
     def invoke(
         inputs: Sequence[str], only: Sequence[str], keep_passes: str, guard: str, limit: int | None,
@@ -68,7 +75,8 @@ def stage_command(name: str) -> click.Command:
 
         # What is left in `options` afterwards are the options of the input, then those of the run.
         config = given({key: options.pop(key) for key in list(fields)}, fields)
-        entries = input_settings(inputs, options)
+        against = options.pop("against", ())
+        entries = input_settings(inputs, options, against)
         rows = validate(Only, names(only, "--only"), name="--only")
         made = single_stage(
             name, config, entries, limit, only=rows, keep=keep_passes, guard=guard, allow_code=tuple(allow_code)
@@ -78,6 +86,7 @@ def stage_command(name: str) -> click.Command:
     added = with_options(
         click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
         *(setting_option(key, field) for key, field in fields.items()),
+        *([AGAINST] if compares else []),
         *INPUT_OPTIONS,
         *STEP_OPTIONS,
         *RUN_OPTIONS,

@@ -8,16 +8,20 @@ from typing import NamedTuple
 
 from curate.dedup.banding import found_share
 
-KEY_DISK = 24  # bytes of a band key and its doc_id
+KEY_DISK = 32  # bytes of a band key with its doc_id, and beside the shingles
 SHINGLE_DISK = 1.15  # bytes of hashes for a byte of text: 8 for each distinct word 5-gram, of some seven bytes
 
 MATCH_BYTES = 100  # a band key: 59 and its copy
-VERIFY_BYTES = 200  # a member of a bucket, in buckets of two: 154 and its copy; 80 in one bucket of millions
-CLUSTER_BYTES = 40  # a document that has a pair, from when clusters are found until the keep list is written; must fit
+VERIFY_BYTES = 210  # a member of a bucket, in buckets of two: 163 and its copy; 88 in one bucket of millions
+CLUSTER_BYTES = 40  # a document that has a pair, while they are joined to components; must fit
 KEEP_LIST_BYTES = 320  # a member of a group while its representative is chosen: 265 with names of files of 46
+STAR_BYTES = 60  # and for each of its band keys, where these decide with what it is compared
 MERGE_BYTES = 200  # a row of a keep list, or a repeated unit, while the parts of the list are merged
 PAIR_BYTES = 300  # a pair that is written to pairs/
 ID_BYTES = 100  # an id that is looked for in an index, or counted
+ANCHOR_DISK = 32  # bytes of an anchor of substring_dedup
+ANCHOR_BYTES = 150  # an anchor while those of its partition are matched
+SPAN_BYTES = 200  # a span while those of all partitions are joined
 UNIT_BYTES = 200  # a row of counts of line_dedup while they are added up
 
 
@@ -59,8 +63,19 @@ def costs(volume: Volume, bands: int, verify: bool) -> tuple[float, ...]:
     v = volume
     keys, shingles = v.documents * bands * KEY_DISK, v.text_bytes * SHINGLE_DISK if verify else 0.0
     match = v.documents * bands / v.partitions * MATCH_BYTES
+    choose = v.documents / v.partitions * member_bytes(bands)
     clusters = v.documents * CLUSTER_BYTES
-    tasks = v.workers * min(max(match, v.least_task), v.task_memory)
-    lone = min(clusters + v.documents * KEEP_LIST_BYTES, max(clusters, v.lone_task_memory))
+    tasks = v.workers * min(max(match, choose, v.least_task), v.task_memory)
+    lone = min(clusters + v.documents * MERGE_BYTES, max(clusters, v.lone_task_memory))
     least = 2 * v.idle / (1 + v.workers) + max(v.least_task, clusters)
     return v.documents, keys, shingles, match, clusters, least, max(least, v.idle + max(tasks, lone))
+
+
+def member_bytes(bands: int) -> int:
+    """Bytes of a member of a component, with `bands` keys, while it is decided which of them stay."""
+    return KEEP_LIST_BYTES + STAR_BYTES * bands
+
+
+def anchors_of(text_bytes: float, min_length: int) -> float:
+    """Anchors of so many bytes of text: two for every three quarters of the length of a repeat."""
+    return 2 * text_bytes / (min_length - max(16, min_length // 4) + 2)

@@ -1,8 +1,8 @@
 """Which copy stays: the keep list that a deduplicating stage writes once and looks up for every document.
 
 Rows of a keep list are the members of groups of two or more: doc_id, cluster_id (the representative's doc_id),
-n_copies (the sum over the group) and similarity (Jaccard, to the nearest member of the group; null where nothing was
-compared). The list is sorted by doc_id and stays on disk, 44 bytes a row, mapped by every worker.
+n_copies (the sum over the group) and similarity (Jaccard, to the representative; null where nothing was compared). The
+list is sorted by doc_id and stays on disk, 44 bytes a row, mapped by every worker.
 """
 
 from typing import Literal, NamedTuple
@@ -58,6 +58,12 @@ def rank_columns(batch: pa.RecordBatch, keep: Keep, sources: list[str]) -> dict[
         "n_copies": _n_copies(batch),
         "rank": rank,
     }
+
+
+def before_all(ranks: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows with RANK_COLUMNS that rank before all others: they stay, whatever they are like."""
+    first = pa.array(np.full(ranks.num_rows, -np.inf))
+    return ranks.set_column(ranks.schema.get_field_index("rank"), "rank", first)
 
 
 def _n_copies(batch: pa.RecordBatch) -> pa.Array:

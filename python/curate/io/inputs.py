@@ -42,6 +42,7 @@ WARC_SLICE = 8 << 20  # bytes of a compressed WARC; its pages are several times 
 SLICE = 32 << 20  # bytes as stored, of any other form
 MAX_LINE = 64 << 20
 _TOLD = 10  # repeated files that are named
+AGAINST = "against"  # what the names of files begin with whose documents are only compared with
 
 THREADS = 16  # files of an object store that are looked at at once
 
@@ -72,6 +73,10 @@ class InputSettings(Settings):
         "keep doc_id, source, origin_file and origin_offset of these files, as of a finished run's folder; "
         "otherwise their own ids become source_id",
     )
+    against: bool = setting(
+        False,
+        "only compare with these documents: what is like them goes, they stay, and nothing of them is written",
+    )
     max_line: ByteSize = setting(
         MAX_LINE, "longest line of JSON, and longest text file; what is longer is dropped", unit="bytes", ge=1
     )
@@ -100,6 +105,7 @@ class InputFile:
     kind: Kind = "document"  # of its rows
     carried: str = ""  # columns that are carried on (columns.to_text)
     trusted: bool = False  # its doc_id, source and origin are kept
+    against: bool = False  # its documents are only compared with
     max_line: int = MAX_LINE  # bytes, of a line of JSON or a text file
     verify_digests: bool = False  # of the records of a WARC
     readable: bool = True
@@ -132,6 +138,7 @@ class Slice:
     kind: Kind = "document"
     carried: str = ""
     trusted: bool = False
+    against: bool = False
     max_line: int = MAX_LINE
     verify_digests: bool = False
 
@@ -152,6 +159,11 @@ class TaskInput:
     def size(self) -> int:
         """Bytes of all slices, as stored."""
         return sum(s.size for s in self.slices)
+
+    @property
+    def against(self) -> bool:
+        """Whether its documents are only compared with."""
+        return self.slices[0].against
 
 
 @dataclass(frozen=True)
@@ -235,6 +247,9 @@ def settled(found: Survey) -> Inputs:
     warnings = [*found.warnings, *map(str, found.passed)]
     files = _with_columns(_without_repeats(found.chosen, warnings), found.inputs)
     may_repeat = len(found.trusted) > 1 or any(entry.trust_ids for entry in found.inputs)
+    may_repeat |= bool(found.trusted) and any(entry.against for entry in found.inputs)
+    # What is compared with comes first in every order that goes by places.
+    files.sort(key=lambda file: not file.against)
     return Inputs(tuple(files), tuple(warnings), tuple(found.passed), tuple(found.trusted), may_repeat)
 
 
@@ -309,9 +324,11 @@ def _chosen(entry: InputSettings, found: Found, one: Candidate) -> Iterator[_Cho
     file = InputFile(
         found.address(one.name), one.rel, form, partitions.pop("source", entry.source), entry.columns, one.size,
         one.stamp, one.form.codec, partitions, kind="raw" if raw else "document",
-        trusted=bool(found.runs) or entry.trust_ids, max_line=entry.max_line,
+        trusted=bool(found.runs) or entry.trust_ids, against=entry.against, max_line=entry.max_line,
         verify_digests=entry.verify_digests, readable=one.stamp != listing.UNREADABLE,
     )  # fmt: skip
+    if entry.against:  # its files may have the names of those that are compared with them
+        file = replace(file, rel=f"{AGAINST}/{file.rel}")
     identity = found.identity(one.name)
     if not (form == "warc" and one.name.lower().endswith(".wacz")):
         yield _Chosen(entry, file, identity)
@@ -405,7 +422,8 @@ def _with_columns(chosen: list[_Chosen], inputs: Sequence[InputSettings]) -> lis
                 raise faults[mine[0]]
     named = {ours for file in files if file.format in _NAMED_COLUMNS for ours in file.columns}
     named |= {name for file in files for name in file.partitions}
-    schemas = columns.carried(tables.values(), named, pages=any(file.kind == "raw" for file in files))
+    own = [table for i, table in tables.items() if not files[i].against]
+    schemas = columns.carried(own, named, pages=any(file.kind == "raw" for file in files))
     texts = {kind: columns.to_text(found) for kind, found in schemas.items()}
     return [replace(file, carried=texts[file.kind]) for file in files]
 
@@ -433,8 +451,8 @@ def cut(files: Iterable[InputFile], limit: int | None = None) -> list[TaskInput]
     """The tasks that read these files.
 
     `limit` documents in all are shared out evenly over the tasks: the first tasks get the remainder, and a task that
-    would get none is left out. A group holds files that are read alike: of one source, form, kind, and with equal
-    settings.
+    would get none is left out. What is only compared with is read whole. A group holds files that are read alike: of
+    one source, form, kind, and with equal settings.
     """
     groups: list[list[Slice]] = []
     open_group: list[Slice] = []
@@ -451,6 +469,7 @@ def cut(files: Iterable[InputFile], limit: int | None = None) -> list[TaskInput]
             file.format,
             file.kind,
             file.trusted,
+            file.against,
             file.max_line,
             file.verify_digests,
             sorted(file.columns.items()),
@@ -469,7 +488,8 @@ def cut(files: Iterable[InputFile], limit: int | None = None) -> list[TaskInput]
         previous = kind
     if open_group:
         groups.append(open_group)
-    quotas = _share(limit, len(groups))
+    compared = sum(group[0].against for group in groups)  # they come first
+    quotas = [None] * compared + _share(limit, len(groups) - compared)
     return [TaskInput(_task_id(g, q), tuple(g), q) for g, q in zip(groups, quotas, strict=True) if q != 0]
 
 

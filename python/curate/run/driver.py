@@ -511,7 +511,9 @@ class Driver:
                 ]
                 for (op, channel), s in p.own.items()
             }
-            made = self.receipts[p.documents_from][task] if p.documents_from is not None else None
+            given = self.input_of.get(task)
+            compared = given is not None and given.against  # documents of an earlier pass hold nothing of these
+            made = self.receipts[p.documents_from][task] if p.documents_from is not None and not compared else None
             yield Call(
                 work=work,
                 version=version,
@@ -521,7 +523,7 @@ class Driver:
                 memory=self.budget.lone_task if p.shape == "all" else self.budget.task,
                 resources=p.resources,
                 partition=number,
-                input=self.input_of[task] if p.from_inputs else None,
+                input=given if p.from_inputs or compared else None,
                 documents=made.documents if made else {},
                 kind=made.kind if made else "document",
                 documents_out=self._documents_out(p, task),
@@ -533,6 +535,9 @@ class Driver:
 
     def _documents_out(self, p: Pass, task: str) -> dict[str, str]:
         """lane -> name of the documents that a task of this pass writes; empty where it writes none."""
+        given = self.input_of.get(task)
+        if given is not None and given.against:
+            return {}
         if p.last_documents:
             return {"main": f"documents/{task}.parquet", "heldout": f"heldout/documents/{task}.parquet"}
         if p.writes:

@@ -4,13 +4,14 @@ A batch has at most 4,096 rows and about 8 MiB. After each op the rows with a ve
 rejects, and the rows that are set aside go on in the heldout lane.
 
 A task gets a receipt only if its counts balance. For every op, rows in = rows out + dropped + set aside. For the task,
-rows read = rows in the files of documents + rows dropped, where each file counts the rows that were written to it.
+rows read = rows in the files of documents + rows dropped, where each file counts the rows that were written to it, and
+documents that are only compared with count for themselves.
 """
 
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -32,6 +33,7 @@ from curate.run.verdicts import Rejects, stays
 from curate.schema import Kind
 from curate.stages.protocol import Applied, Channel, Phase, Stage
 
+AGAINST = "against"  # the lane of documents that are only compared with: none is written
 LONGEST_SOURCE = 100  # characters of a source in the name of a file
 
 
@@ -45,6 +47,12 @@ class OpenedOp:
     config: Settings
     state: Any  # what the phase's `open` gave, or the settings; None for part and all
     files: MappedFiles  # its side files, mapped
+
+    def function(self, lane: str) -> Callable[..., Applied | pa.RecordBatch] | None:
+        """What is applied to the batches of a lane; None where the phase leaves them alone."""
+        if lane == AGAINST:
+            return self.phase.against
+        return self.phase.apply if lane in self.phase.lanes else None
 
 
 @dataclass
@@ -75,7 +83,7 @@ class EachTask:
         # The reader counts as a step of its own, named `read`, before all ops.
         self.reading = StepCounts("read")
         self.read_counts = ReadCounts()
-        self.rows_read = self.rows_dropped = 0
+        self.rows_read = self.rows_dropped = self.rows_compared = 0
         self.kind: Kind = "document"  # of the rows that are written, once an op made them what they are
         self.written: pa.Schema | None = None  # of the first batch written; later ones are aligned to it
         self.documents: dict[str, TableFile] = {}
@@ -121,8 +129,11 @@ class EachTask:
         of it is used. The main lane comes before the heldout lane.
         """
         if self.call.input is not None:
-            for rows in read(self.call.input, self.read_counts):
-                yield rows, "main"
+            lane = AGAINST if self.call.input.against else "main"
+            # No pass but the first has to read what none of its ops looks at and what is not written.
+            if lane == "main" or self.work.records_reading or any(step.op.phase.against for step in self.steps):
+                for rows in read(self.call.input, self.read_counts):
+                    yield rows, lane
             return
         store = self.stores["products" if self.work.reads_products else "scratch"]
         kind: Kind = "raw" if self.call.kind == "raw" else "document"
@@ -163,14 +174,16 @@ class EachTask:
             if batch.num_rows == 0:
                 return
             step = self.steps[index]
-            if lane not in step.op.phase.lanes:
+            if step.op.function(lane) is None:
                 continue
             batch, aside = self._step(step, batch, kind, lane)
             if _reads(step.op, kind):
                 kind = step.op.stage.makes or kind
             if aside is not None:
                 self._push(aside, kind, "heldout", index + 1)
-        if batch.num_rows and lane in self.call.documents_out:
+        if lane == AGAINST:
+            self.rows_compared += batch.num_rows
+        elif batch.num_rows and lane in self.call.documents_out:
             self.kind = kind
             if lane not in self.documents:
                 store = self.stores["products" if self.work.writes_products else "scratch"]
@@ -194,7 +207,7 @@ class EachTask:
         chosen = batch if mask is None else batch.filter(mask)
         aside = None
         if chosen.num_rows:
-            applied = self._applied(step, chosen)
+            applied = self._applied(step, chosen, lane)
             verdicts, made = applied.verdicts, applied.batch
             keep = None if verdicts is None else stays(verdicts)
             if applied.marks is not None and applied.marks.num_rows:
@@ -222,17 +235,18 @@ class EachTask:
         count.seconds += time.perf_counter() - start
         return batch, aside
 
-    def _applied(self, step: _Progress, chosen: pa.RecordBatch) -> Applied:
-        """What the op's `apply` made of the rows, checked.
+    def _applied(self, step: _Progress, chosen: pa.RecordBatch, lane: str) -> Applied:
+        """What the op's function for the lane made of the rows, checked.
 
         TaskError unless it gave as many rows as it was given, with a verdict and a flag for each where it gives any,
         and unless only phases that write documents drop rows or set them aside.
         """
         op = step.op
-        assert op.phase.apply is not None
+        function = op.function(lane)
+        assert function is not None
         schema.require(chosen.schema, op.work.needs, op.work.step)
         arguments = (chosen, op.state) if step.own is None else (chosen, op.state, step.own)
-        applied = op.phase.apply(*arguments)
+        applied = function(*arguments)
         if not isinstance(applied, Applied):
             applied = Applied(applied)
         n = chosen.num_rows
@@ -244,7 +258,7 @@ class EachTask:
         changes = applied.aside is not None or (
             applied.verdicts is not None and not pc.all(stays(applied.verdicts)).as_py()
         )
-        if changes and not op.phase.documents:
+        if changes and (not op.phase.documents or lane == AGAINST):
             raise TaskError(f"{op.work.name} only emits, and yet it drops rows or sets them aside")
         return applied
 
@@ -341,7 +355,7 @@ class EachTask:
         """
         if self.call.documents_out:
             written = sum(file.rows for file in receipt.documents.values())
-            if written + self.rows_dropped != self.rows_read:
+            if written + self.rows_dropped + self.rows_compared != self.rows_read:
                 raise TaskError(
                     f"{self.call.title}: {self.rows_read:,} rows were read, {self.rows_dropped:,} dropped and"
                     f" {written:,} written"

@@ -110,7 +110,7 @@ def of_task(
         ]
         for source in p.own.values()
     ]
-    if p.documents_from is None:
+    if p.documents_from is None or (given is not None and given.against):
         assert given is not None
         forms = sorted({piece.format for piece in given.slices})
         return fingerprint(common, own, slices(given), [readers[form] for form in forms])

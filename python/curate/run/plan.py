@@ -158,6 +158,7 @@ def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...], *, ids_may_repeat: 
     phase closes the open pass. Where doc_ids of the inputs may repeat, the run looks for repeats first.
     """
     _check_kinds(recipe, inputs)
+    _check_against(recipe, inputs)
     warnings = _check_sources(recipe, inputs)
     _check_private(recipe)
     passes: list[Pass] = []
@@ -252,7 +253,7 @@ def _find(name: str, op: Op, passes: list[Pass]) -> Source:
 
 def _check_kinds(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
     """Every step meets rows that it reads: pages (raw), documents, or any."""
-    kinds = {"raw" if reads_raw(task.slices) else "document" for task in inputs} or {"document"}
+    kinds = {"raw" if reads_raw(task.slices) else "document" for task in inputs if not task.against} or {"document"}
     made = False  # whether a step made them what they are
     for step in recipe.steps:
         wanted = step.stage.rows(step.config)
@@ -266,6 +267,27 @@ def _check_kinds(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
             raise ConfigError(f"{step.name} reads pages (WARC or HTML), and {what} give documents: leave this step out")
         if step.stage.makes and wanted != "document":
             kinds, made = {step.stage.makes}, True
+
+
+def _check_against(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> None:
+    """ConfigError where inputs that are only compared with meet no step that compares, hold pages, or are all there
+    is."""
+    compared = [task for task in inputs if task.against]
+    if not compared:
+        return
+    name = compared[0].slices[0].path
+    if not any(phase.against for step in recipe.steps for phase in step.stage.phases):
+        raise ConfigError(f"input {name}: `against` is for steps that look for copies, and this recipe has none")
+    if len(compared) == len(inputs):
+        raise ConfigError(
+            f"input {name}: every input is only compared with (`against`); name one that is to be cleaned"
+        )
+    pages = [piece.path for task in compared for piece in task.slices if piece.kind == "raw"]
+    if pages and not all(step.stage.rows(step.config) == "any" for step in recipe.steps if any(
+            phase.against for phase in step.stage.phases)):  # fmt: skip
+        raise ConfigError(
+            f"input {pages[0]}: it holds pages, and documents are compared with documents: extract it first"
+        )
 
 
 def _check_sources(recipe: Recipe, inputs: tuple[TaskInput, ...]) -> tuple[str, ...]:
@@ -302,7 +324,11 @@ def _check_private(recipe: Recipe) -> None:
             f"keep_text writes whole texts into rejects/, where {name} does not reach: leave one of the two out"
         )
     for step in recipe.steps[: private[0]]:
-        words = any(c.words and c.path for phase in step.stage.phases for c in phase.emits)
+        words = any(
+            c.words and c.path and (c.only_with is None or getattr(step.config, c.only_with))
+            for phase in step.stage.phases
+            for c in phase.emits
+        )
         if words or step.stage.name == "holdout":
             raise ConfigError(
                 f"{step.name} stands before {name}, so that what it puts into the run's folder is not redacted: put"

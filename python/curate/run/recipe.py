@@ -301,9 +301,11 @@ def _read_as(entry: Any, columns: Mapping[str, str], trust_ids: bool) -> Any:
 
 
 def _replace_inputs(existing: Any, given: Sequence[str]) -> list[dict[str, Any]]:
-    """`--input [SOURCE=]PATH`: the recipe's entry of that source, or its only entry, keeps its other settings."""
-    entries = [e for e in existing if isinstance(e, dict)] if isinstance(existing, list) else []
-    replaced = []
+    """`--input [SOURCE=]PATH`: the recipe's entry of that source, or its only entry, keeps its other settings. Entries
+    that are only compared with stay."""
+    found = [e for e in existing if isinstance(e, dict)] if isinstance(existing, list) else []
+    entries = [e for e in found if not e.get("against")]
+    replaced = [e for e in found if e.get("against")]
     for text in given:
         source, equals, path = text.partition("=")
         # A path may hold `=` itself; only letters, digits, - and _ before it are a source.

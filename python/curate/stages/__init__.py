@@ -30,6 +30,7 @@ STAGES = (
     Entry("exact_dedup", "Keep one of identical texts (SHA-256)."),
     Entry("near_dedup", "Keep one of near-identical texts (MinHash)."),
     Entry("line_dedup", "Cut lines that many documents share."),
+    Entry("substring_dedup", "Cut stretches that stand in the corpus before."),
     Entry("holdout", "Set a share aside for evaluation, by cluster."),
     Entry("decontaminate", "Drop documents that hold benchmark items."),
     Entry("train_tokenizer", "Train a BPE or Unigram tokenizer."),

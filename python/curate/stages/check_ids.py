@@ -59,7 +59,7 @@ STAGE = Stage(
     rows=lambda config: "any",
     needs=lambda config: ("doc_id", "origin_file", "origin_offset"),
     phases=(
-        Phase("emit", "each", apply=emit, documents=False, emits=(Channel("ids", by="doc_id"),)),
+        Phase("emit", "each", apply=emit, against=emit, documents=False, emits=(Channel("ids", by="doc_id"),)),
         Phase("check", "part", run=check, reads=("emit.ids",)),
     ),
 )

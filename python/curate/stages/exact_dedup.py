@@ -30,6 +30,7 @@ from curate.dedup.keep import (
     SOURCES_MEANING,
     Keep,
     KeepList,
+    before_all,
     check_keep,
     columns_of,
     keep_list,
@@ -75,6 +76,11 @@ def hash_texts(batch: pa.RecordBatch, config: ExactDedup) -> Applied:
     return Applied(batch, emits={"hashes": pa.RecordBatch.from_pydict({"hash": digest, **ranks})})
 
 
+def hash_against(batch: pa.RecordBatch, config: ExactDedup) -> Applied:
+    """What hash_texts emits, for documents that stay before all others."""
+    return Applied(batch, emits={"hashes": before_all(hash_texts(batch, config).emits["hashes"])})
+
+
 def pick(config: ExactDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     """Keep list rows of the groups of a partition, in the order of the hashes; a document without a copy has no row."""
     rows = reads.rows("hash.hashes")
@@ -112,7 +118,14 @@ STAGE = Stage(
     needs=needs,
     rules=lambda config: {"exact_dedup.copy": ""},
     phases=(
-        Phase("hash", "each", apply=hash_texts, emits=(Channel("hashes", by="hash"),), documents=False),
+        Phase(
+            "hash",
+            "each",
+            apply=hash_texts,
+            against=hash_against,
+            emits=(Channel("hashes", by="hash"),),
+            documents=False,
+        ),
         Phase("pick", "part", run=pick, reads=("hash.hashes",), emits=(Channel("keep"),), settings=()),
         Phase("merge", "all", run=merge, reads=("pick.keep",), emits=(Channel("keep"),), settings=()),
         # `by` decides which rows the stage reads.

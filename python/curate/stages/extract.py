@@ -279,7 +279,7 @@ def _found(rows: list[dict[str, Any]], config: Extract) -> pa.RecordBatch:
 
 def _refused(pages: pa.Array, kinds: list[str | None], config: Extract) -> dict[int, dict[str, Any]]:
     """Row -> FOUND columns of the pages that are not extracted: another media type, too large, or binary."""
-    sizes, nuls = pc.binary_length(pages).to_pylist(), pc.count_substring(pages, b"\0").to_pylist()
+    sizes, nuls = pc.binary_length(pages).to_pylist(), _nuls(pages)
     pdf = pc.starts_with(pages, b"%PDF-").to_pylist()
     refused: dict[int, dict[str, Any]] = {}
     for row, (kind, size) in enumerate(zip(kinds, sizes, strict=True)):
@@ -291,6 +291,15 @@ def _refused(pages: pa.Array, kinds: list[str | None], config: Extract) -> dict[
         elif pdf[row] or (nuls[row] > max(8, size // 100) and not _is_wide(pages.slice(row, 1))):
             refused[row] = {"rule": "extract.not_html", "value": nuls[row], "detail": "binary content"}
     return refused
+
+
+def _nuls(pages: pa.LargeBinaryArray) -> list[int]:
+    """How many NUL bytes each page has. Few batches have any, and Arrow's search takes 0.3 ms a page."""
+    starts, values = np.frombuffer(pages.buffers()[1], np.int64), np.frombuffer(pages.buffers()[2] or b"", np.uint8)
+    start, end = starts[pages.offset], starts[pages.offset + len(pages)]
+    if start == end or values[start:end].min():
+        return [0] * len(pages)
+    return pc.count_substring(pages, b"\0").to_pylist()  # type: ignore[no-any-return]
 
 
 def _is_wide(page: pa.Array) -> bool:

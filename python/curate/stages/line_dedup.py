@@ -12,7 +12,8 @@ it stood in.
 
 dedup/units.py says how units are compared. A unit of fewer than `min_length` characters is never cut: code is full of
 short lines that repeat. With `keep: first` a repeated unit stays in one document, chosen by a hash of doc_id; with
-`keep: none` it is cut everywhere. A document of which nothing is left is dropped. The list of repeated units is a file
+`keep: none` it is cut everywhere. With `--against` the units of those documents count, and a repeated one that they
+have stays there alone. A document of which nothing is left is dropped. The list of repeated units is a file
 that workers map into memory, 24 bytes a unit.
 """
 
@@ -61,6 +62,14 @@ def count(batch: pa.RecordBatch, config: LineDedup) -> Applied:
         "first": pa.array(_ranks(batch.column("doc_id"))[owner[new]], pa.uint64()),
     }
     return Applied(batch, emits={"units": pa.RecordBatch.from_pydict(rows)})
+
+
+def count_against(batch: pa.RecordBatch, config: LineDedup) -> Applied:
+    """What `count` emits, for documents that keep their units: `first` is below every hash."""
+    units = count(batch, config).emits["units"]
+    return Applied(
+        batch, emits={"units": units.set_column(2, "first", pa.repeat(pa.scalar(0, pa.uint64()), len(units)))}
+    )
 
 
 def combine(rows: pa.Table) -> pa.Table:
@@ -181,6 +190,7 @@ STAGE = Stage(
             "count",
             "each",
             apply=count,
+            against=count_against,
             emits=(Channel("units", by="hash", combine=combine),),
             documents=False,
             settings=("unit", "min_length"),

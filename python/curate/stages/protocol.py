@@ -119,6 +119,7 @@ class Channel:
     by: str | None = None  # partitioned by the hash in this column
     path: str | None = None  # a product, below the run's folder
     words: bool = False  # its rows hold words of the documents
+    only_with: str | None = None  # a setting without which nothing is emitted
     combine: Callable[[pa.Table], pa.Table] | None = None  # adds rows up before they are written; any number of times
 
 
@@ -134,6 +135,7 @@ class Phase:
     shape: Shape
     open: Callable[[Any, Side], Any] | None = None
     apply: Callable[..., Applied | pa.RecordBatch] | None = None
+    against: Callable[..., Applied] | None = None  # for documents that are only compared with; it may only emit
     run: Callable[[Any, Reads], Mapping[str, Any] | Iterable[tuple[str, Any]]] | None = None
     close: Callable[[Any], None] | None = None
     documents: bool = True  # False: it only emits, so that its documents need not be written again

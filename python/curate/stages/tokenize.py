@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from curate import schema
 from curate.config import Settings, setting
-from curate.errors import ConfigError
+from curate.errors import DataError
 from curate.stages.protocol import Applied, Channel, Phase, Reads, Resources, Side, SideFile, Stage, with_column
-from curate.tokenizer.model import END_OF_DOCUMENT, Tokenizer, read_tokenizer
+from curate.tokenizer.model import ENDS, Tokenizer, read_tokenizer
 from curate.tokenizer.report import add_fertility, add_used, fertility, report, used
 
 TOKENIZER = "train_tokenizer.train.tokenizer"  # the side file (stage.phase.channel); the setting can replace it
@@ -31,6 +31,9 @@ class Tokenize(Settings):
     """Which tokenizer encodes."""
 
     tokenizer: str | None = setting(None, "a tokenizer.json; by default the one that train_tokenizer makes")
+    end_of_document: str | None = setting(
+        None, f"the token that ends a document; by default the first of {', '.join(ENDS)} that the tokenizer has"
+    )
 
 
 class State:
@@ -41,10 +44,8 @@ class State:
 
     def __init__(self, config: Tokenize, side: Side) -> None:
         tokenizer = read_tokenizer(side.path(TOKENIZER))
-        if tokenizer.end_of_document is None:
-            raise ConfigError(f"tokenize: {side.path(TOKENIZER)} has no {END_OF_DOCUMENT} token to end documents with")
         self.encoder = tokenizer.encoder()
-        self.end = tokenizer.end_of_document
+        self.end = tokenizer.end_of_document(config.end_of_document)
         self.metadata = {
             "schema_version": str(schema.VERSION),
             "tokenizer_sha256": tokenizer.sha256,
@@ -57,7 +58,10 @@ class State:
 def encode(batch: pa.RecordBatch, state: State) -> Applied:
     """The documents with n_tokens; emits their tokens, and the sums that the report is made of."""
     text = batch.column("text")
-    tokens = pa.array(state.encoder.encode(text, end_of_document=state.end))
+    try:
+        tokens = pa.array(state.encoder.encode(text, end_of_document=state.end))
+    except ValueError as error:  # the tokenizer's regular expression gave up
+        raise DataError(f"tokenize: {error}; the rows are counted from the document {_first_id(batch)}") from error
     counts = pc.list_value_length(tokens).cast(pa.uint32())
     kind = schema.TOKENS_16 if tokens.type.value_type == pa.uint16() else schema.TOKENS_32
     # Metadata of fields is left out: it would be the same text in thousands of files.
@@ -67,6 +71,11 @@ def encode(batch: pa.RecordBatch, state: State) -> Applied:
     # The two sums are a few rows a batch, so that the report needs no second pass over the tokens.
     emits = {"tokens": rows, "fertility": fertility(batch, counts), "used": used(tokens)}
     return Applied(with_column(batch, "n_tokens", counts), emits=emits)
+
+
+def _first_id(batch: pa.RecordBatch) -> str:
+    """The doc_id of the first row, in hex."""
+    return str(batch.column("doc_id")[0].as_py().hex())
 
 
 def manifest(config: Tokenize, reads: Reads) -> Mapping[str, bytes]:
@@ -79,16 +88,16 @@ def manifest(config: Tokenize, reads: Reads) -> Mapping[str, bytes]:
     made = {"report": report(tokenizer, reads.table("apply.fertility"), reads.table("apply.used"))}
     if config.tokenizer:
         made["tokenizer"] = path.read_bytes()
-    files = reads.files("apply.tokens")
+    files, end = reads.files("apply.tokens"), tokenizer.end_of_document(config.end_of_document)
     for lane, folder in FOLDERS.items():
         chosen = [file for file in files if file.lane == lane]
         if chosen or lane == "main":
             channel = "manifest" if lane == "main" else lane
-            made[channel] = json.dumps(_manifest(chosen, folder, tokenizer), indent=1).encode()
+            made[channel] = json.dumps(_manifest(chosen, folder, tokenizer, end), indent=1).encode()
     return made
 
 
-def _manifest(files: Sequence[SideFile], folder: str, tokenizer: Tokenizer) -> dict[str, Any]:
+def _manifest(files: Sequence[SideFile], folder: str, tokenizer: Tokenizer, end: int) -> dict[str, Any]:
     """The content of a lane's manifest.json; paths are relative to `folder`.
 
     Each file and each source has its numbers of documents, tokens (ends of documents included) and UTF-8 bytes of text.
@@ -107,7 +116,7 @@ def _manifest(files: Sequence[SideFile], folder: str, tokenizer: Tokenizer) -> d
         "version": 1,
         "tokenizer_sha256": tokenizer.sha256,
         "vocab_size": size,
-        "end_of_document": tokenizer.end_of_document,
+        "end_of_document": end,
         "dtype": "uint16" if size <= 1 << 16 else "uint32",
         "files": entries,
         "sources": dict(sorted(sources.items())),
@@ -122,13 +131,21 @@ def _counts(file: SideFile) -> dict[str, int]:
     return {"documents": file.rows, "tokens": tokens, "text_bytes": text_bytes}
 
 
+def _remarks(config: Tokenize) -> list[str]:
+    """What of the user's tokenizer is not applied."""
+    if config.tokenizer is None:
+        return []
+    return [f"tokenize: {config.tokenizer}: {part}" for part in read_tokenizer(config.tokenizer).ignored]
+
+
 STAGE = Stage(
     name="tokenize",
-    version=3,
+    version=4,
     summary="Encode documents into token shards.",
     config=Tokenize,
     # Measured: 30 MB at 32,768 tokens, 48 MB at 100,000, the cache of 16 MB included; 20 MB for 8 MiB of text.
     resources=lambda config: Resources(state_bytes=64_000_000, batch_bytes=20_000_000),
+    remarks=_remarks,
     files=lambda config: {"tokenizer": [config.tokenizer]} if config.tokenizer else {},
     phases=(
         Phase(

@@ -3,16 +3,19 @@
     encoder = open_encoder(path)            # once a worker
     ids = encoder.encode(texts, end_of_document=0)
 
-It reads any BPE file with byte level or byte fallback, trained here or elsewhere: GPT-2's, Llama's, Qwen's. A file with
-a part that would make ids differ from those of the `tokenizers` library (another normalizer, a leading space added to
-the text, ...) is refused, and the part named. A Unigram file is read if it has byte level, as those trained here have,
-so that decoding gives every text back; the library itself then encodes, a hundred times slower than BPE.
+It reads any BPE file with byte level or byte fallback, trained here or elsewhere: the shapes of GPT-2, GPT-NeoX, Llama,
+Qwen. Ids are those that the `tokenizers` library gives with add_special_tokens=False and encode_special_tokens: special
+tokens in a text are text, other added tokens are tokens. A file with a part that would make ids differ (another
+normalizer, a leading space added to the text, ...) is refused, and the part named. NFC composes by Unicode 16, as
+tokenizers 1.0 does; tokenizers 0.x composes by Unicode 9 and leaves some newer marks as they are. A Unigram file is
+read if it has byte level, as those trained here have, so that decoding gives every text back; the library itself then
+encodes, a hundred times slower than BPE.
 """
 
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,11 +23,15 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from curate import _rust
-from curate.errors import DataError
+from curate.errors import ConfigError, DataError
 from curate.tokenizer.files import byte_name, characters
 from curate.tokenizer.unigram import LibraryEncoder
 
 END_OF_DOCUMENT = "<|endoftext|>"
+"""The token that ends documents in tokenizers that are trained here."""
+
+ENDS = (END_OF_DOCUMENT, "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>")
+"""Tokens that end documents: those of GPT-2, GPT-NeoX and Qwen; Llama 3; Llama 2 and Mistral; Gemma; DeepSeek."""
 
 
 class Encoder(Protocol):
@@ -56,8 +63,12 @@ class Tokenizer:
     and `right` (uint32) are the merges by rank, as token ids; `patterns` split text one after the other;
     `special_tokens` maps text to id; `sha256` (64 hex digits) is that of the file. With `ignore_merges` a piece
     that is a token as a whole is that token. `byte_ids` are the tokens of the 256 bytes in the byte fallback form.
-    `unigram` is the file itself where its model is a Unigram, which has no merges.
+    `unigram` is the file itself where its model is a Unigram, which has no merges. `added` are further tokens that
+    stand for their text: (text, id, whether it is looked for in the normalized text). `ignored` says what of the file
+    is not applied.
     """
+
+    path: str
 
     vocab: pa.Array
     left: pa.Array
@@ -69,41 +80,56 @@ class Tokenizer:
     byte_ids: tuple[int, ...] | None = None
     normal: Normal = Normal()
     unigram: bytes | None = None
+    added: tuple[tuple[str, int, bool], ...] = ()
+    no_text: frozenset[int] = frozenset()  # ids that no merge makes: special tokens and some of `added`
+    ignored: tuple[str, ...] = ()
 
-    @property
-    def end_of_document(self) -> int | None:
-        """The id of `<|endoftext|>`, which separates documents; None where the vocabulary has no such token."""
-        return self.special_tokens.get(END_OF_DOCUMENT)
+    def end_of_document(self, name: str | None = None) -> int:
+        """The id of the token that ends a document: the one that is named, else the first of ENDS that there is.
+
+        ConfigError names the tokens that there are.
+        """
+        there = self.special_tokens | {text: number for text, number, _ in self.added}
+        found = [there[end] for end in ([name] if name else ENDS) if end in there]
+        if found:
+            return found[0]
+        names = ", ".join(list(there)[:20]) + (" ..." if len(there) > 20 else "") if there else "none"
+        wanted = f"end_of_document {name!r}" if name else f"none of {', '.join(ENDS)}"
+        raise ConfigError(
+            f"{self.path}: {wanted} is an added token of this tokenizer, which has: {names}; name the one that ends "
+            "documents with `end_of_document`"
+        )
 
     def encoder(self) -> Encoder:
         """An encoder of this model; it holds tables of some 10 MB, so make it once a worker.
 
-        ConfigError where the model is a Unigram and the `tokenizers` package is not installed.
+        ConfigError where the model is a Unigram and the `tokenizers` package is not installed; DataError where the
+        parts of the file do not belong together.
         """
         if self.unigram is not None:
             return LibraryEncoder(self.unigram, self.vocab)
-        return _rust.Encoder(
-            self.vocab,
-            self.left,
-            self.right,
-            pattern=list(self.patterns),
-            special_ids=sorted(self.special_tokens.values()),
-            ignore_merges=self.ignore_merges,
-            byte_ids=None if self.byte_ids is None else list(self.byte_ids),
-            nfc=self.normal.nfc,
-            space=self.normal.space,
-            prefix=self.normal.prefix,
-            prefix_once=self.normal.prefix_once,
-        )
+        try:
+            return _rust.Encoder(
+                self.vocab,
+                self.left,
+                self.right,
+                pattern=list(self.patterns),
+                special_ids=sorted(self.no_text),
+                ignore_merges=self.ignore_merges,
+                byte_ids=None if self.byte_ids is None else list(self.byte_ids),
+                nfc=self.normal.nfc,
+                space=self.normal.space,
+                prefix=self.normal.prefix,
+                prefix_once=self.normal.prefix_once,
+                added=list(self.added),
+            )
+        except ValueError as error:
+            raise _refusal(self.path, str(error)) from error
 
 
 def open_encoder(path: str | Path) -> Encoder:
     """The encoder of a tokenizer file; a file that is cut or of another kind is a DataError with the reason."""
-    tokenizer = read_tokenizer(path)
-    try:
-        return tokenizer.encoder()
-    except ValueError as error:
-        raise _refusal(path, str(error)) from error
+    return read_tokenizer(path).encoder()
 
 
 def read_tokenizer(path: str | Path) -> Tokenizer:
@@ -117,7 +143,7 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
     except ValueError as error:
         raise _refusal(path, f"it is not whole JSON ({error})") from error
     try:
-        tokenizer = _parse(file, content)
+        tokenizer = _parse(file, content, str(path))
     except _OtherKindError as error:
         raise _refusal(path, str(error)) from error
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
@@ -133,18 +159,16 @@ def _refusal(path: str | Path, reason: str) -> DataError:
     return DataError(f"{path} is not a BPE tokenizer.json with byte level or byte fallback: {reason}")
 
 
-def _parse(file: dict[str, Any], content: bytes) -> Tokenizer:
+def _parse(file: dict[str, Any], content: bytes, path: str) -> Tokenizer:
     """The model in a file's JSON; _OtherKindError names the part that cannot be followed, other errors mean damage."""
     if not isinstance(file, dict) or not isinstance(file.get("model"), dict):
         raise _OtherKindError("it has no `model` object")
     model, sha256 = file["model"], hashlib.sha256(content).hexdigest()
-    special_tokens = {}
-    for token in file.get("added_tokens") or []:
-        if not token["special"]:
-            raise _OtherKindError(f"its added token {token['content']!r} is not a special one")
-        special_tokens[token["content"]] = token["id"]
+    tokens = file.get("added_tokens") or []
+    special_tokens = {token["content"]: token["id"] for token in tokens if token["special"]}
+    ignored = tuple(f"its {part} is not applied" for part in ("truncation", "padding") if file.get(part))
     if model.get("type") == "Unigram":
-        return _parse_unigram(file, special_tokens, content, sha256)
+        return replace(_parse_unigram(file, tokens, content, sha256, path), ignored=ignored)
     _check_model(model)
     fallback = bool(model.get("byte_fallback"))
     ids: dict[str, int] = model["vocab"]
@@ -155,12 +179,16 @@ def _parse(file: dict[str, Any], content: bytes) -> Tokenizer:
             if half not in ids:
                 raise _OtherKindError(f"merge {rank} uses {half!r}, which its vocabulary lacks")
     normal = _normal(file.get("normalizer"))
+    added = _added(tokens, normal, file.get("pre_tokenizer"))
     patterns, normal = _patterns(file.get("pre_tokenizer"), normal, fallback=fallback)
     # A byte-level file always splits (_patterns refuses others), so this is one with marks for spaces.
     if not patterns:
         patterns = _at_marks(ids, normal)
+    added_ids = {token["content"]: token["id"] for token in tokens}
+    outside = {number for text, number, _ in added if text not in ids}
     return Tokenizer(
-        vocab=_vocabulary(ids, special_tokens, byte_ids),
+        path=path,
+        vocab=_vocabulary(ids, added_ids, byte_ids),
         left=pa.array([ids[left] for left, _ in merges], pa.uint32()),
         right=pa.array([ids[right] for _, right in merges], pa.uint32()),
         patterns=patterns,
@@ -169,10 +197,31 @@ def _parse(file: dict[str, Any], content: bytes) -> Tokenizer:
         sha256=sha256,
         byte_ids=byte_ids,
         normal=normal,
+        added=added,
+        no_text=frozenset(special_tokens.values()) | outside,
+        ignored=ignored,
     )
 
 
-def _parse_unigram(file: dict[str, Any], special_tokens: dict[str, int], content: bytes, sha256: str) -> Tokenizer:
+def _added(tokens: list[dict[str, Any]], normal: Normal, pre_tokenizer: Any) -> tuple[tuple[str, int, bool], ...]:
+    """The added tokens that are not special: (text, id, normalized)."""
+    added = [token for token in tokens if not token["special"]]
+    for token in added:
+        asked = [flag for flag in ("single_word", "lstrip", "rstrip") if token.get(flag)]
+        if asked:
+            raise _OtherKindError(f"its added token {token['content']!r} sets {' and '.join(asked)}")
+        if not token["content"]:
+            raise _OtherKindError(f"its added token {token['id']} has no text")
+        if token.get("normalized", True) and normal not in (Normal(), Normal(nfc=True)):
+            raise _OtherKindError(f"its added token {token['content']!r} is normalized, which marks its spaces")
+    if added and "Metaspace" in [_kind(step) for step in _steps(pre_tokenizer, "pretokenizers")]:
+        raise _OtherKindError(f"it has Metaspace and the added token {added[0]['content']!r}, which is not special")
+    return tuple((token["content"], token["id"], bool(token.get("normalized", True))) for token in added)
+
+
+def _parse_unigram(
+    file: dict[str, Any], tokens: list[dict[str, Any]], content: bytes, sha256: str, path: str
+) -> Tokenizer:
     """A Unigram model of bytes; of characters, where an unknown one is lost, it is another kind."""
     steps = _steps(file.get("pre_tokenizer"), "pretokenizers")
     if file.get("normalizer") or [_kind(step) for step in steps][-1:] != ["ByteLevel"]:
@@ -183,8 +232,9 @@ def _parse_unigram(file: dict[str, Any], special_tokens: dict[str, int], content
     if absent is not None:
         raise _OtherKindError(f"no token stands for the byte 0x{absent:02x}")
     none = pa.array([], pa.uint32())
-    vocab = _vocabulary(ids, special_tokens, None)
-    return Tokenizer(vocab, none, none, patterns, special_tokens, False, sha256, normal=normal, unigram=content)
+    vocab = _vocabulary(ids, {token["content"]: token["id"] for token in tokens}, None)
+    special = {token["content"]: token["id"] for token in tokens if token["special"]}
+    return Tokenizer(path, vocab, none, none, patterns, special, False, sha256, normal=normal, unigram=content)
 
 
 def _check_model(model: dict[str, Any]) -> None:
@@ -218,22 +268,22 @@ def _byte_ids(ids: dict[str, int]) -> tuple[int, ...]:
     return tuple(ids[byte_name(byte)] for byte in range(256))
 
 
-def _vocabulary(ids: dict[str, int], special_tokens: dict[str, int], byte_ids: tuple[int, ...] | None) -> pa.Array:
+def _vocabulary(ids: dict[str, int], added: dict[str, int], byte_ids: tuple[int, ...] | None) -> pa.Array:
     """The bytes of every token by id (large_binary); an id that no token has is empty."""
-    special_ids = set(special_tokens.values())
-    size = max([*ids.values(), *special_ids], default=-1) + 1
+    added_ids = set(added.values())
+    size = max([*ids.values(), *added_ids], default=-1) + 1
     # A numbering with large holes is damage or an attack on the memory.
-    if size > 4 * (len(ids) + len(special_ids)):
+    if size > 4 * (len(ids) + len(added_ids)):
         raise _OtherKindError(f"its {len(ids)} tokens have ids up to {size - 1}")
     byte_of = {i: byte for byte, i in enumerate(byte_ids or ())}
     tokens = [b""] * size
-    for text, i in [*((name, i) for name, i in ids.items() if i not in special_ids), *special_tokens.items()]:
+    for text, i in [*((name, i) for name, i in ids.items() if i not in added_ids), *added.items()]:
         if tokens[i]:
             raise _OtherKindError(f"two tokens have the id {i}")
         if i in byte_of:
             tokens[i] = bytes([byte_of[i]])
         else:
-            tokens[i] = text.encode() if i in special_ids or byte_ids is not None else _bytes_of_name(text)
+            tokens[i] = text.encode() if i in added_ids or byte_ids is not None else _bytes_of_name(text)
     return pa.array(tokens, pa.large_binary())
 
 
@@ -278,6 +328,8 @@ def _patterns(
         return _metaspace(steps[0], normal)
     if not fallback and kinds[-1:] != ["ByteLevel"]:
         raise _OtherKindError(f"its pre-tokenizer is {' + '.join(kinds) or 'absent'}, it does not end with ByteLevel")
+    if kinds.count("ByteLevel") > 1:
+        raise _OtherKindError("its pre-tokenizer has ByteLevel twice, which writes bytes as characters twice")
     found = [_pattern(step, kind) for step, kind in zip(steps, kinds, strict=True)]
     if not fallback and not any(found):
         raise _OtherKindError("its pre-tokenizer does not split text at all")

@@ -125,6 +125,8 @@ class LibraryEncoder:
         """`content` is a tokenizer.json with byte level, `vocab` (large_binary) holds the bytes of its tokens by id."""
         self._tokenizer = library().Tokenizer.from_str(content.decode())
         self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         self._vocab = vocab.to_pylist()
         self.vocab_size = len(vocab)
 

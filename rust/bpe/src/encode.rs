@@ -1,7 +1,8 @@
 //! Encoding: split, look the piece up, merge only what is new; decoding: put the bytes together again.
 //!
 //! Pieces come in batches of 32, so that the cache lines of all are on their way before the first is needed.
-//! Text never encodes to a special token, whatever it says; the caller appends them.
+//! Text never encodes to a special token, whatever it says; the caller appends them. Tokens that were added to a
+//! vocabulary without being special are found in the text before it is split, the longest of those that begin first.
 
 use crate::cache::{
     Cache, Key, MEDIUM, TokenId, count_of, hash_medium, medium_key, short_key, which, which_avx2,
@@ -10,6 +11,7 @@ use crate::merge::{MergeScratch, Merges};
 use crate::piece::{INLINE, TokenIndex, Vocab};
 use crate::pretokenize::BATCH;
 use crate::{Error, Pretokenizer};
+use aho_corasick::{AhoCorasick, MatchKind};
 use curate_text::cpu::Path;
 use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
@@ -59,6 +61,64 @@ impl Normal {
     }
 }
 
+/// A token that was added to a vocabulary and stands for its text wherever that occurs.
+#[derive(Debug, Clone)]
+pub struct Added {
+    /// What it stands for.
+    pub text: String,
+    /// Its number.
+    pub id: u32,
+    /// It is looked for after `Normal` was applied, not before.
+    pub normalized: bool,
+}
+
+/// Finds added tokens.
+struct Finder {
+    texts: AhoCorasick,
+    ids: Vec<u32>,
+}
+
+impl Finder {
+    /// A finder of those of `added` that are looked for at this point; None where there are none.
+    fn new(parts: &Parts<'_>, normalized: bool) -> Result<Option<Self>, Error> {
+        let chosen: Vec<&Added> = parts
+            .added
+            .iter()
+            .filter(|added| added.normalized == normalized)
+            .collect();
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        let text = |added: &&Added| match normalized {
+            true => parts.normal.apply(&added.text).into_owned(),
+            false => added.text.clone(),
+        };
+        let texts = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(chosen.iter().map(text))
+            .map_err(|error| Error::Model(format!("its added tokens cannot be found: {error}")))?;
+        let ids = chosen.iter().map(|added| added.id).collect();
+        Ok(Some(Self { texts, ids }))
+    }
+
+    /// Calls `found` with the text before each added token and the token, then with what is left and None.
+    fn split(
+        finder: Option<&Self>,
+        text: &str,
+        mut found: impl FnMut(&str, Option<u32>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut at = 0;
+        if let Some(finder) = finder {
+            for token in finder.texts.find_iter(text) {
+                let id = finder.ids[token.pattern().as_usize()];
+                found(&text[at..token.start()], Some(id))?;
+                at = token.end();
+            }
+        }
+        found(&text[at..], None)
+    }
+}
+
 /// The parts of a model.
 #[derive(Default)]
 pub struct Parts<'a> {
@@ -76,6 +136,8 @@ pub struct Parts<'a> {
     pub byte_ids: Option<&'a [u32; 256]>,
     /// What happens to a text before it is split.
     pub normal: Normal,
+    /// Tokens that are found in the text before it is split; those that merges cannot make stand in `special_ids` too.
+    pub added: &'a [Added],
 }
 
 /// An exact BPE encoder; immutable, so that threads may share it.
@@ -86,6 +148,8 @@ pub struct Encoder {
     pretokenizer: Pretokenizer,
     ignore_merges: bool,
     normal: Option<Normal>,
+    /// Finders before and after `normal`, where tokens were added.
+    added: Option<[Option<Finder>; 2]>,
 }
 
 /// What one thread needs while it encodes: the cache of pieces and memory for merging.
@@ -124,6 +188,7 @@ impl<T: TokenId> Default for EncodeScratch<T> {
 impl Encoder {
     /// Puts a model together; an error says which merge or byte the vocabulary lacks.
     pub fn new(parts: Parts<'_>, pretokenizer: Pretokenizer) -> Result<Self, Error> {
+        let added = [Finder::new(&parts, false)?, Finder::new(&parts, true)?];
         let vocab = parts.vocab;
         let mut is_text = vec![true; vocab.len()];
         for &id in parts
@@ -136,6 +201,13 @@ impl Encoder {
                 position: 0,
                 vocab_size: vocab.len(),
             })? = false;
+        }
+        if let Some(added) = parts.added.iter().find(|a| a.id as usize >= vocab.len()) {
+            return Err(Error::TokenId {
+                id: added.id,
+                position: 0,
+                vocab_size: vocab.len(),
+            });
         }
         let mut index = TokenIndex::with_capacity(vocab.len());
         for (id, _) in (0u32..).zip(&is_text).filter(|(_, is_text)| **is_text) {
@@ -155,6 +227,7 @@ impl Encoder {
             pretokenizer,
             ignore_merges: parts.ignore_merges,
             normal: changes.then_some(parts.normal),
+            added: added.iter().any(Option::is_some).then_some(added),
         })
     }
 
@@ -170,10 +243,23 @@ impl Encoder {
         scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
     ) -> Result<(), Error> {
-        match &self.normal {
-            None => self.encode_normal(text, scratch, out),
-            Some(normal) => self.encode_normal(&normal.apply(text), scratch, out),
-        }
+        let Some([before, after]) = &self.added else {
+            return self.encode_normal(&self.normal(text), scratch, out);
+        };
+        Finder::split(before.as_ref(), text, |text, token| {
+            Finder::split(after.as_ref(), &self.normal(text), |text, token| {
+                self.encode_normal(text, scratch, out)?;
+                out.extend(token.map(T::from_id));
+                Ok(())
+            })?;
+            out.extend(token.map(T::from_id));
+            Ok(())
+        })
+    }
+
+    fn normal<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let normal = self.normal.as_ref();
+        normal.map_or(Cow::Borrowed(text), |normal| normal.apply(text))
     }
 
     fn encode_normal<T: TokenId>(

@@ -32,7 +32,7 @@ mod window;
 pub use alphabet::{Alphabet, byte_order};
 pub use cache::TokenId;
 pub use count::{PieceCounter, PieceCounts};
-pub use encode::{EncodeScratch, Encoder, Normal, Parts};
+pub use encode::{Added, EncodeScratch, Encoder, Normal, Parts};
 pub use memory::give_back;
 pub use pack::{MAX_ROW_LENGTH, Placement, pack};
 pub use piece::Vocab;

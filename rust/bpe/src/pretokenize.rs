@@ -324,7 +324,7 @@ fn compile(pattern: &str) -> Result<fancy_regex::Regex, Error> {
     };
     // The pattern as it was written comes first, so that an error shows a place in it.
     let regex = build(pattern).map_err(refuse)?;
-    let rewritten = with_oniguruma_words(pattern);
+    let rewritten = as_oniguruma(pattern);
     if rewritten == pattern {
         Ok(regex)
     } else {
@@ -354,34 +354,84 @@ fn place_of(error: &fancy_regex::Error, pattern: &str) -> (usize, String) {
     }
 }
 
-/// Writes out `\w` and `\W` as Oniguruma means them: without the zero-width joiners, which are part of words
-/// for the engine, and outside of brackets with the superscripts and fractions of Latin-1.
-fn with_oniguruma_words(pattern: &str) -> String {
+/// Rewrites what Oniguruma reads in another way than this engine.
+///
+/// - `\w`, `\W`, `\b` and `\B`: its words are without the zero-width joiners, which are part of words for the engine,
+///   and outside of brackets with the superscripts and fractions of Latin-1.
+/// - `(?m)` lets a dot match line ends, which the engine calls `s`; a flag alone, as in `a(?i)b|c`, is about the rest of
+///   its group, alternatives included.
+/// - `[[:punct:]]` is Unicode's punctuation and symbols, where the engine has those of ASCII.
+fn as_oniguruma(pattern: &str) -> String {
     const WORD: &str = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}";
     const ALONE: &str = "²³¹¼-¾";
-    let (mut out, mut depth) = (String::with_capacity(pattern.len()), 0usize);
-    let mut characters = pattern.chars();
-    while let Some(character) = characters.next() {
-        let escaped = if character == '\\' {
-            characters.next()
-        } else {
-            None
+    let word = format!("[{WORD}{ALONE}]");
+    let boundary = |border: [&str; 2]| {
+        let [first, second] = border;
+        format!("(?:(?<={word})(?{first}{word})|(?<!{word})(?{second}{word}))")
+    };
+    let mut out = String::with_capacity(pattern.len());
+    // Open brackets; for each open group, the parentheses that its flags opened, the pattern itself first.
+    let (mut brackets, mut groups) = (0_usize, vec![0_usize]);
+    let mut rest = pattern;
+    while let Some(character) = rest.chars().next() {
+        let length = match character {
+            '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            _ => character.len_utf8(),
         };
-        let alone = if depth == 0 { ALONE } else { "" };
-        match (character, escaped) {
-            ('\\', Some('w')) => out.push_str(&format!("[{WORD}{alone}]")),
-            ('\\', Some('W')) => out.push_str(&format!("[^{WORD}{alone}]")),
-            _ => {
-                depth = match character {
-                    '[' => depth + 1,
-                    ']' => depth.saturating_sub(1),
-                    _ => depth,
-                };
-                out.push(character);
-                out.extend(escaped);
+        let (token, after) = rest.split_at(length);
+        rest = after;
+        match token {
+            r"\w" | r"\W" => {
+                let not = if token == r"\W" { "^" } else { "" };
+                let alone = if brackets == 0 { ALONE } else { "" };
+                out.push_str(&format!("[{not}{WORD}{alone}]"));
             }
+            r"\b" if brackets == 0 => out.push_str(&boundary(["!", "="])),
+            r"\B" if brackets == 0 => out.push_str(&boundary(["=", "!"])),
+            "[" => {
+                brackets += 1;
+                if let Some(after) = rest.strip_prefix(":punct:]").filter(|_| brackets > 1) {
+                    out.push_str(r"[\p{P}\p{S}");
+                    rest = &rest[rest.len() - after.len() - 1..];
+                } else if let Some(after) = rest.strip_prefix(":^punct:]").filter(|_| brackets > 1)
+                {
+                    out.push_str(r"[^\p{P}\p{S}");
+                    rest = &rest[rest.len() - after.len() - 1..];
+                } else {
+                    out.push('[');
+                }
+            }
+            "]" => {
+                brackets = brackets.saturating_sub(1);
+                out.push(']');
+            }
+            "(" if brackets == 0 => {
+                let flags = rest.strip_prefix('?').unwrap_or("");
+                let end = flags
+                    .find(|c: char| !matches!(c, 'i' | 'm' | 'x' | '-'))
+                    .unwrap_or(0);
+                let (flags, after) = flags.split_at(end);
+                let alone = after.starts_with(')');
+                if flags.is_empty() || !(alone || after.starts_with(':')) {
+                    groups.push(0);
+                    out.push('(');
+                    continue;
+                }
+                out.push_str(&format!("(?{}:", flags.replace('m', "s")));
+                rest = &after[1..];
+                match groups.last_mut() {
+                    Some(open) if alone => *open += 1,
+                    _ => groups.push(0),
+                }
+            }
+            ")" if brackets == 0 => {
+                let flags = groups.pop().unwrap_or(0);
+                out.extend(std::iter::repeat_n(')', flags + 1));
+            }
+            _ => out.push_str(token),
         }
     }
+    out.extend(std::iter::repeat_n(')', groups.iter().sum()));
     out
 }
 
@@ -467,6 +517,24 @@ mod tests {
             |patterns: &[&str]| pieces(&Pretokenizer::chain(patterns).expect("valid"), "a 12b c");
         assert_eq!(chain(&[r"\p{N}", "gpt2"]), ["a", " ", "1", "2", "b", " c"]);
         assert_eq!(chain(&[]), ["a 12b c"]);
+    }
+
+    #[test]
+    fn patterns_are_read_as_oniguruma_reads_them() {
+        let written = |pattern| as_oniguruma(pattern);
+        assert_eq!(written("(?i)a|(b(?m-i)c|.)d"), "(?i:a|(b(?s-i:c|.))d)");
+        assert_eq!(
+            written("(?im:a)(?:b)(?=c)[(?m)]"),
+            "(?is:a)(?:b)(?=c)[(?m)]"
+        );
+        assert_eq!(written(r"[[:punct:]a](?<n>x)"), r"[[\p{P}\p{S}]a](?<n>x)");
+        let split = |pattern, text| pieces(&Pretokenizer::new(pattern).expect("valid"), text);
+        assert_eq!(split(r"\b", "ab\u{200d}c"), ["ab", "\u{200d}", "c"]);
+        assert_eq!(split(r"(?m)b.+", "ab\nc"), ["a", "b\nc"]);
+        assert_eq!(
+            split("[[:punct:]]+", "a\u{2014}$b"),
+            ["a", "\u{2014}$", "b"]
+        );
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Connected components of pairs of ids, by union-find in flat integers.
 //!
 //! Pairs come in parts and stay where they lie, in mapped files as a rule. Beside them a document that has a pair
-//! costs 28 bytes (its id, its parent, its greatest similarity), and some 40 while the ids are gathered.
+//! costs 20 bytes (its id and its parent), and some 40 while the ids are gathered.
 
 use crate::{Error, Id};
 
-/// One part of the pairs: (a, b, similarity), of one length.
-pub type Pairs<'a> = (&'a [Id], &'a [Id], &'a [f64]);
+/// One part of the pairs: (a, b), of one length.
+pub type Pairs<'a> = (&'a [Id], &'a [Id]);
 
 /// The documents that have a pair, and what the pairs make of them.
 #[derive(Debug, Default, PartialEq)]
@@ -15,36 +15,27 @@ pub struct Clusters {
     pub ids: Vec<Id>,
     /// The place in `ids` of the smallest id of its component.
     pub roots: Vec<u32>,
-    /// The greatest similarity of a pair it is in.
-    pub nearest: Vec<f64>,
 }
 
 /// The components of the edges (a[i], b[i]) of all parts.
 pub fn clusters(parts: &[Pairs<'_>]) -> Result<Clusters, Error> {
-    for &(a, b, similarity) in parts {
-        for (name, rows) in [("b", b.len()), ("jaccard", similarity.len())] {
-            if rows != a.len() {
-                return Err(Error::LengthsDiffer {
-                    name,
-                    rows,
-                    other: "a",
-                    expected: a.len(),
-                });
-            }
+    for &(a, b) in parts {
+        if b.len() != a.len() {
+            return Err(Error::LengthsDiffer {
+                name: "b",
+                rows: b.len(),
+                other: "a",
+                expected: a.len(),
+            });
         }
     }
-    let ids = distinct(parts.iter().flat_map(|&(a, b, _)| [a, b]));
+    let ids = distinct(parts.iter().flat_map(|&(a, b)| [a, b]));
     check_count(ids.len())?;
     let index = Index::new(&ids);
     let mut roots: Vec<u32> = (0..ids.len() as u32).collect();
-    let mut nearest = vec![f64::NEG_INFINITY; ids.len()];
-    for &(a, b, similarity) in parts {
-        for ((a, b), &similarity) in a.iter().zip(b).zip(similarity) {
+    for &(a, b) in parts {
+        for (a, b) in a.iter().zip(b) {
             let (a, b) = (index.find(a), index.find(b));
-            for end in [a, b] {
-                let greatest = &mut nearest[end as usize];
-                *greatest = greatest.max(similarity);
-            }
             let (a, b) = (root(&mut roots, a), root(&mut roots, b));
             // Ids are sorted, so the smaller number is the smaller id.
             roots[a.max(b) as usize] = a.min(b);
@@ -54,11 +45,33 @@ pub fn clusters(parts: &[Pairs<'_>]) -> Result<Clusters, Error> {
     for child in 0..roots.len() {
         roots[child] = roots[roots[child] as usize];
     }
-    Ok(Clusters {
-        ids,
-        roots,
-        nearest,
-    })
+    Ok(Clusters { ids, roots })
+}
+
+/// Where an id stands: (part, row).
+pub type Place = (u32, u32);
+
+/// What stands for an id that is in no part.
+pub const NOWHERE: Place = (u32::MAX, u32::MAX);
+
+/// The place of each of `ids` (sorted, distinct) in the parts; of an id that stands in two places, the later one.
+pub fn places(parts: &[&[Id]], ids: &[Id]) -> Vec<Place> {
+    let mut places = vec![NOWHERE; ids.len()];
+    let index = Index::new(ids);
+    for (part, listed) in parts.iter().enumerate() {
+        for (row, id) in listed.iter().enumerate() {
+            let place = index.find(id) as usize;
+            if ids.get(place) == Some(id) {
+                places[place] = (part as u32, row as u32);
+            }
+        }
+    }
+    places
+}
+
+/// An id in hex digits, as messages show it.
+pub(crate) fn hex(id: &Id) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every id once, sorted. Repeats are dropped whenever the buffer has grown by half: memory stays below 1.5 times the
@@ -165,23 +178,20 @@ mod tests {
     proptest! {
         #[test]
         fn components_are_those_of_the_graph(
-            edges in proptest::collection::vec((0_u32..60, 0_u32..60, 0_u8..9), 0..60),
+            edges in proptest::collection::vec((0_u32..60, 0_u32..60), 0..60),
             cut in 0_usize..60,
         ) {
             let a: Vec<Id> = edges.iter().map(|e| id(e.0)).collect();
             let b: Vec<Id> = edges.iter().map(|e| id(e.1)).collect();
-            let similarity: Vec<f64> = edges.iter().map(|e| f64::from(e.2)).collect();
             let cut = cut.min(edges.len());
-            let seen = clusters(&[
-                (&a[..cut], &b[..cut], &similarity[..cut]),
-                (&a[cut..], &b[cut..], &similarity[cut..]),
-            ]).unwrap();
+            let seen = clusters(&[(&a[..cut], &b[..cut]), (&a[cut..], &b[cut..])]).unwrap();
             let smallest: Vec<Id> = seen.roots.iter().map(|&root| seen.ids[root as usize]).collect();
             prop_assert_eq!((seen.ids.clone(), smallest), oracle(&a, &b));
-            for (place, doc) in seen.ids.iter().enumerate() {
-                let of_doc = (0..edges.len()).filter(|&i| a[i] == *doc || b[i] == *doc);
-                let greatest = of_doc.map(|i| similarity[i]).fold(f64::NEG_INFINITY, f64::max);
-                prop_assert_eq!(seen.nearest[place], greatest);
+            let wanted = distinct([&b[cut..]].into_iter());
+            for (id, place) in wanted.iter().zip(places(&[&a, &b[..cut]], &wanted)) {
+                let parts = [&a[..], &b[..cut]];
+                let found = (place != NOWHERE).then(|| parts[place.0 as usize][place.1 as usize]);
+                prop_assert_eq!(found, parts.concat().contains(id).then_some(*id));
             }
         }
     }

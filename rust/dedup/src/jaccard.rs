@@ -78,17 +78,20 @@ pub fn jaccard(sets: Sets<'_>, a: &[u32], b: &[u32]) -> Result<Vec<f64>, Error> 
             Err(missing)
         }
     };
-    let similarity = |(pair, (&a, &b)): (usize, (&u32, &u32))| {
-        let (a, b) = (set(pair, a)?, set(pair, b)?);
-        let shared = intersection(a, b);
-        let union = a.len() + b.len() - shared;
-        Ok(if union == 0 {
-            0.0
-        } else {
-            shared as f64 / union as f64
-        })
-    };
-    a.iter().zip(b).enumerate().map(similarity).collect()
+    let of_pair =
+        |(pair, (&a, &b)): (usize, (&u32, &u32))| Ok(similarity(set(pair, a)?, set(pair, b)?));
+    a.iter().zip(b).enumerate().map(of_pair).collect()
+}
+
+/// The similarity of two sets, both sorted and distinct; 0 where both are empty.
+pub fn similarity(a: &[u64], b: &[u64]) -> f64 {
+    let shared = intersection(a, b);
+    let union = a.len() + b.len() - shared;
+    if union == 0 {
+        0.0
+    } else {
+        shared as f64 / union as f64
+    }
 }
 
 /// The similarity of two sets where it is at least `least`, 0 to 1; else None, as soon as that is certain.

@@ -3,16 +3,20 @@
 //! ```text
 //! text --sha256--> digest                                    equal texts
 //! text --minhash--> band keys (14 x 8 bytes), shingle hashes
-//!      --lsh_buckets--> documents that share a key, by their smallest id
+//!      --lsh_buckets--> documents that share a key, by the first of them
 //!      --bucket_pairs--> pairs by exact Jaccard of the true sets, O(members) a bucket      similar texts
 //!      --clusters--> smallest id of each component
+//!      --heads--> which documents of a component stay, and which one each of the others goes for
 //! text --units--> lines, paragraphs or sentences, which many texts may share
+//! text --anchors--> sampled hashes --repeats--> stretches that stand in an earlier place, too
+//! text --suffix_array--> every place in the order of what follows it, in which words are looked up
 //! ```
 //!
 //! Everything is a pure function of its input and seed: no order, time or machine enters a result.
 
 pub mod clusters;
 pub mod fss;
+pub mod heads;
 pub mod jaccard;
 pub mod lsh;
 pub mod mersenne;
@@ -21,6 +25,9 @@ pub mod pairs;
 pub mod permute;
 pub mod sha256;
 mod sort;
+pub mod substring;
+pub mod suffixes;
+pub mod templates;
 pub mod units;
 
 /// A document id: it sorts as bytes.

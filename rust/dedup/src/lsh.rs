@@ -1,7 +1,9 @@
-//! Buckets: documents that share a band key, as rows (smallest id, key, other member) in the order of the keys.
+//! Buckets: documents that share a band key, as rows (first member, key, other member) in the order of the keys.
 //!
-//! The rows of one smallest id, from whatever partition of the keys, come together again in `pairs`, which tries
-//! the members of a bucket against each other. Most keys belong to one document and give no row.
+//! Members stand in the order in which their rows are given, which is that of their places in the input: nothing
+//! depends on how ids compare. The rows of one first member, from whatever partition of the keys, come together again
+//! in `pairs`, which tries the members of a bucket against each other. Most keys belong to one document and give no
+//! row.
 //! A band key holds the number of its band, so equal keys are keys of one band.
 
 use crate::clusters::check_count;
@@ -10,10 +12,10 @@ use crate::{Error, Id};
 /// Rows dealt to one run of equal top bits; a run is sorted in the first-level cache.
 const RUN: usize = 512;
 
-/// Members of buckets, a row each: sorted by (key, member).
+/// Members of buckets, a row each: sorted by key, those of a key in the order of their rows.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    /// The smallest id of the bucket.
+    /// The first id of the bucket.
     pub first: Vec<Id>,
     /// The band key.
     pub key: Vec<u64>,
@@ -33,18 +35,39 @@ pub fn lsh_buckets(keys: &[u64], ids: &[Id]) -> Result<Members, Error> {
     }
     check_count(ids.len())?;
     let rows = by_key(keys);
-    let (mut out, mut members) = (Members::default(), Vec::new());
+    let mut out = Members::default();
     for bucket in rows.chunk_by(|a, b| a.0 == b.0).filter(|b| b.len() > 1) {
-        members.clear();
-        members.extend(bucket.iter().map(|&(_, row)| ids[row as usize]));
-        members.sort_unstable();
-        members.dedup();
-        let others = &members[1..];
-        out.first.resize(out.first.len() + others.len(), members[0]);
-        out.key.resize(out.key.len() + others.len(), bucket[0].0);
-        out.member.extend_from_slice(others);
+        let first = ids[bucket[0].1 as usize];
+        let start = out.member.len();
+        out.member
+            .extend(bucket[1..].iter().map(|&(_, row)| ids[row as usize]));
+        drop_repeats(&mut out.member, start, first);
+        out.first.resize(out.member.len(), first);
+        out.key.resize(out.member.len(), bucket[0].0);
     }
     Ok(out)
+}
+
+/// Drops of the members from `start` on those that are `first`, and all but the first of equal ones.
+fn drop_repeats(members: &mut Vec<Id>, start: usize, first: Id) {
+    if members.len() == start + 1 && members[start] != first {
+        return; // most buckets have two members
+    }
+    let mut ids = members[start..].to_vec();
+    ids.sort_unstable();
+    if ids.binary_search(&first).is_err() && ids.windows(2).all(|two| two[0] != two[1]) {
+        return;
+    }
+    let mut seen = vec![false; ids.len()];
+    let mut end = start;
+    for place in start..members.len() {
+        let known = &mut seen[ids.partition_point(|id| *id < members[place])];
+        if members[place] != first && !std::mem::replace(known, true) {
+            members[end] = members[place];
+            end += 1;
+        }
+    }
+    members.truncate(end);
 }
 
 /// (key, row) with equal keys side by side: dealt by the top bits, for keys are hashes, then sorted run by run.
@@ -80,13 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn buckets_hold_their_ids_once() {
+    fn buckets_hold_their_ids_once_in_the_order_of_rows() {
         let keys = [9, u64::MAX, 7, 9, 9, 9, u64::MAX, 5, 5];
         let ids = [3, 1, 2, 1, 3, 2, 0, 4, 4].map(id);
         let seen = lsh_buckets(&keys, &ids).unwrap();
-        assert_eq!(seen.first, [id(1), id(1), id(0)]);
+        assert_eq!(seen.first, [id(3), id(3), id(1)]);
         assert_eq!(seen.key, [9, 9, u64::MAX]);
-        assert_eq!(seen.member, [id(2), id(3), id(1)]);
+        assert_eq!(seen.member, [id(1), id(2), id(0)]);
         assert_eq!(lsh_buckets(&[], &[]).unwrap(), Members::default());
     }
 

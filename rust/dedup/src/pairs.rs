@@ -1,7 +1,8 @@
 //! From buckets to pairs that are alike: exact Jaccard where it can still join two groups, and nowhere else.
 //!
 //! ```text
-//! bucket      f a b c d e        ids in order; f, the smallest, is tried with all, over all its buckets
+//! bucket      f a b c d e        members in the order of their rows; f, the first, is tried with all, over all its
+//!                                buckets
 //! groups      f a b | c          a and b are alike with f (Jaccard similarity >= min_jaccard), c is not
 //! d tries     f a b, c           those it is not connected with, one of each group in turn, at most 64
 //! ```
@@ -10,11 +11,11 @@
 //! of a million that have nothing in common costs 64 a member, never the square. In buckets of up to 65 every pair
 //! is decided: the clusters are then exactly the components of the verified pairs.
 //!
-//! What is found of the buckets of one smallest id depends on these alone, and stands together, the smallest ids in
-//! order: it is the same in whatever partitions and rounds they are worked on. A row takes 16 bytes beside the columns,
-//! which stay where they lie, and a document some 60: no bucket, however large, takes more.
+//! What is found of the buckets of one first member depends on their keys and on the order of their rows, never on how
+//! ids compare, and stands together: it is the same in whatever partitions and rounds they are worked on. A row takes
+//! 24 bytes beside the columns, which stay where they lie, and a document some 60: no bucket, however large, takes more.
 
-use crate::clusters::{Index, check_count, distinct, root};
+use crate::clusters::{Index, NOWHERE, Place, check_count, distinct, hex, places, root};
 use crate::jaccard::{Sets, at_least};
 use crate::{Error, Id};
 
@@ -28,13 +29,14 @@ const REPEATS: usize = 1 << 16;
 pub struct Rule {
     /// Least exact similarity of a pair, 0 to 1.
     pub min_jaccard: f64,
-    /// Report also pairs that connect nothing new, each member with the 64 before it in its bucket.
+    /// Report also pairs that connect nothing new, each member with the 64 before it in its bucket. What is linked
+    /// does not depend on it.
     pub all: bool,
 }
 
-/// Pairs a < b, those of one smallest id together, sorted and distinct.
+/// Pairs a < b, those of one first member together, sorted and distinct.
 ///
-/// A pair whose documents share buckets of two smallest ids comes once for each.
+/// A pair whose documents share buckets of two first members comes once for each.
 #[derive(Debug, Default, PartialEq)]
 pub struct Pairs {
     /// The smaller id.
@@ -43,12 +45,14 @@ pub struct Pairs {
     pub b: Vec<Id>,
     /// Exact similarity; 1 where nothing was compared.
     pub jaccard: Vec<f64>,
+    /// Whether the pair is one of those that connect the members; others are only reported.
+    pub links: Vec<bool>,
 }
 
 /// One part of the bucket rows (see `lsh::Members`): first, key and member, of one length.
 pub type Rows<'a> = (&'a [Id], &'a [u64], &'a [Id]);
 
-/// The pairs of bucket rows, of any partitions, in any order. Without `shingles` every member is taken to be alike
+/// The pairs of bucket rows, of any partitions; rows of one bucket are in the order of its members. Without `shingles` every member is taken to be alike
 /// with the first of its bucket (and, with `all`, with the 64 before it).
 ///
 /// `shingles` are (ids, sets) in parts; every member must be in one of them.
@@ -72,15 +76,22 @@ pub fn bucket_pairs(
     let ids = distinct(parts.iter().flat_map(|part| [part.0, part.2]));
     check_count(ids.len())?;
     let index = Index::new(&ids);
-    let mut rows: Vec<(u32, u64, u32)> =
+    let mut rows: Vec<(u32, u64, u32, u32)> =
         Vec::with_capacity(parts.iter().map(|part| part.0.len()).sum());
     for (first, key, member) in parts {
-        rows.extend(
-            (0..first.len()).map(|i| (index.find(&first[i]), key[i], index.find(&member[i]))),
-        );
+        for i in 0..first.len() {
+            // The number of the row keeps equal (first, key) in their order.
+            let number = rows.len() as u32;
+            rows.push((
+                index.find(&first[i]),
+                key[i],
+                number,
+                index.find(&member[i]),
+            ));
+        }
     }
+    check_count(rows.len())?;
     rows.sort_unstable();
-    rows.dedup();
     let sets = shingles
         .map(|parts| Shingles::new(parts, &ids))
         .transpose()?;
@@ -90,16 +101,18 @@ pub fn bucket_pairs(
         rule,
         parents: (0..ids.len() as u32).collect(),
         tried: Tried::new(ids.len()),
+        seen: vec![false; ids.len()],
         found: Vec::new(),
     };
     for group in rows.chunk_by(|a, b| a.0 == b.0) {
         search.group(group)?;
     }
     let mut out = Pairs::default();
-    for (a, b, jaccard) in search.found {
-        out.a.push(ids[a as usize]);
-        out.b.push(ids[b as usize]);
-        out.jaccard.push(jaccard);
+    for pair in search.found {
+        out.a.push(ids[pair.a as usize]);
+        out.b.push(ids[pair.b as usize]);
+        out.jaccard.push(pair.jaccard);
+        out.links.push(pair.links);
     }
     Ok(out)
 }
@@ -110,7 +123,17 @@ struct Search<'a> {
     rule: Rule,
     parents: Vec<u32>,
     tried: Tried,
-    found: Vec<(u32, u32, f64)>,
+    seen: Vec<bool>,
+    found: Vec<Pair>,
+}
+
+/// A pair that is alike, by the numbers of its ids, a < b.
+#[derive(Clone, Copy)]
+struct Pair {
+    a: u32,
+    b: u32,
+    jaccard: f64,
+    links: bool,
 }
 
 /// Which pairs of a group were compared already, so that a second bucket with the same members costs nothing.
@@ -149,29 +172,23 @@ impl Tried {
 }
 
 impl Search<'_> {
-    /// All buckets of one smallest id: rows (first, key, member). It leaves every id by itself again.
-    fn group(&mut self, rows: &[(u32, u64, u32)]) -> Result<(), Error> {
+    /// All buckets of one first member: rows (first, key, number of the row, member). It leaves every id by itself again.
+    fn group(&mut self, rows: &[(u32, u64, u32, u32)]) -> Result<(), Error> {
         let first = rows[0].0;
         let mut buckets: Vec<Vec<u32>> = Vec::new();
         for bucket in rows.chunk_by(|a, b| a.1 == b.1) {
-            let members: Vec<u32> = bucket.iter().map(|row| row.2).collect();
+            let members = self.once(bucket.iter().map(|row| row.3));
             if !buckets.contains(&members) {
                 buckets.push(members);
             }
         }
-        let mut members = buckets.concat();
-        members.sort_unstable();
-        members.dedup();
         let (start, mut known) = (self.found.len(), REPEATS);
-        for member in members {
-            if self.rule.all || !self.joined(first, member) {
-                self.pair_once(first, member)?;
+        for member in self.once(buckets.iter().flatten().copied()) {
+            if !self.joined(first, member) {
+                self.pair_once(first, member, true)?;
             }
         }
         for bucket in &buckets {
-            if self.rule.all {
-                self.neighbors(bucket)?;
-            }
             if self.sets.is_some() {
                 self.rest(first, bucket)?;
             }
@@ -179,8 +196,15 @@ impl Search<'_> {
                 known = self.drop_repeats(start).max(REPEATS);
             }
         }
+        // What is only reported comes last, when all that links is decided.
+        for bucket in buckets.iter().filter(|_| self.rule.all).collect::<Vec<_>>() {
+            self.neighbors(first, bucket)?;
+            if self.found.len() - start > 2 * known {
+                known = self.drop_repeats(start).max(REPEATS);
+            }
+        }
         self.drop_repeats(start);
-        for id in rows.iter().map(|row| row.2).chain([first]) {
+        for id in rows.iter().map(|row| row.3).chain([first]) {
             self.parents[id as usize] = id;
             self.tried.masks[id as usize] = 0;
         }
@@ -188,13 +212,23 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// These ids without repeats, in their order.
+    fn once(&mut self, ids: impl Iterator<Item = u32>) -> Vec<u32> {
+        let seen = &mut self.seen;
+        let found: Vec<u32> = ids
+            .filter(|&id| !std::mem::replace(&mut seen[id as usize], true))
+            .collect();
+        found.iter().for_each(|&id| seen[id as usize] = false);
+        found
+    }
+
     /// Sorts what was found from `start` on and drops what was found twice; returns how many stay.
     fn drop_repeats(&mut self, start: usize) -> usize {
-        self.found[start..].sort_unstable_by_key(|&(a, b, _)| (a, b));
+        self.found[start..].sort_unstable_by_key(|pair| (pair.a, pair.b, !pair.links));
         let mut end = start;
         for place in start..self.found.len() {
             let pair = self.found[place];
-            if end == start || (self.found[end - 1].0, self.found[end - 1].1) != (pair.0, pair.1) {
+            if end == start || (self.found[end - 1].a, self.found[end - 1].b) != (pair.a, pair.b) {
                 self.found[end] = pair;
                 end += 1;
             }
@@ -207,8 +241,8 @@ impl Search<'_> {
         root(&mut self.parents, a) == root(&mut self.parents, b)
     }
 
-    /// Compares two members, and joins and records them where they are alike.
-    fn pair(&mut self, a: u32, b: u32) -> Result<(), Error> {
+    /// Compares two members, and records them where they are alike; `links`: it joins them, too.
+    fn pair(&mut self, a: u32, b: u32, links: bool) -> Result<(), Error> {
         let (a, b) = (a.min(b), a.max(b));
         let similar = match &self.sets {
             None => Some(1.0),
@@ -219,26 +253,34 @@ impl Search<'_> {
             ),
         };
         if let Some(jaccard) = similar {
-            let (x, y) = (root(&mut self.parents, a), root(&mut self.parents, b));
-            self.parents[x.max(y) as usize] = x.min(y);
-            self.found.push((a, b, jaccard));
+            if links {
+                let (x, y) = (root(&mut self.parents, a), root(&mut self.parents, b));
+                self.parents[x.max(y) as usize] = x.min(y);
+            }
+            self.found.push(Pair {
+                a,
+                b,
+                jaccard,
+                links,
+            });
         }
         Ok(())
     }
 
     /// `pair`, where this group has not tried the two before.
-    fn pair_once(&mut self, a: u32, b: u32) -> Result<(), Error> {
+    fn pair_once(&mut self, a: u32, b: u32, links: bool) -> Result<(), Error> {
         if self.tried.insert(a.min(b), a.max(b)) {
-            self.pair(a, b)?;
+            self.pair(a, b, links)?;
         }
         Ok(())
     }
 
-    /// Every member with the 64 before it, whether they are connected or not.
-    fn neighbors(&mut self, bucket: &[u32]) -> Result<(), Error> {
+    /// Every member with the first and the 64 before it, whether they are connected or not.
+    fn neighbors(&mut self, first: u32, bucket: &[u32]) -> Result<(), Error> {
         for (place, &b) in bucket.iter().enumerate() {
+            self.pair_once(first, b, false)?;
             for &a in &bucket[place.saturating_sub(TRIES)..place] {
-                self.pair_once(a, b)?;
+                self.pair_once(a, b, false)?;
             }
         }
         Ok(())
@@ -283,7 +325,7 @@ impl Search<'_> {
                 }
                 if !self.joined(a, b) {
                     tries += 1;
-                    self.pair_once(a, b)?;
+                    self.pair_once(a, b, true)?;
                 }
             }
         }
@@ -294,16 +336,12 @@ impl Search<'_> {
 /// Where the shingles of each id are: parts stay where they lie, in mapped files as a rule.
 struct Shingles<'a> {
     parts: &'a [(&'a [Id], Sets<'a>)],
-    places: Vec<(u32, u32)>,
+    places: Vec<Place>,
 }
-
-const NOWHERE: (u32, u32) = (u32::MAX, u32::MAX);
 
 impl<'a> Shingles<'a> {
     fn new(parts: &'a [(&'a [Id], Sets<'a>)], ids: &[Id]) -> Result<Self, Error> {
-        let mut places = vec![NOWHERE; ids.len()];
-        let index = Index::new(ids);
-        for (part, (listed, sets)) in parts.iter().enumerate() {
+        for (listed, sets) in parts {
             if listed.len() != sets.len() {
                 return Err(Error::LengthsDiffer {
                     name: "shingles",
@@ -312,24 +350,19 @@ impl<'a> Shingles<'a> {
                     expected: listed.len(),
                 });
             }
-            for (row, id) in listed.iter().enumerate() {
-                let place = index.find(id) as usize;
-                if ids.get(place) == Some(id) {
-                    places[place] = (part as u32, row as u32);
-                }
-            }
         }
-        Ok(Self { parts, places })
+        let listed: Vec<&[Id]> = parts.iter().map(|part| part.0).collect();
+        Ok(Self {
+            parts,
+            places: places(&listed, ids),
+        })
     }
 
     fn get(&self, ids: &[Id], number: u32) -> Result<&'a [u64], Error> {
         let (part, row) = self.places[number as usize];
         if (part, row) == NOWHERE {
             return Err(Error::NoSuchId {
-                id: ids[number as usize]
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect(),
+                id: hex(&ids[number as usize]),
             });
         }
         self.parts[part as usize].1.checked(row as usize)
@@ -423,9 +456,13 @@ mod tests {
                 prop_assert_eq!(*jaccard, similarity(&sets[a[0] as usize], &sets[b[0] as usize]));
             }
             let few = run(&buckets, &sets, false);
-            prop_assert!(few.a.len() <= listed.a.len());
+            prop_assert!(few.links.iter().all(|&links| links));
+            let linked = |pairs: &Pairs| -> Vec<(Id, Id)> {
+                (0..pairs.a.len()).filter(|&i| pairs.links[i]).map(|i| (pairs.a[i], pairs.b[i])).collect()
+            };
+            prop_assert_eq!(linked(&few), linked(&listed));
             let components = |a: &[Id], b: &[Id]| {
-                let found = crate::clusters::clusters(&[(a, b, &vec![1.0; a.len()])]).unwrap();
+                let found = crate::clusters::clusters(&[(a, b)]).unwrap();
                 (found.ids, found.roots)
             };
             let (a, b): (Vec<_>, Vec<_>) = expected.into_iter().unzip();

@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow_array::types::{Int64Type, UInt16Type, UInt32Type};
 use curate_bpe::{
-    Alphabet, EncodeScratch, Normal, Parts, PieceCounter, Pretokenizer, TokenId, TrainOptions,
-    Vocab,
+    Added, Alphabet, EncodeScratch, Normal, Parts, PieceCounter, Pretokenizer, TokenId,
+    TrainOptions, Vocab,
 };
 use curate_text::Texts;
 use pyo3::exceptions::PyValueError;
@@ -236,7 +236,7 @@ type Pool<T> = Mutex<Vec<EncodeScratch<T>>>;
 impl Encoder {
     #[new]
     #[pyo3(signature = (vocab, left, right, *, pattern, special_ids, ignore_merges = false, byte_ids = None,
-                        nfc = false, space = None, prefix = None, prefix_once = false))]
+                        nfc = false, space = None, prefix = None, prefix_once = false, added = Vec::new()))]
     #[expect(
         clippy::too_many_arguments,
         reason = "they are the keyword arguments of the Python class"
@@ -254,6 +254,7 @@ impl Encoder {
         space: Option<String>,
         prefix: Option<String>,
         prefix_once: bool,
+        added: Vec<(String, u32, bool)>,
     ) -> Result<Self, Error> {
         let normal = Normal {
             nfc,
@@ -261,6 +262,14 @@ impl Encoder {
             prefix,
             prefix_once,
         };
+        let added: Vec<Added> = added
+            .into_iter()
+            .map(|(text, id, normalized)| Added {
+                text,
+                id,
+                normalized,
+            })
+            .collect();
         let encoder = py.detach(|| {
             let mut tokens = Vocab::default();
             for token in vocab.texts().iter() {
@@ -274,6 +283,7 @@ impl Encoder {
                 ignore_merges,
                 byte_ids: byte_ids.as_ref(),
                 normal,
+                added: &added,
             };
             curate_bpe::Encoder::new(parts, pattern.open()?)
         });

@@ -1,10 +1,10 @@
 //! Bindings of `curate_dedup`.
 
-use arrow_array::types::{Float64Type, Int64Type, UInt32Type, UInt64Type};
+use arrow_array::types::{Float64Type, Int64Type, UInt8Type, UInt32Type, UInt64Type};
 use curate_dedup::minhash::{Params, Scheme};
 use curate_dedup::{
-    clusters as components, jaccard as similarity, lsh, mersenne, minhash, pairs,
-    sha256 as digests, units,
+    clusters as components, heads, jaccard as similarity, lsh, mersenne, minhash, pairs,
+    sha256 as digests, substring, suffixes, templates, units,
 };
 use curate_text::Cpu;
 use pyo3::prelude::*;
@@ -165,7 +165,7 @@ fn bucket_pairs(
     documents: Option<Vec<(Ids, Lists<UInt64Type>)>>,
     min_jaccard: f64,
     all: bool,
-) -> Result<(Column, Column, Column), Error> {
+) -> Result<(Column, Column, Column, Column), Error> {
     let out = py.detach(|| {
         let parts: Option<Vec<_>> = documents.as_ref().map(|parts| {
             let parts = parts.iter();
@@ -189,7 +189,158 @@ fn bucket_pairs(
         Column::fixed(out.a)?,
         Column::fixed(out.b)?,
         Column::primitive::<Float64Type>(out.jaccard),
+        Column::primitive::<UInt8Type>(out.links.into_iter().map(u8::from).collect()),
     ))
+}
+
+/// Which documents of clusters stay, the one that each of the others goes for, and how alike the two are.
+#[pyfunction]
+#[pyo3(signature = (group, fixed, part, row, keys, shingles, *, bands, min_jaccard, per_key))]
+#[expect(clippy::too_many_arguments)] // they are the columns of a table
+fn cluster_heads(
+    py: Python<'_>,
+    group: Primitive<UInt32Type>,
+    fixed: Primitive<UInt8Type>,
+    part: Primitive<UInt32Type>,
+    row: Primitive<UInt32Type>,
+    keys: Primitive<UInt64Type>,
+    shingles: Vec<Lists<UInt64Type>>,
+    bands: usize,
+    min_jaccard: Option<f64>,
+    per_key: usize,
+) -> Result<(Column, Column, u64), Error> {
+    let out = py.detach(|| {
+        let sets: Vec<similarity::Sets<'_>> = shingles
+            .iter()
+            .map(|lists| similarity::Sets::unchecked(lists.offsets(), lists.values()))
+            .collect();
+        let members = heads::Members {
+            group: &group,
+            fixed: &fixed,
+            part: &part,
+            row: &row,
+            keys: &keys,
+            bands,
+        };
+        let rule = match min_jaccard {
+            None => heads::Rule::Connected,
+            Some(min_jaccard) => heads::Rule::Star {
+                min_jaccard,
+                per_key,
+            },
+        };
+        heads::heads(members, &sets, rule)
+    })?;
+    Ok((
+        Column::primitive::<UInt32Type>(out.head),
+        Column::primitive::<Float64Type>(out.similarity),
+        out.beyond,
+    ))
+}
+
+/// The place (part, row) of each of the ids in parts of ids; 2^32 - 1 twice where it is in none.
+#[pyfunction]
+fn id_places(py: Python<'_>, parts: Vec<Ids>, ids: Ids) -> Result<(Column, Column), Error> {
+    let out = py.detach(|| {
+        let parts: Vec<&[curate_dedup::Id]> = parts.iter().map(|part| &**part).collect();
+        components::places(&parts, &ids)
+    });
+    let (part, row) = out.into_iter().unzip();
+    Ok((
+        Column::primitive::<UInt32Type>(part),
+        Column::primitive::<UInt32Type>(row),
+    ))
+}
+
+type DifferenceColumns = (Column, Column, Column);
+
+/// How the members `ends[i - 1]..ends[i]` differ from the first of them: (variants, varying, share).
+#[pyfunction]
+fn cluster_differences(
+    py: Python<'_>,
+    part: Primitive<UInt32Type>,
+    row: Primitive<UInt32Type>,
+    ends: Primitive<Int64Type>,
+    shingles: Vec<Lists<UInt64Type>>,
+) -> Result<DifferenceColumns, Error> {
+    let out = py.detach(|| {
+        let sets: Vec<similarity::Sets<'_>> = shingles
+            .iter()
+            .map(|lists| similarity::Sets::unchecked(lists.offsets(), lists.values()))
+            .collect();
+        let places: Vec<(u32, u32)> = part.iter().copied().zip(row.iter().copied()).collect();
+        let starts = [0].into_iter().chain(ends.iter().copied());
+        starts
+            .zip(ends.iter())
+            .map(|(start, &end)| {
+                let cluster = &places[start as usize..end as usize];
+                templates::differences(cluster[0], &cluster[1..], &sets)
+            })
+            .collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok((
+        Column::primitive::<UInt32Type>(out.iter().map(|one| one.variants).collect()),
+        Column::primitive::<UInt32Type>(out.iter().map(|one| one.varying).collect()),
+        Column::primitive::<Float64Type>(out.iter().map(|one| one.share).collect()),
+    ))
+}
+
+/// The anchors of every row for repeats of `min_length` bytes: (row, hash, place).
+#[pyfunction]
+#[pyo3(signature = (text, *, min_length))]
+fn anchors(
+    py: Python<'_>,
+    text: TextColumn,
+    min_length: usize,
+) -> Result<(Column, Column, Column), Error> {
+    let out = py.detach(|| substring::anchors(text.texts(), min_length))?;
+    Ok((
+        Column::primitive::<UInt32Type>(out.row),
+        Column::primitive::<UInt64Type>(out.hash),
+        Column::primitive::<UInt64Type>(out.place),
+    ))
+}
+
+type RepeatColumns = (Column, Column, Column, Column, u64);
+
+/// The repeats around anchors of equal hash, verified in the texts: (anchor, start, end, other, beyond).
+#[pyfunction]
+#[pyo3(signature = (hash, part, row, place, texts, *, min_length, per_anchor))]
+#[expect(clippy::too_many_arguments)] // they are the columns of a table
+fn repeats(
+    py: Python<'_>,
+    hash: Primitive<UInt64Type>,
+    part: Primitive<UInt32Type>,
+    row: Primitive<UInt32Type>,
+    place: Primitive<UInt64Type>,
+    texts: Vec<TextColumn>,
+    min_length: usize,
+    per_anchor: usize,
+) -> Result<RepeatColumns, Error> {
+    let out = py.detach(|| {
+        let texts: Vec<_> = texts.iter().map(TextColumn::texts).collect();
+        let placed = substring::Placed {
+            hash: &hash,
+            part: &part,
+            row: &row,
+            place: &place,
+        };
+        substring::repeats(placed, &texts, min_length, per_anchor)
+    })?;
+    Ok((
+        Column::primitive::<UInt32Type>(out.anchor),
+        Column::primitive::<UInt64Type>(out.start),
+        Column::primitive::<UInt64Type>(out.end),
+        Column::primitive::<UInt32Type>(out.other),
+        out.beyond,
+    ))
+}
+
+/// Every place of the bytes of row 0, in the order of what follows it.
+#[pyfunction]
+fn suffix_array(py: Python<'_>, text: TextColumn) -> Result<Column, Error> {
+    let out = py.detach(|| suffixes::suffix_array(text.texts().bytes(0)))?;
+    Ok(Column::primitive::<UInt32Type>(out))
 }
 
 /// The lines, paragraphs or sentences of every row: (rows, bounds), both int64.
@@ -230,22 +381,16 @@ fn jaccard(
     Ok(Column::primitive::<Float64Type>(out))
 }
 
-type Edges = (Ids, Ids, Primitive<Float64Type>);
-
-/// Connected components: every id once, sorted, the row of its component's smallest id, and its nearest's similarity.
+/// Connected components: every id once, sorted, and the row of its component's smallest id.
 #[pyfunction]
-fn clusters(py: Python<'_>, pairs: Vec<Edges>) -> Result<(Column, Column, Column), Error> {
+fn clusters(py: Python<'_>, pairs: Vec<(Ids, Ids)>) -> Result<(Column, Column), Error> {
     let out = py.detach(|| {
-        let parts: Vec<components::Pairs<'_>> = pairs
-            .iter()
-            .map(|(a, b, similarity)| (&**a, &**b, &**similarity))
-            .collect();
+        let parts: Vec<components::Pairs<'_>> = pairs.iter().map(|(a, b)| (&**a, &**b)).collect();
         components::clusters(&parts)
     })?;
     Ok((
         Column::fixed(out.ids)?,
         Column::primitive::<UInt32Type>(out.roots),
-        Column::primitive::<Float64Type>(out.nearest),
     ))
 }
 
@@ -259,5 +404,11 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(bucket_pairs, module)?)?;
     module.add_function(wrap_pyfunction!(jaccard, module)?)?;
     module.add_function(wrap_pyfunction!(clusters, module)?)?;
+    module.add_function(wrap_pyfunction!(cluster_heads, module)?)?;
+    module.add_function(wrap_pyfunction!(id_places, module)?)?;
+    module.add_function(wrap_pyfunction!(cluster_differences, module)?)?;
+    module.add_function(wrap_pyfunction!(anchors, module)?)?;
+    module.add_function(wrap_pyfunction!(repeats, module)?)?;
+    module.add_function(wrap_pyfunction!(suffix_array, module)?)?;
     module.add_function(wrap_pyfunction!(text_units, module)?)
 }

@@ -11,6 +11,7 @@ pub mod cpu;
 pub mod hash;
 mod masks;
 pub mod nfc;
+pub mod tidy;
 mod words;
 
 pub use column::{Offsets, Texts};

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from curate.errors import DataError
 from train import checkpoint
 from train.config import TrainSettings
-from train.loss import IGNORE, token_nats
-from train.machine import DTYPES, pick_device, set_threads
+from train.evaluation.documents import check_tokens, row_nats
+from train.loss import IGNORE
+from train.machine import pick_device, set_threads
 from train.model import Model, build
 from train.packing import Packed, pack, read_batch
 from train.shards import Shards, open_shards
@@ -45,17 +45,11 @@ def unigram_nats(shards: Shards) -> npt.NDArray[np.float64]:
     return nats
 
 
-@torch.no_grad()
 def model_nats(model: Model, packed: Packed, shards: Shards, settings: TrainSettings) -> float:
     """-ln p of all tokens of a packed source, summed."""
-    device, total = model.embedding.weight.device, 0.0
-    for start in range(0, packed.rows, settings.micro_rows):
-        rows = np.arange(start, min(start + settings.micro_rows, packed.rows))
-        batch = read_batch([packed], np.zeros_like(rows), rows, shards.manifest)
-        inputs, targets, documents = (torch.from_numpy(array).to(device) for array in batch)
-        x_BTC = model(inputs, DTYPES[settings.precision], documents if settings.document_mask else None)
-        total += token_nats(x_BTC, model.head_weight_VC, targets, settings.loss_chunk).sum(dtype=torch.float64).item()
-    return total
+    return sum(
+        float(nats_BT.sum(dtype=np.float64)) for _, _, nats_BT in row_nats(model, packed, shards.manifest, settings)
+    )
 
 
 def table_nats(nats: npt.NDArray[np.float64], packed: Packed, shards: Shards) -> float:
@@ -75,11 +69,11 @@ def evaluate(folder: Path, data: Path, tokens: int, device_name: str = "auto", t
     """
     set_threads(threads)
     device = pick_device(device_name)
-    model, settings, index, found = checkpoint.open_model(folder, device)
+    trained = checkpoint.open_model(folder, device)
+    model, settings, index, found = trained
     heldout, training = open_shards(data / "heldout" / "tokens"), open_shards(data / "tokens")
-    if heldout.manifest.tokenizer_sha256 != index["tokenizer_sha256"]:
-        raise DataError(f"{data}: its tokens were made with another tokenizer than the one {found} was trained with")
-    untrained = build(model.shape, settings.seed, device)
+    check_tokens(trained, heldout.manifest, data)
+    untrained = build(model.shape, settings.seed, device, model.dtype)
     table, sources = unigram_nats(training), {}
     for name, source in heldout.sources.items():
         ends = np.cumsum(source.lengths(), dtype=np.int64)

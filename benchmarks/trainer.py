@@ -1,0 +1,215 @@
+"""The trainer beside nanoGPT's and nanochat's own code: speed, start, loss, data, the CPU job, learning at equal time.
+
+    python -m benchmarks.trainer loss order loader     # seconds to a minute each, no peer's code
+    NANOGPT=… NANOCHAT=… python -m benchmarks.trainer speed
+    TRAINER_SECONDS=180 python -m benchmarks.trainer learning muon     # hours at 180; 20 by default
+
+`trainer_systems.py` says how the peers are run. Each is measured in turns with ours, in processes of their own, one
+thread. The corpus is ../shared/data/text, 8 domains, cleaned by nothing, tokenized by curate with 8,192 tokens, 5 % of
+its documents held out; it is made once, below target/bench-trainer.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmarks.harness import Report, measure, run
+from benchmarks.texts import SHARED
+from train.loader import Loader
+from train.loss import linear_cross_entropy
+from train.order import Phase, RowOrder
+from train.packing import pack
+from train.shards import open_shards
+
+HOME = Path(__file__).resolve().parents[1] / "target" / "bench-trainer"
+SECONDS = float(os.environ.get("TRAINER_SECONDS", "20"))  # CPU time of a training run of `learning`
+RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times each project's own learning rates
+PEERS = [name for name in ("nanogpt", "nanochat") if name.upper() in os.environ]
+
+
+def corpus() -> Path:
+    """A curate run over the texts, with held-out documents; made where it is not there."""
+    out = HOME / "run"
+    if not (out / "heldout" / "tokens" / "manifest.json").exists():
+        HOME.mkdir(parents=True, exist_ok=True)
+        inputs = [
+            f"  - {{path: {path}, source: {path.name.partition('.')[0]}}}"
+            for path in sorted((SHARED / "text").glob("*.jsonl.zst"))
+        ]
+        steps = "steps: [{holdout: {share: 0.05}}, {train_tokenizer: {vocab_size: 8192}}, tokenize]\n"
+        (HOME / "recipe.yaml").write_text("\n".join(["version: 1", "inputs:", *inputs, steps]))
+        command = ["curate", "run", str(HOME / "recipe.yaml"), "--out", str(out), "--workers", "1"]
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def system(*arguments: object) -> dict[str, float]:
+    """What a process of `trainer_systems` prints."""
+    command = [sys.executable, "-m", "benchmarks.trainer_systems", *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+# -- the parts -------------------------------------------------------------------------------------------------
+
+
+def loss(report: Report) -> None:
+    """Chunked linear cross-entropy beside linear and cross_entropy over all logits, forward and backward."""
+    torch.set_num_threads(1)
+    for vocab_size in (4096, 16384):
+        x = torch.randn(4096, 256, requires_grad=True)
+        weight = (torch.randn(vocab_size, 256) * 0.05).requires_grad_()
+        target = torch.randint(0, vocab_size, (4096,))
+
+        def ours(x: Any = x, weight: Any = weight, target: Any = target) -> tuple[float, Any]:
+            total = linear_cross_entropy(x, weight, target)[0] / 4096
+            return total.item(), torch.autograd.grad(total, (x, weight))
+
+        def plain(x: Any = x, weight: Any = weight, target: Any = target) -> tuple[float, Any]:
+            total = F.cross_entropy(x @ weight.T, target)
+            return total.item(), torch.autograd.grad(total, (x, weight))
+
+        mine, theirs = measure(ours), measure(plain)
+        (a, grads), (b, wanted) = mine.result, theirs.result
+        assert abs(a - b) <= 1e-6 * b, (a, b)
+        apart = max((p - q).abs().max().item() for p, q in zip(grads, wanted, strict=True))
+        note = f"4,096 x 256, fp32; loss equal to {abs(a - b) / b:.0e}, gradients to {apart:.0e}; logits 1/16 of memory"
+        report.row(f"loss_{vocab_size}", mine.cpu, "s", mine.rounds, "cross_entropy of all logits", theirs.cpu, note)
+
+
+def order(report: Report) -> None:
+    """Rows a second of the order, from a cold start far into a run."""
+    rows = {f"source{n}": 1_000_000 + n for n in range(8)}
+    phases = [Phase("main", 10**9, {name: 1 / 8 for name in rows}, {})]
+
+    def cold() -> None:
+        RowOrder(1, rows, phases).take(987_654_321, 987_654_321 + 50_000)
+
+    taken = measure(cold)
+    report.row("order_rows", 50_000 / taken.cpu, "rows/s", taken.rounds, note="8 sources, from row 987,654,321")
+
+
+def loader(report: Report) -> None:
+    """Tokens a second of order and reading together, as training gets them."""
+    shards = open_shards(corpus() / "tokens")
+    sources = [source for source in shards.sources.values() if source.documents]
+    weights = {source.name: 1.0 for source in sources}
+    for length in (256, 1024, 2048):
+        packed = [pack(source, length, shards.manifest.end_of_document) for source in sources]
+        batch_rows, steps = 16, (1 << 24) // (16 * length)
+        phases = [Phase("main", batch_rows * steps * 3, weights, {})]
+        plan = RowOrder(1, {one.source.name: one.rows for one in packed}, phases)
+
+        def read(packed: Any = packed, plan: Any = plan, steps: int = steps) -> None:
+            with Loader(packed, plan, shards.manifest, 16, range(steps, 2 * steps)) as opened:
+                for step in range(steps, 2 * steps):
+                    opened.read(step)
+
+        taken = measure(read, 3)
+        note = f"{len(sources)} sources, 16 rows a step, from step {steps:,} on; CPU time of both threads"
+        report.row(f"loader_{length}", batch_rows * steps * length / taken.cpu, "tokens/s", taken.rounds, note=note)
+
+
+# -- beside the peers ------------------------------------------------------------------------------------------
+
+
+def speed(report: Report) -> None:
+    """Tokens a CPU second of a step, and the time to the first one, in turns; the best of three processes each."""
+    kinds = [("ours", "fp32"), ("ours", "bf16"), ("ours-muon", "fp32")]
+    kinds += [(peer, dtype) for peer in PEERS for dtype in ("fp32", "bf16")]
+    best: dict[tuple[str, str], dict[str, float]] = {}
+    for _ in range(3):
+        for kind in kinds:
+            found = system("speed", kind[0], "--dtype", kind[1])
+            before = best.get(kind, found)
+            rate = max(before["tokens_per_second"], found["tokens_per_second"])
+            first = min(before["first_step"], found["first_step"])
+            best[kind] = {**found, "tokens_per_second": rate, "first_step": first}
+    for name, dtype in kinds[:3]:
+        mine = best[name, dtype]
+        note = f"{dtype}, {mine['parameters'] / 1e6:.1f} M parameters, vocabulary 4,096"
+        report.row(f"step_{name}_{dtype}", mine["tokens_per_second"], "tokens/s", 3, note=note)
+        report.row(f"first_step_{name}_{dtype}", mine["first_step"], "s", 3, note="from the start of the process")
+    for peer, dtype in kinds[3:]:
+        theirs = best[peer, dtype]
+        mine = max((best["ours", d] for d in ("fp32", "bf16")), key=lambda one: one["tokens_per_second"])
+        note = f"ours in its faster dtype; {peer} in {dtype}, {theirs['parameters'] / 1e6:.1f} M parameters"
+        rates = mine["tokens_per_second"], theirs["tokens_per_second"]
+        report.row(f"step_vs_{peer}_{dtype}", rates[0], "tokens/s", 3, peer, rates[1], note)
+        report.row(f"first_step_vs_{peer}_{dtype}", mine["first_step"], "s", 3, peer, theirs["first_step"])
+
+
+def job(report: Report) -> None:
+    """`train run`, `train eval` and `train generate` with 1.2 M tokens and all cores, wall-clock."""
+    data, out = corpus(), HOME / "job"
+    subprocess.run(["rm", "-rf", str(out)], check=True)
+    train = [sys.executable, "-m", "train"]
+    commands = [
+        [*train, "run", "--data", str(data), "--out", str(out), "--size", "5m", "--tokens", "1_200_000", "--json"],
+        [*train, "eval", "--data", str(data), "--checkpoint", str(out), "--tokens", "20_000", "--json"],
+        [*train, "generate", "--checkpoint", str(out), "--prompt", "The", "--tokens", "60"],
+    ]
+    begin, results = time.perf_counter(), []
+    for command in commands:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, stderr=subprocess.DEVNULL)
+        results.append(done.stdout)
+    seconds = time.perf_counter() - begin
+    bits = json.loads(results[1])["sources"]["all"]["bits_per_byte"]
+    note = (
+        f"1.2 M tokens; {bits['model']:.3f} bits a byte, unigram {bits['unigram']:.3f}; load {os.getloadavg()[0]:.1f}"
+    )
+    report.row("cpu_job", seconds, "s", 1, note=note)
+
+
+def learning(report: Report) -> None:
+    """Held-out bits per byte after equal CPU time: at the projects' own rates, and at the best of five."""
+    data, lines = corpus(), []
+    for name in ("ours", "ours-muon", *PEERS):
+        given = ("learn", name, "--data", data, "--seconds", SECONDS)
+        tried = {rate: system(*given, "--rate", rate) for rate in RATES}
+        best = min(RATES, key=lambda rate: tried[rate]["bits_per_byte"])
+        more = [system(*given, "--rate", best, "--seed", seed) for seed in (2, 3, 4)]
+        found = [one["bits_per_byte"] for one in more]
+        half = 4.303 * statistics.stdev(found) / 3**0.5  # Student's t, 95 %, two degrees of freedom
+        interval = f"{statistics.mean(found):.4f} ± {half:.4f}"
+        own, steps = tried[1.0]["bits_per_byte"], int(more[0]["steps"])
+        lines.append([name, f"{SECONDS:g}", f"{steps:,}", f"{own:.4f}", f"{best:g} x", interval])
+    header = ["system", "CPU seconds", "steps", "own rate", "best of five rates", "at the best, seeds 2 to 4"]
+    report.table("Bits per byte of held-out text after equal CPU time, fp32, one thread", header, lines)
+
+
+def muon(report: Report) -> None:
+    """Steps that Muon takes to the held-out bits per byte at which AdamW ends, each at its best rate of five."""
+    data = corpus()
+    steps = max(60, round(SECONDS * 1.2))
+
+    def at(name: str, rate: float, n: int) -> float:
+        given = ("learn", name, "--data", data, "--steps", n, "--rate", rate)
+        return system(*given)["bits_per_byte"]
+
+    adamw = min(at("ours", rate, steps) for rate in RATES)
+    best = min(RATES, key=lambda rate: at("ours-muon", rate, steps))
+    for share in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+        found = at("ours-muon", best, round(steps * share))
+        if found <= adamw:
+            break
+    note = f"{steps} steps of AdamW at its best rate end at {adamw:.4f} bits a byte; Muon at {found:.4f}"
+    report.row("muon_steps", round(steps * share), "s", 1, "AdamW", steps, note)
+
+
+GROUPS = [loss, order, loader, speed, job, learning, muon]
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    print(f"numpy {np.__version__}; peers: {', '.join(PEERS) or 'none named'}", file=sys.stderr)
+    run("trainer", GROUPS, ["torch"])

@@ -1,0 +1,1 @@
+"""What a model knows, measured: bits per byte of held-out text, and of every document."""
