@@ -33,9 +33,6 @@ const EQUALS: f32 = 0.5;
 const MIN_EQUALS: u32 = 3;
 /// From this share of its words on, what is kept of a unit brings the rest.
 const MOST: f32 = 0.6;
-/// The threshold moves to the widest gap between the probabilities in this range around it.
-const GAP: std::ops::Range<f32> = 0.85..1.1;
-
 /// What happens to readers' comments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Comments {
@@ -122,7 +119,7 @@ pub fn choose(
     } else {
         DEMAND
     };
-    let limit = gap(probabilities, f1 * demand * policy.factor()).min(highest);
+    let limit = (f1 * demand * policy.factor()).min(highest);
     let mut chooser = Chooser {
         page,
         units,
@@ -146,27 +143,6 @@ pub fn choose(
         why: chooser.why,
         limit,
     }
-}
-
-/// The threshold moved into the widest gap near it, at the upper end of that gap.
-fn gap(probabilities: &[f32], limit: f32) -> f32 {
-    let (low, high) = (limit * GAP.start, limit * GAP.end);
-    let within = probabilities
-        .iter()
-        .copied()
-        .filter(|&p| low <= p && p <= high);
-    let mut near: Vec<f32> = within.chain([high]).collect();
-    near.sort_by(f32::total_cmp);
-    let (mut last, mut widest, mut moved) = (low, 0.0, limit);
-    for p in near {
-        // A gap that the threshold lies in already need be no wider than the others.
-        let width = if last < limit && limit <= p { 1.5 } else { 1.0 } * (p - last);
-        if width > widest {
-            (widest, moved) = (width, p);
-        }
-        last = p;
-    }
-    moved
 }
 
 /// The mean probability of (weight times probability, weight).
