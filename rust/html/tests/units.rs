@@ -146,7 +146,7 @@ fn a_copy_for_small_screens_is_dropped_and_what_repeats_among_its_own_is_not() {
 #[test]
 fn policies_move_the_threshold() {
     let html = page(
-        "<p>a paragraph that is likely, as it seems to be 72</p><p>one that is hardly likely at all 35</p>",
+        "<p class=a>a paragraph that is likely, as it seems to be 72</p><p class=b>one that is hardly likely at all 35</p>",
     );
     let counts = [Policy::Precision, Policy::Balanced, Policy::Recall].map(|policy| {
         let (_, choice) = chosen(&html, policy);
