@@ -15,6 +15,7 @@ HARNESS = {
     "encodings",
     "environments",
     "datatrove_chain",
+    "datatrove_filters",
     "datatrove_minhash",
     "trainer_systems",
     "trainer_gpu",

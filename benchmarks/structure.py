@@ -82,19 +82,24 @@ def squash(text: str) -> str:
     return "".join(c for c in text if c.isalnum())
 
 
-def words(element: etree._Element, skip: Sequence[str] = ()) -> str:
-    """The text of an element without that of elements that bear one of these names or classes."""
+def words(element: etree._Element, classes: Sequence[str] = (), until: Sequence[str] = ()) -> str:
+    """The text of an element without that of elements of these classes, up to the first of the elements `until`."""
     parts: list[str] = []
 
-    def walk(node: etree._Element) -> None:
-        named = isinstance(node.tag, str) and node.tag not in skip
-        shown = named and not set((node.get("class") or "").split()) & set(skip)
-        if node is element or shown:
+    def walk(node: etree._Element) -> bool:
+        """Whether the text goes on after the node."""
+        if node is not element and node.tag in until:
+            return False
+        if node.tag == "br":
+            parts.append("\n")
+        named = isinstance(node.tag, str)
+        if node is element or named and not set((node.get("class") or "").split()) & set(classes):
             parts.append(node.text or "")
-            for child in node:
-                walk(child)
+            if not all(walk(child) for child in node):
+                return False
         if node is not element:
             parts.append(node.tail or "")
+        return True
 
     walk(element)
     return "".join(parts)
@@ -136,7 +141,7 @@ class Row:
 def tables_of(main: etree._Element) -> Iterator[list[Row]]:
     """The rows of every table of data: no table in it, no heading, no code of several lines, two columns or more."""
     for table in main.iter("table"):
-        if table.xpath(".//table|.//h1|.//h2|.//h3|.//h4|.//math") or any(
+        if table.xpath(".//table|.//h1|.//h2|.//h3|.//h4|.//math|.//div[@class='fragment']") or any(
             "\n" in words(p).strip() for p in table.iter("pre")
         ):
             continue
@@ -156,12 +161,18 @@ def _span(cell: etree._Element) -> int:
     return int(value) if value.isdigit() else 1
 
 
+LAID_OUT = ".//h1|.//h2|.//h3|.//h4|.//h5|.//section"
+"""What makes an item of a list a part of the page's layout."""
+
+
 def items_of(main: etree._Element) -> Iterator[tuple[str, str | None, int]]:
-    """(own text, number or None, depth) of every item of a list."""
+    """(text up to what stands in it, number or None, depth) of every item of a list; not where a page is laid out by
+    items, which hold headings."""
     for item in main.iter("li"):
         parent = item.getparent()
-        own = words(item, ("ul", "ol", "dl", "pre", "table"))
-        if parent is None or parent.tag not in ("ul", "ol") or not squash(own) or above(item, main, "table"):
+        own = words(item, until=("ul", "ol", "dl", "pre", "table"))
+        laid_out = above(item, main, "table") or item.xpath(LAID_OUT)
+        if parent is None or parent.tag not in ("ul", "ol") or not squash(own) or laid_out:
             continue
         number = None
         if parent.tag == "ol":
@@ -169,7 +180,8 @@ def items_of(main: etree._Element) -> Iterator[tuple[str, str | None, int]]:
             before = [sibling for sibling in parent.iterchildren("li")]
             if start.isdigit() and not any(sibling.get("value") for sibling in before):
                 number = str(int(start) + before.index(item))
-        yield own, number, above(item, main, "ul", "ol")
+        depth = 1 + sum(not outer.xpath(LAID_OUT) for outer in item.iterancestors("li"))
+        yield own, number, depth
 
 
 # -- what a text has -----------------------------------------------------------------------------------------
@@ -237,7 +249,7 @@ def _code(document: Document, text: str, whole: str, add: Add) -> None:
     for code in code_of(document.main):
         kept = squash("".join(code)) in whole
         add("code: text kept", kept)
-        add("code: verbatim", any(_same(code, lines, at) for at in places.get(code[0].strip(), [])))
+        add("code: verbatim", any(_same(code, lines, at) for at in places.get(code[0].strip(" >"), [])))
 
 
 def _same(code: list[str], lines: list[str], at: int) -> bool:
@@ -247,11 +259,12 @@ def _same(code: list[str], lines: list[str], at: int) -> bool:
         return False
     for line, found in zip(code, lines[at : at + len(code)], strict=False):
         if not line.strip():
-            if found.strip(" >"):
-                return False
-        elif (shift >= 0 and not (found.endswith(line) and len(found) == len(line) + shift)) or (
-            shift < 0 and line[-shift:] != found
-        ):
+            same = not found.strip(" >")
+        elif shift < 0:
+            same = line[-shift:] == found
+        else:
+            same = found.endswith(line) and len(found) == len(line) + shift
+        if not same:
             return False
     return at + len(code) <= len(lines)
 
@@ -307,7 +320,7 @@ def _headings(document: Document, lines: list[Line], whole: str, add: Add) -> No
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.sub(r"[*`\[\]\\¶]", "", text).split())
+    return "".join(re.sub(r"[*`\[\]\\]", "", text).split())
 
 
 def _items(document: Document, lines: list[Line], whole: str, add: Add) -> None:
@@ -349,7 +362,7 @@ def _inline(document: Document, text: str, add: Add) -> None:
 def _formulas(document: Document, text: str, add: Add) -> None:
     bare = "".join(text.split())
     main = document.main
-    for formula in re.findall(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", words(main, ("pre",)), re.S):
+    for formula in re.findall(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", words(main), re.S):
         tex = "".join("".join(formula).split())
         add("TeX in signs: kept", tex in bare)
     texs = []

@@ -48,7 +48,7 @@ GENERATORS = (
     Generator("texinfo-autoconf", "autoconf-doc", "**/*.html", "//body"),
     Generator("asciidoc", "git-doc", "**/*.html", "//div[@id='content']"),
     Generator("gtk-doc", "libglib2.0-doc", "**/*.html", "//body"),
-    Generator("haddock", "libghc-aeson-doc", "**/*.html", "//div[@id='content']"),
+    Generator("haddock", "libghc-aeson-doc", "**/Data-*.html", "//div[@id='content']"),
     Generator("javadoc", "libcommons-lang3-java-doc", "**/*.html", "//main"),
     Generator("sqlite", "sqlite3-doc", "**/*.html", "//body"),
     Generator("apache", "apache2-doc", "**/en/**/*.html", "//div[@id='page-content']"),
@@ -61,7 +61,7 @@ GONE = (
     "script|style|nav|template|noscript|*[contains(@class,'navheader') or contains(@class,'navfooter')"
     " or contains(@class,'docnav') or contains(@class,'mw-editsection') or contains(@class,'navbox')"
     " or contains(@class,'toc') or contains(@class,'ttc') or contains(@class,'nav-panel')"
-    " or contains(@class,'navigation')]"
+    " or contains(@class,'navigation') or @id='table-of-contents' or @id='synopsis' or @id='quickview']"
 )
 """Elements of a main part that are no content of it, as an XPath union of names."""
 

@@ -259,6 +259,34 @@ def repeats(
     hash, of which at most `per_anchor` are looked at).
     """
 
+def word_counts(text: Arrow, *, words: int) -> tuple[Column, Column]:
+    """The first `words` words of every row by bucket (of 2^16, ascending): (bucket, count), both large_list<uint32>."""
+
+def word_basis(bucket: Arrow, count: Arrow, idf: Arrow, *, dim: int, seed: int) -> Column:
+    """float32, `dim` values a bucket: an orthonormal basis of the subspace in which rows of word_counts vary most.
+
+    A row is weighed by sqrt(count) x idf (float32, one a bucket) and has length 1. By subspace iteration from a seed,
+    with sums in one order: the same on every machine.
+    """
+
+def word_vectors(bucket: Arrow, count: Arrow, idf: Arrow, basis: Arrow, *, dim: int) -> Column:
+    """int16, `dim` values a row: its weights in the basis, scaled to length 8192; zeros for a row without words."""
+
+def vector_centers(vectors: Arrow, *, dim: int, k: int, rounds: int, seed: int) -> Column:
+    """int16, `dim` values for each of `k` centers of vectors of length 8192, by spherical k-means from a seed."""
+
+def nearest_centers(vectors: Arrow, centers: Arrow, *, dim: int) -> tuple[Column, Column]:
+    """(nearest, second nearest: uint32) center of each vector; both the same where there is one center."""
+
+def alike_vectors(
+    vectors: Arrow, ends: Arrow, *, dim: int, least: int, per_vector: int
+) -> tuple[Column, Column, Column]:
+    """Pairs (row, other: uint32, dot: int32) of vectors of one cluster, with dots of `least` and more.
+
+    Clusters end at `ends` (int64), vectors of one are in keep order. A vector is compared with those before it that
+    were like none before them, and paired with the `per_vector` nearest.
+    """
+
 def suffix_array(text: Arrow) -> Column:
     """Every place of the bytes of row 0, in the order of what follows it up to the end: uint32. At most 2^30 bytes."""
 
@@ -271,31 +299,110 @@ def text_units(text: Arrow, *, unit: str) -> tuple[Column, Column]:
 
 # -- decontam ----------------------------------------------------------------------------------------------
 
-def ngram_hashes(text: Arrow, *, n: int) -> Column:
-    """Hashes of the word n-grams of every row in reading order: large_list<uint64>.
+def index_items(
+    question: Arrow, option: Arrow, option_count: Arrow, answer: Arrow, *, n: int, max_items: int, ngrams: bool
+) -> tuple[Column, Column, Column, Column, Column, Column, Column, Column, Column, Column]:
+    """The index of benchmark items: item i has row i of question and answer, and the next option_count[i] options.
 
-    Empty where a row has fewer than n words.
+    Returns (question, frequency, option, answer, gram, item, place, state, word, items):
+    question, option, answer: large_list<uint32>, the low half of the hash of each word
+    frequency: large_list<uint16>, for each word of a question how many items have the rarest n-gram around it
+    gram: uint64, the sorted n-grams; item, place: large_list<uint32>, <uint16>, where each stands
+    state: uint8 an item: 0 indexed, 1 too short, 2 every n-gram in more than max_items items, 3 its first words indexed
+    word: uint32, the sorted words of questions and options; items: uint32, how many questions have each
+    With `ngrams` only questions are looked for, and of an n-gram in many items max_items are kept.
+    """
+
+def count_stretches(text: Arrow, words: Arrow) -> tuple[Column, int]:
+    """In how many stretches of 200 words each of `words` (uint32, sorted) stands: uint32; and how many there are."""
+
+def word_weights(in_items: Arrow, in_stretches: Arrow, *, items: int, stretches: int) -> Column:
+    """-log2 of each word's frequency in items or in stretches, whichever is larger, in 1/256 bit: uint16.
+
+    in_items, in_stretches: uint32, how many of `items` questions and of `stretches` stretches have the word.
     """
 
 @final
-class NgramFinder:
-    """Word n-grams to look for. Opened once a worker; threads may share it."""
+class AlignedFinder:
+    """The rule of seeds and weighted alignment. Opened once a worker; it releases the GIL; threads may share it."""
 
-    def __init__(self, grams: Arrow, *, n: int) -> None:
-        """`grams` are hashes of n-grams of `n` words: uint64, sorted, distinct. It makes tables of 8 bytes a gram."""
-    def hits(self, text: Arrow) -> tuple[Column, Column, Column, Column]:
-        """Every position whose word n-gram is one of them.
+    def __init__(
+        self,
+        question: Arrow,
+        frequency: Arrow,
+        option: Arrow,
+        option_count: Arrow,
+        answer: Arrow,
+        gram: Arrow,
+        item: Arrow,
+        place: Arrow,
+        word: Arrow,
+        weight: Arrow,
+        *,
+        n: int,
+    ) -> None:
+        """Columns of index_items, and the weight of each word. It makes tables of 8 bytes a gram and 4 a word."""
+    def find(self, text: Arrow) -> tuple[Column, Column, Column, Column, Column, Column, Column, Column]:
+        """The items that each row holds, the best of each span, by row and place.
 
-        Returns (row: uint32, gram: uint32 index into grams, start: uint32, end: uint32), bytes of the row's text.
+        Returns (row: uint32, item: uint32, score: float64, limit: float64, evidence: float64, sure: bool,
+        start: uint32, end: uint32). Places are bytes of the row's text. evidence is the share of options or answer
+        that stands near, negative where the item has neither.
         """
+
+@final
+class NgramFinder:
+    """A rule that counts n-grams of items. Opened once a worker; it releases the GIL; threads may share it."""
+
+    def __init__(
+        self, gram: Arrow, item: Arrow, place: Arrow, length: Arrow, *, n: int, counting: str, share: float
+    ) -> None:
+        """Columns of index_items with `ngrams`; length: uint32, the words of each item.
+
+        counting: "any" (one n-gram), or the share of an item's "words" or "grams", or of a "paragraph" of the document.
+        """
+    def find(self, text: Arrow) -> tuple[Column, Column, Column, Column, Column, Column, Column, Column]:
+        """As AlignedFinder.find; every match is sure. With "any" the score is the number of n-grams in a row."""
 
 # -- signals and pii ---------------------------------------------------------------------------------------
 
-def signals(text: Arrow) -> Column:
-    """The heuristic measures of every row in one pass: a struct column, one float64 field a measure."""
+class English:
+    """The words of spaCy's English tokenizer, by its patterns and special cases; a memo fills as texts go by."""
+
+    def __new__(
+        cls, *, prefix: str, suffix: str, infix: str, url: str, special: list[tuple[str, list[str]]]
+    ) -> English: ...
+    def words(self, text: str) -> list[str]:
+        """The words of one text; whitespace is none."""
+
+def signals(text: Arrow, *, stop_words: list[list[str]], list_of: Arrow, english: English | None) -> Column:
+    """The heuristic measures of every row in one pass: a struct column, one float64 field a measure.
+
+    `list_of` is uint32, one a row or empty: 0 for Gopher's English stop words, i for `stop_words[i - 1]`. With
+    `english` datatrove's measures count its words in place of Unicode words.
+    """
 
 def measures() -> list[tuple[str, str, str]]:
     """Name, unit and one-line definition of every measure, in the order of the fields of `signals`."""
+
+def cut_lines(
+    text: Arrow,
+    *,
+    whose: str,
+    limits: list[tuple[str, float]],
+    lorem_ipsum: bool,
+    curly_bracket: bool,
+    english: English | None,
+) -> tuple[Column, tuple[Column, Column, Column, Column, Column], tuple[Column, Column, Column, Column]]:
+    """Cut lines by the rules of `whose`, "c4@tfds", "c4@datatrove" or "refinedweb@dclm"; those without a limit are off.
+
+    Returns the texts left; the cuts (row: uint32, start: uint32, end: uint32, rule: uint8, value: float64 or null),
+    whose spans are bytes of the text as it stood; and per row n_sentences, lorem_ipsum, curly_bracket,
+    removed_word_share.
+    """
+
+def line_rules() -> list[str]:
+    """Names of the rules on lines, by number."""
 
 def redact(text: Arrow, *, email: str | None, ip: str | None) -> tuple[Column, Column, Column, Column, Column]:
     """Replace personal data by typed placeholders; a kind whose placeholder is None is left alone.

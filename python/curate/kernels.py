@@ -4,8 +4,8 @@ _rust.pyi describes each function in full; here stands what comes back. Rows of 
 Errors are ValueError with the value, the row and the limit.
 """
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -17,7 +17,9 @@ Texts: TypeAlias = pa.Array | pa.ChunkedArray
 def _whole(column: Texts) -> pa.Array:
     """The column as one array: Arrow's C interface carries no chunks."""
     if isinstance(column, pa.ChunkedArray):
-        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        # The last chunk of a mapped channel is empty: what lies in one other is not copied.
+        full = [chunk for chunk in column.chunks if len(chunk)]
+        return full[0] if len(full) == 1 else column.combine_chunks()
     return column
 
 
@@ -187,6 +189,46 @@ def repeats(
     return pa.array(anchor), pa.array(start), pa.array(end), pa.array(other), beyond
 
 
+def word_counts(text: Texts, *, words: int) -> tuple[pa.Array, pa.Array]:
+    """(bucket, count), large_list<uint32>, of the first `words` words of every row; buckets are 2^16, ascending."""
+    bucket, count = _rust.word_counts(_whole(text), words=words)
+    return pa.array(bucket), pa.array(count)
+
+
+def word_basis(bucket: Texts, count: Texts, idf: pa.Array, *, dim: int, seed: int) -> pa.Array:
+    """float32, `dim` values a bucket: an orthonormal basis of what rows of word_counts, weighed by `idf`, vary most
+    in."""
+    return pa.array(_rust.word_basis(_whole(bucket), _whole(count), idf, dim=dim, seed=seed))
+
+
+def word_vectors(bucket: Texts, count: Texts, idf: pa.Array, basis: pa.Array, *, dim: int) -> pa.Array:
+    """int16, `dim` values a row of word_counts: its vector of length 8192; zeros for a row without words."""
+    return pa.array(_rust.word_vectors(_whole(bucket), _whole(count), idf, basis, dim=dim))
+
+
+def vector_centers(vectors: pa.Array, *, dim: int, k: int, rounds: int, seed: int) -> pa.Array:
+    """int16, `dim` values for each of `k` centers of vectors (int16, `dim` each), by spherical k-means from a seed."""
+    return pa.array(_rust.vector_centers(vectors, dim=dim, k=k, rounds=rounds, seed=seed))
+
+
+def nearest_centers(vectors: pa.Array, centers: pa.Array, *, dim: int) -> tuple[pa.Array, pa.Array]:
+    """(nearest, second nearest: uint32) center of each vector; both the same where there is one."""
+    first, second = _rust.nearest_centers(vectors, centers, dim=dim)
+    return pa.array(first), pa.array(second)
+
+
+def alike_vectors(
+    vectors: pa.Array, ends: pa.Array, *, dim: int, least: int, per_vector: int
+) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(row, other: uint32, dot: int32) of pairs of vectors of one cluster, with dots of `least` and more.
+
+    Clusters end at `ends` (int64), and their vectors are in keep order: one is paired with the `per_vector` nearest of
+    those before it that were like none before them.
+    """
+    row, other, dot = _rust.alike_vectors(vectors, ends, dim=dim, least=least, per_vector=per_vector)
+    return pa.array(row), pa.array(other), pa.array(dot)
+
+
 def suffix_array(text: bytes) -> pa.Array:
     """Every place of `text` in the order of what follows it: uint32."""
     return pa.array(_rust.suffix_array(pa.array([text], pa.large_binary())))
@@ -206,24 +248,81 @@ def _parts(table: pa.Table, *names: str) -> list[tuple[pa.Array, ...]]:
     return [tuple(batch.column(name) for name in names) for batch in table.select(list(names)).to_batches()]
 
 
-def ngram_hashes(text: Texts, *, n: int) -> pa.Array:
-    """Hashes of the word n-grams of every row, in reading order: large_list<uint64>."""
-    return pa.array(_rust.ngram_hashes(_whole(text), n=n))
+class ItemIndex(NamedTuple):
+    """The columns of an index of benchmark items; _rust.pyi says what each holds."""
+
+    question: pa.Array
+    frequency: pa.Array
+    option: pa.Array
+    answer: pa.Array
+    gram: pa.Array
+    item: pa.Array
+    place: pa.Array
+    state: pa.Array
+    word: pa.Array
+    items: pa.Array
+
+
+def index_items(
+    question: Texts, option: Texts, option_count: Texts, answer: Texts, *, n: int, max_items: int, ngrams: bool
+) -> ItemIndex:
+    """The index of items whose texts are the rows of question and answer, and the next option_count rows of option."""
+    columns = (_whole(one) for one in (question, option, option_count, answer))
+    return ItemIndex(*map(pa.array, _rust.index_items(*columns, n=n, max_items=max_items, ngrams=ngrams)))
+
+
+def count_stretches(text: Texts, words: Texts) -> tuple[pa.Array, int]:
+    """(in how many stretches of 200 words each of `words` stands: uint32, how many stretches there are)."""
+    counts, stretches = _rust.count_stretches(_whole(text), _whole(words))
+    return pa.array(counts), stretches
+
+
+def word_weights(in_items: Texts, in_stretches: Texts, *, items: int, stretches: int) -> pa.Array:
+    """What each word weighs, in 1/256 bit: uint16."""
+    return pa.array(_rust.word_weights(_whole(in_items), _whole(in_stretches), items=items, stretches=stretches))
+
+
+class FoundItems(NamedTuple):
+    """Items found in a column of texts; evidence is negative where an item has neither options nor answer."""
+
+    row: pa.Array
+    item: pa.Array
+    score: pa.Array
+    limit: pa.Array
+    evidence: pa.Array
+    sure: pa.Array
+    start: pa.Array
+    end: pa.Array
+
+
+class AlignedFinder:
+    """The rule of seeds and alignment over the columns of an ItemIndex, opened once a worker."""
+
+    def __init__(self, columns: Mapping[str, Texts], weight: Texts, *, n: int) -> None:
+        """`columns` are by name those of ItemIndex, and option_count; `weight` is that of each of `word`."""
+        names = ("question", "frequency", "option", "option_count", "answer", "gram", "item", "place", "word")
+        c = {name: _whole(columns[name]) for name in names}
+        self._finder = _rust.AlignedFinder(
+            c["question"], c["frequency"], c["option"], c["option_count"], c["answer"], c["gram"], c["item"],
+            c["place"], c["word"], _whole(weight), n=n,
+        )  # fmt: skip
+
+    def find(self, text: Texts) -> FoundItems:
+        """The items in each row, the best of each span, by row and place."""
+        return FoundItems(*map(pa.array, self._finder.find(_whole(text))))
 
 
 class NgramFinder:
-    """N-grams to look for (`grams`: uint64 hashes, sorted, distinct), opened once a worker."""
+    """A rule that counts n-grams, over the columns of an ItemIndex, opened once a worker."""
 
-    def __init__(self, grams: Texts, *, n: int) -> None:
-        self._finder = _rust.NgramFinder(_whole(grams), n=n)
+    def __init__(self, columns: Mapping[str, Texts], length: Texts, *, n: int, counting: str, share: float) -> None:
+        """`columns` are by name those of ItemIndex; `length` (uint32) is the number of words of each item."""
+        gram, item, place = (_whole(columns[name]) for name in ("gram", "item", "place"))
+        self._finder = _rust.NgramFinder(gram, item, place, _whole(length), n=n, counting=counting, share=share)
 
-    def hits(self, text: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-        """(row, gram, start, end), all uint32, of every place of `text` with one of the n-grams.
-
-        gram is its place in `grams`; start and end are bytes of the row's text.
-        """
-        row, gram, start, end = self._finder.hits(_whole(text))
-        return pa.array(row), pa.array(gram), pa.array(start), pa.array(end)
+    def find(self, text: Texts) -> FoundItems:
+        """The items in each row, by row and place."""
+        return FoundItems(*map(pa.array, self._finder.find(_whole(text))))
 
 
 class Languages:
@@ -310,9 +409,75 @@ def html_rows(pages: Texts, charsets: Texts, *, linear: bytes | None = None, sai
     return pa.array(_rust.html_rows(_whole(pages), _whole(charsets), linear, said))
 
 
-def signals(text: Texts) -> pa.StructArray:
-    """Every measure of every row: a struct of float64 fields."""
-    return pa.array(_rust.signals(_whole(text)))
+English = _rust.English
+
+
+def signals(
+    text: Texts,
+    *,
+    stop_words: Sequence[Sequence[str]] = (),
+    list_of: pa.Array | None = None,
+    english: English | None = None,
+) -> pa.StructArray:
+    """Every measure of every row: a struct of float64 fields.
+
+    `list_of` is uint32, one a row: 0 for Gopher's English stop words, i for `stop_words[i - 1]`; None: 0 for all. With
+    `english` datatrove's measures count spaCy's words in place of Unicode words.
+    """
+    lists = pa.array([], pa.uint32()) if list_of is None else list_of
+    found = _rust.signals(
+        _whole(text), stop_words=[list(words) for words in stop_words], list_of=lists, english=english
+    )
+    return pa.array(found)
+
+
+class Cuts(NamedTuple):
+    """What rules on lines left of texts, and what they cut.
+
+    row, start, end, rule and value have an entry a cut: spans are bytes of the text as it stood, a rule is a name of
+    LINE_RULES, a value is null where the rule measures no number. The rest has an entry a text.
+    """
+
+    text: pa.Array
+    row: pa.Array
+    start: pa.Array
+    end: pa.Array
+    rule: pa.Array
+    value: pa.Array
+    n_sentences: pa.Array
+    lorem_ipsum: pa.Array
+    curly_bracket: pa.Array
+    removed_word_share: pa.Array
+
+
+LINE_RULES = tuple(_rust.line_rules())
+
+
+def cut_lines(
+    text: Texts,
+    *,
+    whose: str,
+    limits: Mapping[str, float],
+    lorem_ipsum: bool = True,
+    curly_bracket: bool = True,
+    english: English | None = None,
+) -> Cuts:
+    """Cut lines by the rules of `whose`: "c4@tfds", "c4@datatrove" or "refinedweb@dclm".
+
+    `limits` have the rules that are on, by names of LINE_RULES. `lorem_ipsum` and `curly_bracket` say whether these
+    end the reading of a text, which then keeps all of its lines.
+    """
+    left, cuts, measures = _rust.cut_lines(
+        _whole(text),
+        whose=whose,
+        limits=list(limits.items()),
+        lorem_ipsum=lorem_ipsum,
+        curly_bracket=curly_bracket,
+        english=english,
+    )
+    row, start, end, rule, value = map(pa.array, cuts)
+    names = pa.DictionaryArray.from_arrays(rule.cast(pa.int32()), pa.array(LINE_RULES))
+    return Cuts(pa.array(left), row, start, end, names, value, *map(pa.array, measures))
 
 
 def measures() -> list[tuple[str, str, str]]:

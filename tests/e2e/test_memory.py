@@ -135,9 +135,9 @@ def test_a_plan_says_what_documents_take(curate: Any, many: Path, tmp_path: Path
     assert max(map(len, done.out.splitlines())) <= 80
     lines = [line.split() for line in done.out.splitlines() if "MB" in line or "GB" in line]
     rows = {first: rest for first, *rest in lines if first.replace(",", "").isdigit()}
-    # 60,000 documents have 14 keys of 24 bytes each.
-    assert rows["60,000"][:2] == ["20.2", "MB"]
-    assert rows["100,000,000"][:2] == ["33.6", "GB"] and rows["100,000,000"][6:] == [
+    # 60,000 documents have 14 keys of 32 bytes each.
+    assert rows["60,000"][:2] == ["26.9", "MB"]
+    assert rows["100,000,000"][:2] == ["44.8", "GB"] and rows["100,000,000"][6:] == [
         "4",
         "GB",
         "4.12",

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import alike
+from curate.config import parse_yaml
 from curate.io.inputs import InputSettings
 from curate.run import driver
-from curate.run.recipe import single_stage
+from curate.run.recipe import resolve, single_stage
 from inline import Inline
 
 LEAST = 0.7
@@ -137,5 +138,22 @@ def test_a_template_is_told_and_several_of_it_may_stay(tmp_path: Path) -> None:
     (row,) = pq.read_table(tmp_path / "3" / "templates").to_pylist()
     assert (row["members"], row["variants"], row["slots"], row["kept"]) == (35, 30, 1, 3)
     assert any(
-        "a template of 35 documents, 30 of them different, which differ in some 1 places" in n for n in one.notes
+        "a template of 35 documents, 30 of them different, which differ in some 1 place;" in n for n in one.notes
     )
+
+
+def test_copies_are_counted_through_all_stages(tmp_path: Path) -> None:
+    """What a document stands for is what exact and near deduplication dropped for it, together."""
+    texts = alike.texts("cjk", 300, seed=2)
+    texts += texts[:100]
+    folder = write(tmp_path / "in", ["a", "b"], texts)
+    steps = ["exact_dedup", "near_dedup", {"substring_dedup": {"min_length": 600}}, {"line_dedup": {"min_count": 50}}]
+    recipe = resolve(
+        parse_yaml(json.dumps({"version": 1, "inputs": [{"path": str(folder)}], "steps": steps}), "r.yaml")
+    )
+    assert driver.run(recipe, tmp_path / "out").exit_code == 0
+    rows = pq.read_table(tmp_path / "out" / "documents").to_pylist()
+    rejects = [row for path in (tmp_path / "out" / "rejects").glob("*") for row in pq.read_table(path).to_pylist()]
+    empty = [row for row in rejects if row["rule"].endswith(".empty")]
+    assert not empty and sum(row["n_copies"] for row in rows) == len(texts)
+    assert max(row["n_copies"] for row in rows) >= 3

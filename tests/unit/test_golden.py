@@ -30,12 +30,13 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "redact": (2, "d3d54e43ba8c1b7b"),
     "exact_dedup": (3, "7333cf00d5ed51c6"),
     "near_dedup": (6, "12e422a3de629d31"),
+    "semantic_dedup": (1, "cf5350d6e7786a36"),
     "line_dedup": (2, "a20b408b34bf9933"),
     "substring_dedup": (1, "493b521f287dcc0c"),
     "holdout": (1, "57fe50d3fa72e1c4"),
-    "decontaminate": (2, "fcc868e6a93ed7c4"),
+    "decontaminate": (3, "4810d5c232553d66"),
     "train_tokenizer": (2, "ff15221c6fc58299"),
-    "tokenize": (3, "4ca3dc38936aa893"),
+    "tokenize": (4, "4ca3dc38936aa893"),
     "mix": (2, "876ea14c15ae41b7"),
 }
 
@@ -92,7 +93,7 @@ def rows_of(out: Path) -> str:
 
 def recipe_of(name: str, fixture: Path) -> Recipe:
     """The stage alone; tokenize and mix with what they need before them."""
-    CONFIG["decontaminate"] = {"benchmarks": [str(fixture / "items.jsonl")], "fields": ["question"]}
+    CONFIG["decontaminate"] = {"benchmarks": [str(fixture / "items.jsonl")]}
     before = {"tokenize": ["train_tokenizer"], "mix": ["train_tokenizer", "tokenize"]}.get(name, [])
     inputs = [InputSettings(path=str(fixture / ("pages" if name == "extract" else "docs")))]
     steps = []

@@ -131,7 +131,8 @@ def test_every_instruction_set_gives_the_same_bytes() -> None:
         docs = [" ".join(rng.choice("Alpha béta 漢字 gamma_2 x Straße".split()) for _ in range(n)) for n in range(300)]
         column = pa.array(docs, pa.large_string())
         results = [kernels.sha256(column), *kernels.minhash_sign(column, ngram=5, bands=14, rows=8, seed=1),
-                   kernels.signals(column), kernels.ngram_hashes(column, n=3)]
+                   kernels.signals(column), kernels.index_items(column, column.slice(0, 0),
+                   pa.array([0] * len(column), pa.uint32()), column, n=3, max_items=9, ngrams=True).gram]
         print(kernels.cpu_path(), hashlib.sha256(repr([r.to_pylist() for r in results]).encode()).hexdigest())
     """
     seen = {}

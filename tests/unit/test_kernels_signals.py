@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 import pyarrow as pa
 import pytest
@@ -21,28 +22,31 @@ LETTER = "[A-Za-zéÉßЖж]"
 UNICODE_WORD = re.compile(
     rf"[漢字]|(?:{LETTER}|[0-9_])(?:{LETTER}|[0-9_]|(?<={LETTER})[.':](?={LETTER})|(?<=[0-9])[.',;](?=[0-9]))*"
 )
-pieces = st.sampled_from(
-    ["the ", "The", "have ", "a b ", "same line\n", "x y z w v ", "\n\n", "\n", "- item\n", "• item\n", "end...\n"]
-    + [
-        "…",
-        ". . .",
-        "#",
-        "12,000 ",
-        "it's ",
-        "_a",
-        "e.g. ",
-        "漢字",
-        "Жé",
-        "\u00a0",
-        "\u3000",
-        "\x1c",
-        "\x00",
-        "\t",
-        "1 ",
-    ]
-)
+TERMINAL = set(".!?。")  # of the characters used here
+CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
+POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+COUNTED = "likes|shares|comments|retweets|reposts|quotes|bookmarks|upvotes|downvotes|downloads|views|followers"
+COUNTER = re.compile(rf"^\W*\d(?:,|\.|\d)*[kmb]?\s+(?:{COUNTED})\W*$")
+
+prose = [
+    "the ", "The", "have ", "a b ", "same line\n", "x y z w v ", "\n\n", "\n", "- item\n", "• item\n", "end...\n",
+    "…", ". . .", "#", "12,000 ", "it's ", "_a", "e.g. ", "漢字", "Жé", "\u00a0", "\u3000", "\x1c", "\x00", "\t", "1 ",
+    "(so)", "http://a.b/c ", "。",
+]  # fmt: skip
+lines = [
+    "A line of five words ends.\n", "A line of five words ends.\n", 'She said "yes it is so"\n',
+    "Is it so? Yes! It is.\n",
+    "No mark at its end\n", "Three words here.\n", " spaces around it here. \n", "Cited[1] text of[edit] five words.\n",
+    "Please use cookies on this page.\n", "Enable Javascript to go on now.\n", "the Lorem Ipsum of a page.\n",
+    "if (x) { return of it.\n", "SHOUTING ALL OF IT\n", "2024\n", "3 likes\n", "1,2K  Shares!\n", "word\n", "\n",
+    "\r\n", "\v", "\u2028", "Sign-in to go on\n", "2 items in cart now\n", "some of it Read more...\n",
+    "'So it is said'\n",
+    f"{'x' * 1001} is one long word.\n", "it [1]\n",
+]  # fmt: skip
 documents = st.one_of(
-    st.lists(pieces, max_size=60).map("".join), st.text(alphabet="aB1 \n\t._-#'…:;,é漢\u00a0", max_size=80)
+    st.lists(st.sampled_from(prose), max_size=60).map("".join),
+    st.lists(st.sampled_from(lines), max_size=14).map("".join),
+    st.text(alphabet="aB1 \n\t._-#'…:;,é漢\u00a0", max_size=80),
 )
 
 
@@ -73,33 +77,178 @@ def ngram_share(tokens: list[str], n: int) -> float:
     return share(sum(len(tokens[i]) for i in covered), total)
 
 
+def again(segments: list[str]) -> tuple[int, int]:
+    """Segments that stood before, and their characters."""
+    seen: set[str] = set()
+    later = [s for s in segments if s in seen or seen.add(s)]  # type: ignore[func-returns-value]
+    return len(later), sum(map(len, later))
+
+
+def top_ngram(tokens: list[str], n: int) -> int:
+    counts = Counter(" ".join(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
+    return len(counts.most_common(1)[0][0]) * counts.most_common(1)[0][1] if counts else 0
+
+
+def ngrams_again(tokens: list[str], n: int) -> int:
+    seen: set[tuple[str, ...]] = set()
+    chars, at = 0, 0
+    while at <= len(tokens) - n:
+        gram = tuple(tokens[at : at + n])
+        if gram in seen:
+            chars += sum(map(len, gram))
+            at += n
+        else:
+            seen.add(gram)
+            at += 1
+    return chars
+
+
+def sentences(line: str) -> int:
+    found, ended = 0, True
+    for c, following in zip(line, (line + " ")[1:], strict=True):
+        if c.isalnum() or c == "_":
+            found += ended
+            ended = False
+        elif c in TERMINAL:
+            ended |= not (c == "." and (following.isalnum() or following == "_"))
+    return found
+
+
+def c4(text: str, *, tfds: bool) -> tuple[int, int, int]:
+    """(sentences, lorem ipsum, curly bracket) of the lines that stay."""
+    total = 0
+    for line in map(str.strip, text.splitlines()):
+        if any(len(word) > 1000 for word in line.split()):
+            continue
+        words, line = len(line.split()), CITATION.sub("", line)
+        if not line.endswith((".", "?", "!", '"') if tfds else (".", "?", "!", '"', "'")) or line.endswith("..."):
+            continue
+        if (len(line.split()) < 5) if tfds else (words < 3):
+            continue
+        lower = line.lower()
+        if "lorem ipsum" in lower:
+            return total, 1, 0
+        if "javascript" in lower:
+            continue
+        if "{" in line:
+            return total, 0, 1
+        if any(phrase in lower for phrase in POLICY):
+            continue
+        total += sentences(line)
+    return total, 0, 0
+
+
+def alnum_words(text: str) -> int:
+    return sum(bool(w) and w[0].isalnum() for w in re.split("[\0 \n\r\t\v\f]", text))
+
+
+def removed_words(text: str) -> float:
+    """DCLM's modifiers of lines, one after the other."""
+    text, left = text.strip(), []
+    if not alnum_words(text):
+        return 1.0
+    for line in text.split("\n"):
+        if line and sum(c.isupper() for c in line) / len(line) > 0.5:
+            continue
+        if line and sum(c.isalnum() and not c.isalpha() for c in line) / len(line) > 0.999999:
+            continue
+        if COUNTER.search(line.lower()) or (line and len(line.split()) < 2):
+            continue
+        if len(line.split()) <= 10:
+            for pattern in (r"\s?items in cart", r"\s?read more...$", r"^sign-in\s?"):
+                line = re.sub(pattern, "", line, flags=re.IGNORECASE)
+        left.append(line)
+    return (alnum_words(text) - sum(map(alnum_words, left))) / alnum_words(text)
+
+
+def periodic(tokens: list[str]) -> int:
+    most = 1 if tokens else 0
+    for period in range(1, 14):
+        run = 0
+        for word, later in zip(tokens, tokens[period:], strict=False):
+            run = run + 1 if word == later else 0
+            most = max(most, run // period + 1)
+    return most
+
+
 def oracle(text: str) -> dict[str, float]:
     space, lines, paragraphs = text.split(), parts(text, "\n"), parts(text, "\n\n")
-    fasttext = [w for w in re.split("[\0 \n\r\t\v\f]", text) if w and w[0].isalnum()]
+    raw, full = text.split("\n"), [x for x in text.split("\n") if x.strip()]
+    split, n = text.splitlines(), max(1, len(text))
     tokens = [w for w in UNICODE_WORD.findall(text) if w[0].isalnum()]
     symbols = sum(text.count(s) for s in ("#", "...", ". . .", "…"))
     line, line_chars = duplicates(lines)
     paragraph, paragraph_chars = duplicates(paragraphs)
+    number = sum(c.isalnum() and not c.isalpha() for c in text)
+    spaces = sum(map(str.isspace, text))
+    marks = max(0, len(text) - sum(map(len, tokens)) - spaces - 2 * text.count("..."))
+    all_words = max(1, len(tokens) + marks)
+    lengths = sorted(map(len, space))
+    later_lines, later_paragraphs = again(re.split("\n+", text)), again(re.split("\n{2,}", text.strip()))
+    tfds, datatrove = c4(text, tfds=True), c4(text, tfds=False)
+    urls = [w for w in re.split("[ \t\n\f\r]", text) if "://" in w or "www." in w]
     return {
         "n_bytes": len(text.encode()),
         "n_chars": len(text),
         "n_words": len(words(text)),
         "n_lines": len(lines),
         "n_paragraphs": len(paragraphs),
+        "n_sentences": sum(map(sentences, split)),
         "n_space_words": len(space),
-        "n_alnum_words": len(fasttext),
+        "n_alnum_words": alnum_words(text),
         "mean_word_chars": share(sum(map(len, space)), len(space)),
-        "symbol_word_ratio": share(symbols, len(space)),
+        "longest_word_chars": max(lengths, default=0),
+        "symbol_word_ratio": symbols / max(1, len(space)),
         "alpha_word_share": share(sum(any(c.isalpha() for c in w) for w in space), len(space)),
         "n_stop_words": sum(w.lower() in STOPS for w in space),
         "bullet_line_share": share(sum(x.startswith(("●", "•", "*", "-")) for x in lines), len(lines)),
         "ellipsis_line_share": share(sum(x.endswith(("...", ". . .", "…")) for x in lines), len(lines)),
+        "uppercase_share": sum(map(str.isupper, text)) / n,
+        "digit_share": number / n,
+        "whitespace_share": spaces / n,
+        "non_alnum_share": (len(text) - number - sum(map(str.isalpha, text)) - spaces) / n,
+        "parenthesis_share": (text.count("(") + text.count(")")) / n,
+        "url_char_share": share(len("".join(urls).encode()), len(text.encode())),
+        "mixed_script_word_share": share(
+            sum(bool(re.search("[A-Za-zéÉß]", w) and re.search("[Жж]", w)) for w in tokens), len(tokens)
+        ),
+        "periodic_repeats": periodic(tokens),
         "dup_line_share": line,
         "dup_paragraph_share": paragraph,
         "dup_line_char_share": line_chars,
         "dup_paragraph_char_share": paragraph_chars,
         **{f"top_{n}gram_char_share": ngram_share(tokens, n) for n in (2, 3, 4)},
         **{f"dup_{n}gram_char_share": ngram_share(tokens, n) for n in range(5, 11)},
+        "terminal_line_share": share(sum(x[-1] in TERMINAL for x in full), len(full)),
+        "short_line_share": share(sum(len(x) <= 30 for x in full), len(full)),
+        "repeated_line_char_share": share(again(full)[1], len(text.replace("\n", ""))),
+        "newline_word_ratio": text.count("\n") / all_words if tokens or marks else 0,
+        "datatrove_n_words": len(tokens),
+        "datatrove_mean_word_chars": share(sum(map(len, tokens)), len(tokens)),
+        "datatrove_hash_ratio": text.count("#") / all_words,
+        "datatrove_ellipsis_ratio": (text.count("...") + text.count("…")) / all_words,
+        "datatrove_bullet_line_share": share(sum(x.lstrip().startswith(("•", "-")) for x in split), len(split)),
+        "datatrove_ellipsis_line_share": share(sum(x.rstrip().endswith(("...", "…")) for x in split), len(split)),
+        "datatrove_alpha_word_share": sum(any(c.isalpha() for c in w) for w in tokens) / all_words,
+        "datatrove_n_stop_words": len(STOPS & set(tokens)),
+        "datatrove_dup_paragraph_share": share(later_paragraphs[0], len(re.split("\n{2,}", text.strip()))),
+        "datatrove_dup_paragraph_char_share": later_paragraphs[1] / n,
+        "datatrove_dup_line_share": share(later_lines[0], len(re.split("\n+", text))),
+        "datatrove_dup_line_char_share": later_lines[1] / n,
+        **{f"datatrove_top_{i}gram_char_share": top_ngram(tokens, i) / n for i in (2, 3, 4)},
+        **{f"datatrove_dup_{i}gram_char_share": ngrams_again(tokens, i) / n for i in range(5, 11)},
+        "dolma_median_word_chars": median(lengths) if lengths else 0,
+        "dolma_symbol_word_share": share(sum("#" in w or "…" in w for w in space), len(space)),
+        "dolma_n_stop_words": sum(w in STOPS for w in space),
+        "dolma_bullet_line_share": sum(x.startswith(("*", "-")) for x in raw) / len(raw),
+        "dolma_ellipsis_line_share": sum(x.endswith("…") for x in raw) / len(raw),
+        "c4_tfds_n_sentences": tfds[0],
+        "c4_tfds_lorem_ipsum": tfds[1],
+        "c4_tfds_curly_bracket": tfds[2],
+        "c4_datatrove_n_sentences": datatrove[0],
+        "c4_datatrove_lorem_ipsum": datatrove[1],
+        "c4_datatrove_curly_bracket": datatrove[2],
+        "refinedweb_removed_word_share": removed_words(text),
     }
 
 

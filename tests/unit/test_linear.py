@@ -6,18 +6,20 @@ where it is too short to be told from noise.
 """
 
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 import corpus
-from curate import kernels, schema
+from curate import schema
 from curate.stages import decontaminate, exact_dedup, filter, holdout, langid, line_dedup, near_dedup, normalize, redact
 from curate.stages import train_tokenizer as training
+from curate.stages.protocol import SideFile
 from torture import PAGES
 
 N = 30_000
@@ -56,26 +58,34 @@ def batch(text: str) -> pa.RecordBatch:
     return schema.conform(pa.RecordBatch.from_pydict(data), schema.DOCUMENT)
 
 
-def _item() -> pa.Table:
-    question = corpus.sentence(random.Random(1), 40)
-    grams = kernels.ngram_hashes(pa.array([question], pa.large_string()), n=13).flatten()
-    grams = grams.take(pc.sort_indices(grams))
-    return pa.table({"n": pa.array([13] * len(grams), pa.int64()), "gram": grams, "item": ["q"] * len(grams)})
+class Index:
+    """What decontaminate's phase scan reads: an index of one item, without weights of its own."""
 
-
-class Files:
     allowed = ()
 
+    def __init__(self) -> None:
+        item = {"question": corpus.sentence(random.Random(1), 40), "choices": ["one choice", "another one"]}
+        with tempfile.TemporaryDirectory() as folder:
+            path = corpus.write_jsonl(Path(folder) / "items.jsonl", [item])
+            self.path = path
+            config = decontaminate.Decontaminate(benchmarks=[str(path)])
+            self.tables = {f"index.{k}": v for k, v in decontaminate.index(config, self) if isinstance(v, pa.Table)}  # type: ignore[arg-type]
+        weight = pa.array([2000] * self.tables["index.words"].num_rows, pa.uint16())
+        self.tables["weigh.weights"] = pa.table({"weight": weight})
+
+    def files(self, name: str) -> list[SideFile]:
+        return [SideFile(self.path, self.path.name, 0, 0, "")]
+
     def table(self, name: str) -> pa.Table:
-        return _item()
+        return self.tables[name]
 
 
 def stages() -> dict[str, Callable[[pa.RecordBatch], Any]]:
-    nothing = Files()
+    nothing = Index()
     blank = normalize.State(normalize.Normalize())
     model = langid.open_model(langid.LangId(), nothing)
     rules = filter.State(filter.Filter(), nothing)
-    scan = decontaminate.State(decontaminate.Decontaminate(benchmarks=["x"]), nothing)
+    scan = decontaminate.open_index(decontaminate.Decontaminate(benchmarks=["x"]), nothing)
     found: dict[str, Callable[[pa.RecordBatch], Any]] = {
         "normalize": lambda b: normalize.apply(b, blank),
         "langid": lambda b: langid.apply(b, model),

@@ -1,7 +1,6 @@
 """What each stage does to which text, and what it rejects with which value and limit."""
 
 import json
-import random
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import corpus
-from curate import kernels, language, schema, stages
+from curate import language, schema, stages
 from curate.config import validate
-from curate.errors import ConfigError
-from curate.filters import gopher
+from curate.errors import ConfigError, DataError
 from curate.stages import (
-    filter,
     holdout,
     langid,
     mix,
@@ -107,7 +103,7 @@ def test_text_that_becomes_empty_is_dropped() -> None:
     ]
 
 
-# -- langid and filter -----------------------------------------------------------------------------------------
+# -- langid ----------------------------------------------------------------------------------------------------
 
 
 def test_langid_keeps_what_is_listed_and_says_what_it_saw() -> None:
@@ -122,31 +118,6 @@ def test_langid_keeps_what_is_listed_and_says_what_it_saw() -> None:
     assert kept[0] is None and applied.batch.column("lang").to_pylist()[:2] == ["en", "de"]
     assert german[0] == "langid.keep" and german[3] == "de, not en"
     assert digits[0] == "langid.keep"
-
-
-def test_every_rule_has_its_measure() -> None:
-    measures = {name for name, _, _ in kernels.measures()}
-    assert {rule.measure for rule in gopher.DCLM.rules} <= measures
-    assert len({rule.name for rule in gopher.DCLM.rules}) == len(gopher.DCLM.rules)
-
-
-def test_the_first_rule_that_fails_names_the_reject() -> None:
-    rng = random.Random(5)
-    good = corpus.article(rng)
-    texts = batch(
-        good,
-        "too short",
-        "\n".join(["the same line of that and with have to be"] * 40),
-        good.replace(". ", "... ") + " ...... ......" * 20,
-    )
-    state = filter.State(filter.Filter(), Files())
-    found = verdicts(filter.apply(texts, state))
-    assert found[0][0] is None
-    assert found[1][:3] == ("gopher.min_words", 2.0, 50.0)
-    assert found[2][0] == "gopher.duplicate_lines" and found[2][1] == 1.0
-    assert found[3][0] == "gopher.symbols" and found[3][1] > 0.1
-    lenient = filter.State(filter.Filter(limits={"gopher.min_words": 2}, without=["gopher.stop_words"]), Files())
-    assert verdicts(filter.apply(texts, lenient))[1][0] != "gopher.min_words"
 
 
 # -- redact ----------------------------------------------------------------------------------------------------
@@ -211,3 +182,30 @@ def test_every_settings_class_gives_the_same_from_its_own_json() -> None:
         given_required = {"benchmarks": ["x.jsonl"]} if entry.name == "decontaminate" else {}
         config = stage.config.model_validate(given_required)
         assert stage.config.model_validate(json.loads(config.model_dump_json())) == config
+
+
+# -- a function of the user's as a step --------------------------------------------------------------------------
+
+
+def test_a_function_on_a_table_is_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_of_users.py").write_text(
+        "import pyarrow.compute as pc\n"
+        "def long(table): return pc.greater(pc.utf8_length(table['text']), 3)\n"
+        "def loud(table): return table.set_column(1, 'text', pc.utf8_upper(table['text']))\n"
+        "def wrong(table): return table.slice(1)\n"
+        "def nothing(table): return None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="add --allow-code mine_of_users"):
+        stages.load("mine_of_users:long")
+
+    def apply(name: str) -> Any:
+        (phase,) = stages.load(f"mine_of_users:{name}", ["mine_of_users"]).phases
+        assert phase.apply is not None
+        return phase.apply(batch("ab", "abcd").select(["doc_id", "text"]), None)
+
+    assert verdicts(apply("long")) == [("long.dropped", None, None, None), (None, None, None, None)]
+    assert apply("loud").column("text").to_pylist() == ["AB", "ABCD"]
+    for name, message in (("wrong", "returned 1 rows of doc_id, text; it was given 2"), ("nothing", "returned")):
+        with pytest.raises(DataError, match=message):
+            apply(name)

@@ -1,8 +1,9 @@
 """The `curate` command: recipe commands, and one command a stage whose options are made from the stage's settings.
 
-runs.py has the commands about runs, stages.py makes those of the stages, audit.py, export.py, fetch.py, find.py and
-inputs.py have one each, and options.py what they share. Nothing heavy is imported until a command needs it: `curate
---help` answers within 0.3 s. So modules of this package import curate's other packages inside of functions.
+runs.py has the commands about runs, stages.py makes those of the stages, audit.py, export.py, fetch.py, find.py,
+inputs.py, presets.py and sweep.py have one each, and options.py what they share. Nothing heavy is imported until a
+command needs it: `curate --help` answers within 0.3 s. So modules of this package import curate's other packages inside
+of functions.
 """
 
 import os
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from curate.cli import audit, export, fetch, find, inputs, runs, stages
+from curate.cli import audit, export, fetch, find, inputs, presets, runs, stages, sweep
 from curate.cli.options import CONTEXT
 from curate.console import guarded
 from curate.errors import ConfigError
@@ -23,7 +24,11 @@ def hyphened(name: str) -> str:
 
 
 # Commands whose options are made from settings, which are imported when the command is asked for.
-MADE = {"export": (export.export_command, export.SUMMARY), "fetch": (fetch.fetch_command, fetch.SUMMARY)}
+MADE = {
+    "export": (export.export_command, export.SUMMARY),
+    "fetch": (fetch.fetch_command, fetch.SUMMARY),
+    "sweep": (sweep.sweep_command, sweep.SUMMARY),
+}
 
 
 class Commands(click.Group):
@@ -82,7 +87,9 @@ def cli() -> None:
     """
 
 
-for command in (runs.run, runs.plan, runs.status, runs.why, runs.clean, audit.audit, find.find, inputs.inputs):
+for command in (
+    runs.run, runs.plan, runs.status, runs.why, runs.clean, audit.audit, find.find, inputs.inputs, presets.presets
+):  # fmt: skip
     cli.add_command(command)
 
 

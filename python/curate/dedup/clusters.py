@@ -243,7 +243,7 @@ def templates_in_words(table: pa.Table) -> list[str]:
     """A line for each of the largest."""
     return [
         f"near_dedup: a template of {row['members']:,} documents, {row['variants']:,} of them different, which differ"
-        f" in some {row['slots']:,} places; {console.plural(row['kept'], 'document')} of it stay"
+        f" in some {console.plural(row['slots'], 'place')}; {console.plural(row['kept'], 'document')} of it stay"
         f"{'s' if row['kept'] == 1 else ''}, first {row['cluster_id'].hex()}"
         for row in table.slice(0, REPORTED).to_pylist()
     ]

@@ -29,10 +29,11 @@ STAGES = (
     Entry("redact", "Replace e-mail and public IP addresses."),
     Entry("exact_dedup", "Keep one of identical texts (SHA-256)."),
     Entry("near_dedup", "Keep one of near-identical texts (MinHash)."),
+    Entry("semantic_dedup", "Keep one of texts with nearly the same words (vectors)."),
     Entry("line_dedup", "Cut lines that many documents share."),
     Entry("substring_dedup", "Cut stretches that stand in the corpus before."),
     Entry("holdout", "Set a share aside for evaluation, by cluster."),
-    Entry("decontaminate", "Drop documents that hold benchmark items."),
+    Entry("decontaminate", "Take benchmark items out of documents."),
     Entry("train_tokenizer", "Train a BPE or Unigram tokenizer."),
     Entry("tokenize", "Encode documents into token shards."),
     Entry("mix", "Plan how sources are mixed for training."),
@@ -45,19 +46,23 @@ NAMES = frozenset({CHECK_IDS, *(entry.name for entry in STAGES)})
 
 
 def load(name: str, allow_code: Sequence[str] = ()) -> "Stage":
-    """The stage called `name`: one of NAMES, or the user's Stage object that `package.module:NAME` names.
+    """The stage called `name`: one of NAMES, or the user's Stage object or function that `package.module:NAME` names.
 
     `allow_code` are the packages of the user whose code the command line allows. Raises ConfigError where no stage has
     the name (with the nearest known one), where the user's package is not allowed or cannot be imported, and where the
-    object is no Stage or has the name of a stage of this package.
+    object is neither (protocol.of_function) or has the name of a stage of this package.
     """
     if ":" in name:
         from curate import plugins
-        from curate.stages.protocol import Stage
+        from curate.stages.protocol import Stage, of_function
 
         found = plugins.load(name, allow_code)
+        if callable(found) and not isinstance(found, type):
+            found = of_function(name, found)
         if not isinstance(found, Stage) or found.name in NAMES:
-            what = "uses the name of a stage of ours" if isinstance(found, Stage) else "is no Stage"
+            what = (
+                "uses the name of a stage of ours" if isinstance(found, Stage) else "is neither a Stage nor a function"
+            )
             raise ConfigError(f"{name} {what}; see curate.stages.protocol")
         return found
     if name not in NAMES:

@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from curate import schema
 from curate.config import Settings
+from curate.errors import DataError
 from curate.schema import Kind
 
 Shape = Literal["each", "part", "all"]  # how a phase is divided into tasks
@@ -223,6 +224,52 @@ class Stage:
         """The settings that a phase depends on, as plain data; it is given these alone, others at their defaults."""
         data = config.model_dump(mode="json")
         return data if phase.settings is None else {name: data[name] for name in phase.settings}
+
+
+class NoSettings(Settings):
+    """Of a step that is a plain function."""
+
+
+def of_function(target: str, function: Callable[[pa.Table], Any]) -> Stage:
+    """The stage that a user's function is; `target` is its import path.
+
+    The function is given the documents of a batch as a table. It returns booleans, one a row (false drops it), or a
+    table of the same rows and columns with other values, such as another text. Anything else is a DataError.
+    """
+    name = target.partition(":")[2]
+    rule = f"{name}.dropped"
+
+    def apply(batch: pa.RecordBatch, state: Any) -> Applied | pa.RecordBatch:
+        found = function(pa.Table.from_batches([batch]))
+        if isinstance(found, pa.RecordBatch):
+            found = pa.Table.from_batches([found])
+        if isinstance(found, pa.Table):
+            if found.schema.names != batch.schema.names or found.num_rows != batch.num_rows:
+                raise DataError(
+                    f"{target} returned {found.num_rows} rows of {', '.join(found.schema.names)}; it was given"
+                    f" {batch.num_rows} rows of {', '.join(batch.schema.names)}, and must return the same"
+                )
+            cast = found.cast(batch.schema).combine_chunks()
+            return cast.to_batches()[0] if cast.num_rows else batch
+        try:
+            stays = found if isinstance(found, pa.Array | pa.ChunkedArray) else pa.array(found)
+        except (pa.ArrowException, TypeError):
+            raise DataError(f"{target} returned {type(found).__name__}; it must return a table or booleans") from None
+        if stays.type != pa.bool_() or len(stays) != batch.num_rows or stays.null_count:
+            raise DataError(
+                f"{target} returned {len(stays)} values of {stays.type}, {stays.null_count} of them null; it must"
+                f" return a table, or {batch.num_rows} booleans: true for a row that stays"
+            )
+        return with_verdicts(batch, [None if one else rule for one in stays.to_pylist()])
+
+    return Stage(
+        name=name,
+        version=1,
+        summary=f"The function {target}.",
+        config=NoSettings,
+        rules=lambda config: {rule: ""},
+        phases=(Phase("apply", "each", apply=apply),),
+    )
 
 
 def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:

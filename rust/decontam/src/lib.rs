@@ -1,17 +1,32 @@
-//! Benchmark text in training text: the n-grams of items, and every place where a document holds one.
+//! Benchmark text in training text: an index of items, and the places where documents hold one.
 //!
 //! Words are normalized so that a copy is found under other typography ([`Normalizer`]), hashed, and combined to
-//! n-grams at every position. 45,000 benchmark items are some 1.5 million 5-grams; they come as a sorted column.
-//! Opening it ([`Finder`]) makes two tables, once a worker: a filter of 16 bits a gram or more that answers "no" for
-//! 99 % of the others, and the first place of each prefix. That takes 3.5 ms and 11 MB.
+//! n-grams at every position of a document. 56,000 benchmark items are some 1.9 million 5-grams; the index
+//! ([`Index`]) is a set of columns that lie in a file and are mapped. Opening it makes a filter that stays in cache, a
+//! look-up table, and the weight of each word.
+//!
+//! [`Aligned`] finds edited copies: n-grams are seeds, and a weighted alignment with the question decides. [`Ngrams`]
+//! has the rules of other tools, which count n-grams.
 
-mod finder;
+mod align;
+mod aligned;
+mod columns;
+mod found;
+mod index;
+mod ngrams;
 mod normalize;
+mod rule;
+mod seeds;
+mod weights;
+mod window;
 
-pub use finder::{Finder, Hits};
+pub use aligned::Aligned;
+pub use columns::{Columns, Postings};
+pub use found::Found;
+pub use index::{Index, MAX_QUESTION, Seeding, Sources, State};
+pub use ngrams::{Counting, Ngrams};
 pub use normalize::Normalizer;
-
-use curate_text::{Texts, hash};
+pub use weights::{count_stretches, weights};
 
 /// What can be wrong with the input; every message names the value, the row and the limit.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +37,34 @@ pub enum Error {
     /// An n outside its range.
     #[error("n is {0}: it must be 1 to {MAX_N} words")]
     Length(usize),
+    /// Columns of items that do not belong together.
+    #[error(
+        "{questions} questions, {answers} answers, {option_counts} counts of options that make {counted}, and {options} options do not belong together"
+    )]
+    Counts {
+        /// Rows of questions.
+        questions: usize,
+        /// Rows of answers.
+        answers: usize,
+        /// Counts of options.
+        option_counts: usize,
+        /// Their sum.
+        counted: usize,
+        /// Rows of options.
+        options: usize,
+    },
+    /// A column of an index that is shorter or longer than the others say.
+    #[error(
+        "the column {column} of the index has {found} rows, and {wanted} belong to the others: make the index again"
+    )]
+    Column {
+        /// Its name.
+        column: &'static str,
+        /// Its rows.
+        found: usize,
+        /// How many there must be.
+        wanted: usize,
+    },
     /// Grams that are not sorted or hold a value twice.
     #[error(
         "row {row} of grams is {value}, not above {before} in the row before: sort them and drop repeats"
@@ -44,21 +87,6 @@ pub enum Error {
 
 /// The most words that an n-gram can have.
 pub const MAX_N: usize = 64;
-
-/// The hashes of the word n-grams of every text in reading order: row i is `values[offsets[i]..offsets[i + 1]]`.
-///
-/// A text with fewer than `n` words has none.
-pub fn ngram_hashes(texts: Texts<'_>, n: usize) -> Result<(Vec<i64>, Vec<u64>), Error> {
-    check_length(n)?;
-    let mut normalizer = Normalizer::default();
-    let (mut offsets, mut values) = (vec![0], Vec::new());
-    for row in 0..texts.len() {
-        normalizer.scan(row, texts.text(row)?)?;
-        values.extend(hash::ngrams(normalizer.hashes(), n));
-        offsets.push(values.len() as i64);
-    }
-    Ok((offsets, values))
-}
 
 fn check_length(n: usize) -> Result<(), Error> {
     if (1..=MAX_N).contains(&n) {

@@ -9,6 +9,7 @@
 //!      --heads--> which documents of a component stay, and which one each of the others goes for
 //! text --units--> lines, paragraphs or sentences, which many texts may share
 //! text --anchors--> sampled hashes --repeats--> stretches that stand in an earlier place, too
+//! text --counts--> words by bucket --embed--> vectors --kmeans, alike--> documents in nearly the same words
 //! text --suffix_array--> every place in the order of what follows it, in which words are looked up
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod mersenne;
 pub mod minhash;
 pub mod pairs;
 pub mod permute;
+pub mod semantic;
 pub mod sha256;
 mod sort;
 pub mod substring;

@@ -17,8 +17,6 @@
 //! only the first and the last of a row of them are kept. Time is linear in the text, whatever it holds; of one hash at
 //! most `per_anchor` different contexts are compared, and what lies beyond is counted.
 
-use std::collections::VecDeque;
-
 use crate::Error;
 use curate_text::Texts;
 use curate_text::hash::finish;
@@ -52,47 +50,82 @@ pub fn anchors(texts: Texts<'_>, min_length: usize) -> Result<Anchors, Error> {
     let windows = min_length - gram + 1;
     let leaving = (0..gram).fold(1_u64, |power, _| power.wrapping_mul(BASE));
     let mut out = Anchors::default();
-    let mut queue: VecDeque<(u64, usize)> = VecDeque::new();
+    let mut window = Window::new(windows);
     for (row, text) in texts.iter().enumerate() {
         if text.len() < min_length {
             continue;
         }
-        queue.clear();
+        window.clear();
         let start = out.hash.len();
-        let mut rolling = text[..gram].iter().fold(0_u64, |hash, &byte| {
+        let first = text[..gram].iter();
+        let mut rolling = first.fold(0_u64, |hash, &byte| {
             hash.wrapping_mul(BASE).wrapping_add(value(byte))
         });
-        let mut last = usize::MAX;
-        for place in 0..=text.len() - gram {
-            if place > 0 {
-                rolling = rolling
-                    .wrapping_mul(BASE)
-                    .wrapping_add(value(text[place + gram - 1]))
-                    .wrapping_sub(value(text[place - 1]).wrapping_mul(leaving));
-            }
-            let hash = finish(rolling);
-            while queue.back().is_some_and(|&(other, _)| other >= hash) {
-                queue.pop_back();
-            }
-            queue.push_back((hash, place));
-            if place + 1 < windows {
-                continue;
-            }
-            while queue
-                .front()
-                .is_some_and(|&(_, first)| first + windows <= place)
-            {
-                queue.pop_front();
-            }
-            if let Some(&(least, at)) = queue.front()
-                && at != last
-            {
-                last = at;
-                out.push(start, row, least, at as u64);
+        window.push(finish(rolling));
+        for (&entering, &left) in text[gram..].iter().zip(text) {
+            rolling = rolling
+                .wrapping_mul(BASE)
+                .wrapping_add(value(entering))
+                .wrapping_sub(value(left).wrapping_mul(leaving));
+            if let Some((hash, place)) = window.push(finish(rolling)) {
+                out.push(start, row, hash, place);
             }
         }
     }
     Ok(out)
+}
+
+/// The least of the last `size` values, the last one of equal ones. Only the values that may be needed are held.
+///
+/// A value is compared with the least; where that one leaves, the least of the others is looked for, which happens once
+/// in some `size` / 2 values. Values are hashes of bytes, so that few can be made to ascend.
+struct Window {
+    size: usize,
+    held: Vec<u64>,
+    before: usize,       // values that are no longer held
+    least: (u64, usize), // and its place
+    told: usize,         // the place that was last told
+}
+
+impl Window {
+    fn new(size: usize) -> Self {
+        Self {
+            size,
+            held: Vec::with_capacity(4 * size.max(1024)),
+            before: 0,
+            least: (u64::MAX, 0),
+            told: usize::MAX,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.held.clear();
+        (self.before, self.least, self.told) = (0, (u64::MAX, 0), usize::MAX);
+    }
+
+    /// Takes a value; gives the least of a full window, with its place, where it is another than before.
+    fn push(&mut self, value: u64) -> Option<(u64, u64)> {
+        if self.held.len() == self.held.capacity() {
+            let gone = self.held.len() - self.size;
+            self.held.drain(..gone);
+            self.before += gone;
+        }
+        self.held.push(value);
+        let count = self.before + self.held.len();
+        if value <= self.least.0 {
+            self.least = (value, count - 1);
+        } else if self.least.1 + self.size < count {
+            let last = &self.held[self.held.len() - self.size..];
+            let least = last.iter().copied().fold(u64::MAX, u64::min);
+            let place = last.iter().rposition(|&other| other == least).unwrap_or(0);
+            self.least = (least, count - self.size + place);
+        }
+        if count < self.size || self.told == self.least.1 {
+            return None;
+        }
+        self.told = self.least.1;
+        Some((self.least.0, self.least.1 as u64))
+    }
 }
 
 impl Anchors {

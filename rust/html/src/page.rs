@@ -96,7 +96,7 @@ pub enum Inline {
     Strong,
     /// i, em.
     Emphasis,
-    /// del, s, strike.
+    /// del.
     Deleted,
     /// TeX between dollar signs.
     Formula,

@@ -232,7 +232,6 @@ tags! {
     MATH = 110 b"math" [];
     SEARCH = 111 b"search" [BLOCK];
     SAMP = 112 b"samp" [];
-    STRIKE = 113 b"strike" [];
     RT = 114 b"rt" [];
     RP = 115 b"rp" [];
     CUSTOM = 120 b"custom-element" [BLOCK];

@@ -1,49 +1,291 @@
 //! Bindings of `curate_decontam`.
 
-use arrow_array::types::{UInt32Type, UInt64Type};
+use arrow_array::BooleanArray;
+use arrow_array::types::{Float64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use curate_decontam::{
+    Aligned, Columns, Counting, Found, Index, Ngrams, Postings, Seeding, Sources,
+};
 use pyo3::prelude::*;
 
-use crate::arrow::{Column, Primitive, TextColumn};
+use crate::arrow::{Column, Lists, Primitive, TextColumn};
 use crate::errors::Error;
 
-/// Hashes of the word n-grams of every row in reading order: large_list<uint64>.
+/// What `find` gives: row, item, score, limit, evidence, sure, start, end.
+type FoundColumns = (
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+);
+
+/// The index of items: question, frequency, option, answer, gram, item, place, state, word, items.
+type IndexColumns = (
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+    Column,
+);
+
+/// Indexes benchmark items by the n-grams of their questions and options, or (`ngrams`) of one text each.
 #[pyfunction]
-#[pyo3(signature = (text, *, n))]
-fn ngram_hashes(py: Python<'_>, text: TextColumn, n: usize) -> Result<Column, Error> {
-    let (offsets, values) = py.detach(|| curate_decontam::ngram_hashes(text.texts(), n))?;
-    Ok(Column::lists::<UInt64Type>(offsets, values)?)
+#[pyo3(signature = (question, option, option_count, answer, *, n, max_items, ngrams))]
+#[allow(clippy::too_many_arguments)]
+fn index_items(
+    py: Python<'_>,
+    question: TextColumn,
+    option: TextColumn,
+    option_count: Primitive<UInt32Type>,
+    answer: TextColumn,
+    n: usize,
+    max_items: usize,
+    ngrams: bool,
+) -> Result<IndexColumns, Error> {
+    let sources = Sources {
+        questions: question.texts(),
+        options: option.texts(),
+        option_counts: &option_count,
+        answers: answer.texts(),
+    };
+    let seeding = if ngrams {
+        Seeding::Ngrams
+    } else {
+        Seeding::Aligned
+    };
+    let index = py.detach(|| Index::new(sources, n, seeding, max_items))?;
+    Ok((
+        Column::lists::<UInt32Type>(index.question_offsets.clone(), index.questions)?,
+        Column::lists::<UInt16Type>(index.question_offsets, index.frequencies)?,
+        Column::lists::<UInt32Type>(index.option_offsets, index.options)?,
+        Column::lists::<UInt32Type>(index.answer_offsets, index.answers)?,
+        Column::primitive::<UInt64Type>(index.grams),
+        Column::lists::<UInt32Type>(index.posting_offsets.clone(), index.items)?,
+        Column::lists::<UInt16Type>(index.posting_offsets, index.places)?,
+        Column::primitive::<UInt8Type>(index.states),
+        Column::primitive::<UInt32Type>(index.vocabulary),
+        Column::primitive::<UInt32Type>(index.document_frequencies),
+    ))
 }
 
-/// The n-grams to look for, opened once a worker; threads may share it.
+/// In how many stretches of 200 words each of `words` stands, and how many stretches there are.
+#[pyfunction]
+fn count_stretches(
+    py: Python<'_>,
+    text: TextColumn,
+    words: Primitive<UInt32Type>,
+) -> Result<(Column, u32), Error> {
+    let (counts, stretches) =
+        py.detach(|| curate_decontam::count_stretches(text.texts(), &words))?;
+    Ok((Column::primitive::<UInt32Type>(counts), stretches))
+}
+
+/// The weight of each word in 1/256 bit, from its frequency in `items` items and `stretches` stretches of documents.
+#[pyfunction]
+#[pyo3(signature = (in_items, in_stretches, *, items, stretches))]
+fn word_weights(
+    py: Python<'_>,
+    in_items: Primitive<UInt32Type>,
+    in_stretches: Primitive<UInt32Type>,
+    items: u32,
+    stretches: u32,
+) -> Column {
+    let weights =
+        py.detach(|| curate_decontam::weights(&in_items, items, &in_stretches, stretches));
+    Column::primitive::<UInt16Type>(weights)
+}
+
+fn columns_of(found: Found) -> FoundColumns {
+    (
+        Column::primitive::<UInt32Type>(found.rows),
+        Column::primitive::<UInt32Type>(found.items),
+        Column::primitive::<Float64Type>(found.scores),
+        Column::primitive::<Float64Type>(found.limits),
+        Column::primitive::<Float64Type>(found.evidence),
+        Column::new(BooleanArray::from(found.sure)),
+        Column::primitive::<UInt32Type>(found.starts),
+        Column::primitive::<UInt32Type>(found.ends),
+    )
+}
+
+/// n-grams and their postings.
+struct Grams {
+    gram: Primitive<UInt64Type>,
+    item: Lists<UInt32Type>,
+    place: Lists<UInt16Type>,
+}
+
+impl Grams {
+    fn postings(&self) -> Postings<'_> {
+        Postings {
+            grams: &self.gram,
+            offsets: self.item.offsets(),
+            items: self.item.values(),
+            places: self.place.values(),
+        }
+    }
+}
+
+/// The rule of seeds and alignment, opened once a worker; threads may share it.
 #[pyclass(frozen, module = "curate._rust")]
-struct NgramFinder(curate_decontam::Finder<Primitive<UInt64Type>>);
+struct AlignedFinder {
+    question: Lists<UInt32Type>,
+    frequency: Lists<UInt16Type>,
+    option: Lists<UInt32Type>,
+    option_count: Primitive<UInt32Type>,
+    answer: Lists<UInt32Type>,
+    grams: Grams,
+    rule: Aligned,
+}
+
+fn columns<'a>(
+    question: &'a Lists<UInt32Type>,
+    frequency: &'a Lists<UInt16Type>,
+    option: &'a Lists<UInt32Type>,
+    option_count: &'a Primitive<UInt32Type>,
+    answer: &'a Lists<UInt32Type>,
+    grams: &'a Grams,
+) -> Columns<'a> {
+    Columns {
+        question_offsets: question.offsets(),
+        questions: question.values(),
+        frequencies: frequency.values(),
+        option_counts: option_count,
+        option_offsets: option.offsets(),
+        options: option.values(),
+        answer_offsets: answer.offsets(),
+        answers: answer.values(),
+        postings: grams.postings(),
+    }
+}
+
+#[pymethods]
+impl AlignedFinder {
+    #[new]
+    #[pyo3(signature = (question, frequency, option, option_count, answer, gram, item, place, word, weight, *, n))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        question: Lists<UInt32Type>,
+        frequency: Lists<UInt16Type>,
+        option: Lists<UInt32Type>,
+        option_count: Primitive<UInt32Type>,
+        answer: Lists<UInt32Type>,
+        gram: Primitive<UInt64Type>,
+        item: Lists<UInt32Type>,
+        place: Lists<UInt16Type>,
+        word: Primitive<UInt32Type>,
+        weight: Primitive<UInt16Type>,
+        n: usize,
+    ) -> Result<Self, Error> {
+        let grams = Grams { gram, item, place };
+        let rule = py.detach(|| {
+            let columns = columns(
+                &question,
+                &frequency,
+                &option,
+                &option_count,
+                &answer,
+                &grams,
+            );
+            Aligned::new(columns, &word, &weight, n)
+        })?;
+        Ok(Self {
+            question,
+            frequency,
+            option,
+            option_count,
+            answer,
+            grams,
+            rule,
+        })
+    }
+
+    /// Every item that the rule finds, the best of each span.
+    fn find(&self, py: Python<'_>, text: TextColumn) -> Result<FoundColumns, Error> {
+        let found = py.detach(|| {
+            let columns = columns(
+                &self.question,
+                &self.frequency,
+                &self.option,
+                &self.option_count,
+                &self.answer,
+                &self.grams,
+            );
+            self.rule.find(columns, text.texts())
+        })?;
+        Ok(columns_of(found))
+    }
+}
+
+/// A rule that counts n-grams, opened once a worker; threads may share it.
+#[pyclass(frozen, module = "curate._rust")]
+struct NgramFinder {
+    grams: Grams,
+    length: Primitive<UInt32Type>,
+    rule: Ngrams,
+}
 
 #[pymethods]
 impl NgramFinder {
     #[new]
-    #[pyo3(signature = (grams, *, n))]
-    fn new(py: Python<'_>, grams: Primitive<UInt64Type>, n: usize) -> Result<Self, Error> {
-        Ok(Self(py.detach(|| curate_decontam::Finder::new(grams, n))?))
+    #[pyo3(signature = (gram, item, place, length, *, n, counting, share))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        gram: Primitive<UInt64Type>,
+        item: Lists<UInt32Type>,
+        place: Lists<UInt16Type>,
+        length: Primitive<UInt32Type>,
+        n: usize,
+        counting: &str,
+        share: f64,
+    ) -> Result<Self, Error> {
+        let counting = match counting {
+            "any" => Counting::Any,
+            "words" => Counting::Words(share),
+            "grams" => Counting::Grams(share),
+            "paragraph" => Counting::Paragraph(share),
+            _ => {
+                return Err(Error::Choice {
+                    setting: "counting",
+                    value: counting.to_string(),
+                    known: "any, words, grams, paragraph",
+                });
+            }
+        };
+        let grams = Grams { gram, item, place };
+        let rule = py.detach(|| Ngrams::new(grams.postings(), &length, n, counting))?;
+        Ok(Self {
+            grams,
+            length,
+            rule,
+        })
     }
 
-    /// Every position whose word n-gram is one of them: (row, gram, start, end), all uint32.
-    fn hits(
-        &self,
-        py: Python<'_>,
-        text: TextColumn,
-    ) -> Result<(Column, Column, Column, Column), Error> {
-        let hits = py.detach(|| self.0.hits(text.texts()))?;
-        Ok((
-            Column::primitive::<UInt32Type>(hits.rows),
-            Column::primitive::<UInt32Type>(hits.grams),
-            Column::primitive::<UInt32Type>(hits.starts),
-            Column::primitive::<UInt32Type>(hits.ends),
-        ))
+    /// Every item that the rule finds.
+    fn find(&self, py: Python<'_>, text: TextColumn) -> Result<FoundColumns, Error> {
+        let found = py.detach(|| {
+            self.rule
+                .find(self.grams.postings(), &self.length, text.texts())
+        })?;
+        Ok(columns_of(found))
     }
 }
 
-/// Adds the functions and the class of this file to the module.
+/// Adds the functions and classes of this file to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<AlignedFinder>()?;
     module.add_class::<NgramFinder>()?;
-    module.add_function(wrap_pyfunction!(ngram_hashes, module)?)
+    module.add_function(wrap_pyfunction!(index_items, module)?)?;
+    module.add_function(wrap_pyfunction!(count_stretches, module)?)?;
+    module.add_function(wrap_pyfunction!(word_weights, module)?)
 }

@@ -1,9 +1,11 @@
 //! Bindings of `curate_dedup`.
 
-use arrow_array::types::{Float64Type, Int64Type, UInt8Type, UInt32Type, UInt64Type};
+use arrow_array::types::{
+    Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt32Type, UInt64Type,
+};
 use curate_dedup::minhash::{Params, Scheme};
 use curate_dedup::{
-    clusters as components, heads, jaccard as similarity, lsh, mersenne, minhash, pairs,
+    clusters as components, heads, jaccard as similarity, lsh, mersenne, minhash, pairs, semantic,
     sha256 as digests, substring, suffixes, templates, units,
 };
 use curate_text::Cpu;
@@ -336,6 +338,135 @@ fn repeats(
     ))
 }
 
+/// The buckets of the words of every row, and how often each comes.
+#[pyfunction]
+#[pyo3(signature = (text, *, words))]
+fn word_counts(py: Python<'_>, text: TextColumn, words: usize) -> Result<(Column, Column), Error> {
+    let cpu = Cpu::detect()?;
+    let out = py.detach(|| semantic::counts(text.texts(), words, cpu))?;
+    Ok((
+        Column::lists::<UInt32Type>(out.offsets.clone(), out.bucket)?,
+        Column::lists::<UInt32Type>(out.offsets, out.count)?,
+    ))
+}
+
+/// Offsets that begin with 0, as those of a column that is no slice do; with as many values as the other column has.
+fn word_rows<'a>(
+    bucket: &'a Lists<UInt32Type>,
+    count: &'a Lists<UInt32Type>,
+) -> Result<semantic::Rows<'a>, curate_dedup::Error> {
+    if bucket.offsets() != count.offsets() || bucket.values().len() != count.values().len() {
+        return Err(curate_dedup::Error::LengthsDiffer {
+            name: "count",
+            rows: count.values().len(),
+            other: "bucket",
+            expected: bucket.values().len(),
+        });
+    }
+    Ok(semantic::Rows {
+        offsets: bucket.offsets(),
+        bucket: bucket.values(),
+        count: count.values(),
+    })
+}
+
+/// The basis of vectors, fitted to rows of words.
+#[pyfunction]
+#[pyo3(signature = (bucket, count, idf, *, dim, seed))]
+fn word_basis(
+    py: Python<'_>,
+    bucket: Lists<UInt32Type>,
+    count: Lists<UInt32Type>,
+    idf: Primitive<Float32Type>,
+    dim: usize,
+    seed: u64,
+) -> Result<Column, Error> {
+    let out = py.detach(|| semantic::basis(word_rows(&bucket, &count)?, &idf, dim, seed))?;
+    Ok(Column::primitive::<Float32Type>(out))
+}
+
+/// The vectors of rows of words, `dim` values each.
+#[pyfunction]
+#[pyo3(signature = (bucket, count, idf, basis, *, dim))]
+fn word_vectors(
+    py: Python<'_>,
+    bucket: Lists<UInt32Type>,
+    count: Lists<UInt32Type>,
+    idf: Primitive<Float32Type>,
+    basis: Primitive<Float32Type>,
+    dim: usize,
+) -> Result<Column, Error> {
+    let out = py.detach(|| semantic::embed(word_rows(&bucket, &count)?, &idf, &basis, dim))?;
+    Ok(Column::primitive::<Int16Type>(out))
+}
+
+/// Centroids of vectors by spherical k-means, `dim` values each.
+#[pyfunction]
+#[pyo3(signature = (vectors, *, dim, k, rounds, seed))]
+fn vector_centers(
+    py: Python<'_>,
+    vectors: Primitive<Int16Type>,
+    dim: usize,
+    k: usize,
+    rounds: usize,
+    seed: u64,
+) -> Column {
+    Column::primitive::<Int16Type>(py.detach(|| semantic::kmeans(&vectors, dim, k, rounds, seed)))
+}
+
+/// The nearest and the second nearest center of each vector.
+#[pyfunction]
+#[pyo3(signature = (vectors, centers, *, dim))]
+fn nearest_centers(
+    py: Python<'_>,
+    vectors: Primitive<Int16Type>,
+    centers: Primitive<Int16Type>,
+    dim: usize,
+) -> (Column, Column) {
+    let (first, second) = py.detach(|| {
+        vectors
+            .chunks_exact(dim.max(1))
+            .map(|vector| semantic::nearest_two(vector, &centers, dim.max(1)))
+            .map(|(first, second)| (first as u32, second as u32))
+            .unzip()
+    });
+    (
+        Column::primitive::<UInt32Type>(first),
+        Column::primitive::<UInt32Type>(second),
+    )
+}
+
+/// Pairs of vectors of one cluster that are alike: (row, other, dot).
+#[pyfunction]
+#[pyo3(signature = (vectors, ends, *, dim, least, per_vector))]
+fn alike_vectors(
+    py: Python<'_>,
+    vectors: Primitive<Int16Type>,
+    ends: Primitive<Int64Type>,
+    dim: usize,
+    least: i32,
+    per_vector: usize,
+) -> (Column, Column, Column) {
+    let (mut rows, mut others, mut dots) = (Vec::new(), Vec::new(), Vec::new());
+    py.detach(|| {
+        let mut start = 0;
+        for &end in ends.iter() {
+            let cluster = &vectors[start * dim..end as usize * dim];
+            for (row, other, dot) in semantic::alike(cluster, dim, least, per_vector) {
+                rows.push(start as u32 + row);
+                others.push(start as u32 + other);
+                dots.push(dot);
+            }
+            start = end as usize;
+        }
+    });
+    (
+        Column::primitive::<UInt32Type>(rows),
+        Column::primitive::<UInt32Type>(others),
+        Column::primitive::<Int32Type>(dots),
+    )
+}
+
 /// Every place of the bytes of row 0, in the order of what follows it.
 #[pyfunction]
 fn suffix_array(py: Python<'_>, text: TextColumn) -> Result<Column, Error> {
@@ -410,5 +541,11 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(anchors, module)?)?;
     module.add_function(wrap_pyfunction!(repeats, module)?)?;
     module.add_function(wrap_pyfunction!(suffix_array, module)?)?;
+    module.add_function(wrap_pyfunction!(word_counts, module)?)?;
+    module.add_function(wrap_pyfunction!(word_basis, module)?)?;
+    module.add_function(wrap_pyfunction!(word_vectors, module)?)?;
+    module.add_function(wrap_pyfunction!(vector_centers, module)?)?;
+    module.add_function(wrap_pyfunction!(nearest_centers, module)?)?;
+    module.add_function(wrap_pyfunction!(alike_vectors, module)?)?;
     module.add_function(wrap_pyfunction!(text_units, module)?)
 }

@@ -24,6 +24,9 @@ pub enum Error {
     /// Language identification.
     #[error(transparent)]
     Lang(#[from] curate_lang::Error),
+    /// Measures and rules on lines.
+    #[error(transparent)]
+    Signals(#[from] curate_signals::Error),
     /// Columns of one call that differ in length.
     #[error(
         "{pages} pages and {charsets} charsets: give one charset a page, empty where none was declared"

@@ -9,6 +9,14 @@ use curate_text::hash::mix;
 use crate::measures::Values;
 use crate::share;
 
+/// Whose measures the words at hand are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Dclm,
+    Datatrove,
+    Both,
+}
+
 /// Buffers that are kept from text to text.
 #[derive(Debug, Default)]
 pub(crate) struct Repetition {
@@ -20,6 +28,8 @@ pub(crate) struct Repetition {
     groups: Vec<u32>,
     /// Members of each group, and the first of them.
     members: Vec<(u32, u32)>,
+    /// Whether a member of each group was met.
+    met: Vec<bool>,
     table: Table,
     once: Vec<u64>,
     twice: Vec<u64>,
@@ -28,8 +38,16 @@ pub(crate) struct Repetition {
 }
 
 impl Repetition {
-    /// `words` are the hashes of the words of a text, `chars` their lengths.
-    pub fn measure(&mut self, words: &[u64], chars: &[u32], values: &mut Values) {
+    /// `words` are the hashes of the words of a text, `chars` their lengths; `text_chars` those of the whole text, by
+    /// which datatrove divides.
+    pub fn measure(
+        &mut self,
+        words: &[u64],
+        chars: &[u32],
+        text_chars: usize,
+        whose: Whose,
+        values: &mut Values,
+    ) {
         self.before.clear();
         self.before.push(0);
         let mut sum = 0;
@@ -51,8 +69,18 @@ impl Repetition {
                 self.drop_singles();
             }
             self.group();
-            let repeated = if n <= 4 { self.top(n) } else { self.covered(n) };
-            *value_of(values, n) = share(repeated, total);
+            if whose != Whose::Datatrove {
+                let repeated = if n <= 4 { self.top(n) } else { self.covered(n) };
+                *dclm_value(values, n) = share(repeated, total);
+            }
+            if whose != Whose::Dclm {
+                let repeated = match n {
+                    2..=4 if words.len() >= n => self.first_top(n),
+                    2..=4 => 0,
+                    _ => self.met_again(n),
+                };
+                *datatrove_value(values, n) = share(repeated, text_chars);
+            }
             self.next_level(words, n);
         }
     }
@@ -130,6 +158,37 @@ impl Repetition {
         chars
     }
 
+    /// Characters of the most frequent n-gram with the spaces between its words, times its count; of equally frequent
+    /// ones the first, which is the first n-gram of the text where none occurs twice.
+    fn first_top(&self, n: usize) -> usize {
+        let mut most = (1, 0);
+        for &(count, first) in &self.members {
+            if count > most.0 {
+                most = (count, first);
+            }
+        }
+        let (count, first) = (most.0 as usize, most.1 as usize);
+        (self.chars(first, first + n) + n - 1) * count
+    }
+
+    /// Characters of the n-grams that were met before, going from the left and jumping over each that is found.
+    fn met_again(&mut self, n: usize) -> usize {
+        self.met.clear();
+        self.met.resize(self.members.len(), false);
+        let (mut chars, mut free) = (0, 0);
+        for (&place, &group) in self.places.iter().zip(&self.groups) {
+            let place = place as usize;
+            if place < free || self.members[group as usize].0 < 2 {
+                continue;
+            }
+            if std::mem::replace(&mut self.met[group as usize], true) {
+                chars += self.chars(place, place + n);
+                free = place + n;
+            }
+        }
+        chars
+    }
+
     /// Keeps the candidates of level n + 1: repeated n-grams whose right neighbour is repeated too.
     fn next_level(&mut self, words: &[u64], n: usize) {
         let mut kept = 0;
@@ -159,7 +218,7 @@ fn extend(gram: u64, word: u64) -> u64 {
     mix(gram ^ 0xD1B5_4A32_D192_ED03, word ^ SALT)
 }
 
-fn value_of(values: &mut Values, n: usize) -> &mut f64 {
+fn dclm_value(values: &mut Values, n: usize) -> &mut f64 {
     match n {
         2 => &mut values.top_2gram_char_share,
         3 => &mut values.top_3gram_char_share,
@@ -171,6 +230,39 @@ fn value_of(values: &mut Values, n: usize) -> &mut f64 {
         9 => &mut values.dup_9gram_char_share,
         _ => &mut values.dup_10gram_char_share,
     }
+}
+
+fn datatrove_value(values: &mut Values, n: usize) -> &mut f64 {
+    match n {
+        2 => &mut values.datatrove_top_2gram_char_share,
+        3 => &mut values.datatrove_top_3gram_char_share,
+        4 => &mut values.datatrove_top_4gram_char_share,
+        5 => &mut values.datatrove_dup_5gram_char_share,
+        6 => &mut values.datatrove_dup_6gram_char_share,
+        7 => &mut values.datatrove_dup_7gram_char_share,
+        8 => &mut values.datatrove_dup_8gram_char_share,
+        9 => &mut values.datatrove_dup_9gram_char_share,
+        _ => &mut values.datatrove_dup_10gram_char_share,
+    }
+}
+
+/// The most repeats, back to back, of one run of 1 to 13 words: 1 where nothing repeats, 0 without words.
+pub(crate) fn periodic_repeats(words: &[u64]) -> usize {
+    let mut most = usize::from(!words.is_empty());
+    for period in 1..=13.min(words.len()) {
+        // Runs of words that are as the one a period later; most words are not.
+        let pairs = || words.iter().zip(&words[period..]);
+        let (mut place, mut longest) = (0, 0);
+        while let Some(skip) = pairs().skip(place).position(|(word, later)| word == later) {
+            place += skip;
+            let run = pairs().skip(place).position(|(word, later)| word != later);
+            let run = run.unwrap_or(words.len() - period - place);
+            longest = longest.max(run);
+            place += run;
+        }
+        most = most.max(longest / period + 1);
+    }
+    most
 }
 
 /// An open hash table from hash to number that is emptied by counting up an epoch.

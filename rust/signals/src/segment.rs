@@ -33,9 +33,10 @@ static CLASSES: [u8; 256] = {
     classes
 };
 
-/// The segments of a chunk of ASCII without whitespace that begin with a letter or number.
+/// The segments of a chunk of ASCII without whitespace that begin with a letter or number, and whether each holds a
+/// letter.
 #[inline]
-pub(crate) fn ascii_words(chunk: &[u8], mut emit: impl FnMut(&[u8])) {
+pub(crate) fn ascii_words(chunk: &[u8], mut emit: impl FnMut(&[u8], bool)) {
     let class = |place: usize| chunk.get(place).map_or(0, |&byte| CLASSES[byte as usize]);
     let mut place = 0;
     while place < chunk.len() {
@@ -46,10 +47,12 @@ pub(crate) fn ascii_words(chunk: &[u8], mut emit: impl FnMut(&[u8])) {
             continue;
         }
         let wanted = last & (LETTER | DIGIT) != 0;
+        let mut all = last;
         loop {
             let next = class(place);
             if next & (LETTER | DIGIT | LINE) != 0 {
                 (last, place) = (next, place + 1);
+                all |= next;
             } else if next & (MID_LETTER | MID_DIGIT) == 0 {
                 break;
             } else {
@@ -62,7 +65,7 @@ pub(crate) fn ascii_words(chunk: &[u8], mut emit: impl FnMut(&[u8])) {
             }
         }
         if wanted {
-            emit(&chunk[start..place]);
+            emit(&chunk[start..place], all & LETTER != 0);
         }
     }
 }
@@ -74,7 +77,8 @@ mod tests {
 
     fn check(chunk: &str) {
         let mut seen = Vec::new();
-        ascii_words(chunk.as_bytes(), |word| {
+        ascii_words(chunk.as_bytes(), |word, letters| {
+            assert_eq!(letters, word.iter().any(u8::is_ascii_alphabetic));
             seen.push(std::str::from_utf8(word).unwrap().to_owned())
         });
         let expected: Vec<_> = chunk

@@ -4,21 +4,40 @@
 //! nearly all are, is one whitespace word, and its Unicode words are found by a few rules on bytes; any other
 //! chunk goes character by character.
 
+use std::ops::Range;
+
+use curate_text::bits::LOWEST;
 use curate_text::chars::{self, ALPHA, SPACE, WORD};
-use curate_text::hash::hash_bytes;
-use memchr::memmem;
+use curate_text::hash::{hash_bytes, hash_short};
 
 use crate::measures::Values;
 use crate::{n_chars, segment, share};
 
-/// Buffers of one text, and its Unicode words without punctuation.
+/// The Unicode words of one text, and what its words between whitespace are.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
-    /// Hash of each Unicode word as written (case counts).
+    /// Hash of each Unicode word as written (case counts); punctuation is left out.
     pub hashes: Vec<u64>,
     /// Characters of each.
     pub chars: Vec<u32>,
+    /// Unicode words that hold a letter.
+    pub alpha: usize,
+    /// Unicode words that hold letters of two scripts that look alike.
+    mixed: usize,
+    /// Words between whitespace of each line (between newlines).
+    pub lines: Vec<LineWords>,
+    /// The text has a line break of ASCII other than the newline.
+    pub odd_breaks: bool,
+    /// How many words between whitespace have each length, up to `LENGTHS - 1` characters and more.
+    lengths: Vec<u32>,
     counts: Counts,
+}
+
+/// Words between whitespace of one line: how many, and the characters of the longest.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LineWords {
+    pub words: u32,
+    pub longest: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +46,10 @@ struct Counts {
     chars: usize,
     alpha: usize,
     stops: usize,
+    lower_stops: usize,
+    symbols: usize,
     alnum: usize,
+    line: LineWords,
 }
 
 const LETTER: u8 = 1;
@@ -36,6 +58,14 @@ const BLANK: u8 = 4;
 /// Separates words for Python but not for fastText, or the other way round: NUL and 1C to 1F.
 const ODD: u8 = 8;
 const HIGH: u8 = 16;
+const HASH: u8 = 32;
+/// Ends a line for str.splitlines, and is no newline.
+const BREAK: u8 = 64;
+/// Any other mark.
+const OTHER: u8 = 128;
+
+/// Longer words are counted as one length: the median of a text is below it.
+const LENGTHS: usize = 64;
 
 static CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -45,11 +75,14 @@ static CLASSES: [u8; 256] = {
         classes[value] = match byte {
             b'a'..=b'z' | b'A'..=b'Z' => LETTER,
             b'0'..=b'9' => DIGIT,
-            9..=13 | b' ' => BLANK,
-            0x1C..=0x1F => BLANK | ODD,
+            0xB..=0xD => BLANK | BREAK,
+            9 | b'\n' | b' ' => BLANK,
+            0x1C..=0x1E => BLANK | ODD | BREAK,
+            0x1F => BLANK | ODD,
             0 => ODD,
+            b'#' => HASH,
             0x80.. => HIGH,
-            _ => 0,
+            _ => OTHER,
         };
         value += 1;
     }
@@ -60,64 +93,95 @@ impl Tokens {
     pub fn measure(&mut self, text: &str, values: &mut Values) {
         self.hashes.clear();
         self.chars.clear();
-        self.counts = Counts::default();
+        self.lines.clear();
+        self.lengths.clear();
+        self.lengths.resize(LENGTHS, 0);
+        (self.alpha, self.mixed, self.counts) = (0, 0, Counts::default());
         let odd = self.chunks(text);
-        if odd {
+        self.odd_breaks = odd & BREAK != 0;
+        if odd & ODD != 0 {
             self.counts.alnum = alnum_words(text);
         }
-        let Counts {
-            words,
-            chars,
-            alpha,
-            stops,
-            alnum,
-        } = self.counts;
-        values.n_space_words = words as f64;
-        values.n_alnum_words = alnum as f64;
-        values.mean_word_chars = share(chars, words);
-        values.alpha_word_share = share(alpha, words);
-        values.n_stop_words = stops as f64;
-        values.symbol_word_ratio = share(symbols(text.as_bytes()), words);
+        let counts = self.counts;
+        values.n_space_words = counts.words as f64;
+        values.n_alnum_words = counts.alnum as f64;
+        values.mean_word_chars = share(counts.chars, counts.words);
+        values.alpha_word_share = share(counts.alpha, counts.words);
+        values.n_stop_words = counts.stops as f64;
+        let longest = self.lines.iter().map(|line| line.longest).max();
+        values.longest_word_chars = f64::from(longest.unwrap_or(0));
+        values.mixed_script_word_share = share(self.mixed, self.hashes.len());
+        values.dolma_median_word_chars = self.median();
+        values.dolma_symbol_word_share = share(counts.symbols, counts.words);
+        values.dolma_n_stop_words = counts.lower_stops as f64;
     }
 
-    /// Cuts the text at ASCII whitespace; returns whether a byte was odd.
-    fn chunks(&mut self, text: &str) -> bool {
+    /// Cuts the text at ASCII whitespace; returns all classes that were met.
+    fn chunks(&mut self, text: &str) -> u8 {
         let bytes = text.as_bytes();
-        let (mut place, mut odd) = (0, 0);
+        let (mut place, mut met) = (0, 0);
         while place < bytes.len() {
             let class = CLASSES[bytes[place] as usize];
             if class & BLANK != 0 {
-                odd |= class;
+                met |= class;
+                if bytes[place] == b'\n' {
+                    self.end_line();
+                }
                 place += 1;
                 continue;
             }
-            let (start, mut all) = (place, 0);
+            // Classes of all bytes of the chunk, and of all but the last.
+            let (start, mut all, mut but_last) = (place, 0, 0);
             while place < bytes.len() {
                 let class = CLASSES[bytes[place] as usize];
                 if class & BLANK != 0 {
                     break;
                 }
+                but_last = all;
                 all |= class;
                 place += 1;
             }
-            odd |= all;
+            met |= all;
             if all & HIGH == 0 {
-                self.ascii_chunk(&bytes[start..place], all);
+                self.ascii_chunk(bytes, start..place, all, but_last);
             } else {
                 self.other_chunk(&text[start..place]);
             }
         }
-        odd & ODD != 0
+        self.end_line();
+        met
     }
 
-    #[inline]
-    fn ascii_chunk(&mut self, chunk: &[u8], all: u8) {
+    fn end_line(&mut self) {
+        self.lines.push(std::mem::take(&mut self.counts.line));
+    }
+
+    #[inline(always)]
+    fn ascii_chunk(&mut self, text: &[u8], span: Range<usize>, all: u8, but_last: u8) {
+        let chunk = &text[span.clone()];
         self.counts.alnum += usize::from(CLASSES[chunk[0] as usize] & (LETTER | DIGIT) != 0);
+        self.counts.symbols += usize::from(all & HASH != 0);
         self.space_word(chunk, chunk.len(), all & LETTER != 0);
-        segment::ascii_words(chunk, |word| {
-            self.hashes.push(hash_bytes(word));
+        // Nearly all chunks are letters and digits, or that with one mark behind.
+        let plain = |classes: u8| classes & !(LETTER | DIGIT) == 0;
+        let last = chunk[chunk.len() - 1];
+        let word = match all {
+            _ if plain(all) => span,
+            _ if plain(but_last) && last != b'_' => span.start..span.end - 1,
+            _ => {
+                segment::ascii_words(chunk, |word, letters| {
+                    self.hashes.push(hash_bytes(word));
+                    self.chars.push(word.len() as u32);
+                    self.alpha += usize::from(letters);
+                });
+                return;
+            }
+        };
+        if !word.is_empty() {
             self.chars.push(word.len() as u32);
-        });
+            self.alpha += usize::from(but_last & LETTER != 0 || plain(all) && all & LETTER != 0);
+            self.hashes.push(hash_word(text, word));
+        }
     }
 
     fn other_chunk(&mut self, chunk: &str) {
@@ -125,22 +189,80 @@ impl Tokens {
         self.counts.alnum += usize::from(begins_alnum(chunk));
         let words = chunk.split(|c| chars::classes(c as u32) & SPACE != 0);
         for word in words.filter(|word| !word.is_empty()) {
+            self.counts.symbols += usize::from(word.contains(['#', '…']));
             self.space_word(word.as_bytes(), n_chars(word.as_bytes()), has(word, ALPHA));
         }
         segment::words(chunk, |word| {
             if begins_alnum(word) {
                 self.hashes.push(hash_bytes(word.as_bytes()));
                 self.chars.push(n_chars(word.as_bytes()) as u32);
+                self.alpha += usize::from(has(word, ALPHA));
+                self.mixed += usize::from(is_mixed(word));
             }
         });
     }
 
-    #[inline]
+    #[inline(always)]
     fn space_word(&mut self, word: &[u8], chars: usize, alpha: bool) {
-        self.counts.words += 1;
-        self.counts.chars += chars;
-        self.counts.alpha += usize::from(alpha);
-        self.counts.stops += usize::from(is_stop_word(word));
+        let counts = &mut self.counts;
+        counts.words += 1;
+        counts.chars += chars;
+        counts.alpha += usize::from(alpha);
+        if is_stop_word(word) {
+            counts.stops += 1;
+            counts.lower_stops += usize::from(word.iter().all(u8::is_ascii_lowercase));
+        }
+        counts.line.words += 1;
+        counts.line.longest = counts.line.longest.max(chars as u32);
+        self.lengths[chars.min(LENGTHS - 1)] += 1;
+    }
+
+    /// The median length of the words; the mean of the two in the middle where their number is even.
+    fn median(&self) -> f64 {
+        let words = self.counts.words;
+        let at = |rank: usize| {
+            let mut seen = 0;
+            let place = self.lengths.iter().position(|&count| {
+                seen += count as usize;
+                seen > rank
+            });
+            place.unwrap_or(0) as f64
+        };
+        match words {
+            0 => 0.0,
+            _ => (at((words - 1) / 2) + at(words / 2)) / 2.0,
+        }
+    }
+}
+
+/// Whether a word holds letters of two of Latin, Greek and Cyrillic, whose letters can be taken for one another.
+fn is_mixed(word: &str) -> bool {
+    let script = |c: char| match c {
+        'A'..='Z' | 'a'..='z' | '\u{C0}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}' => 1,
+        '\u{370}'..='\u{3FF}' | '\u{1F00}'..='\u{1FFF}' => 2,
+        '\u{400}'..='\u{52F}' => 4,
+        _ => 0_u32,
+    };
+    let letters = word
+        .chars()
+        .filter(|&c| chars::classes(c as u32) & ALPHA != 0);
+    letters
+        .map(script)
+        .fold(0, |all, one| all | one)
+        .count_ones()
+        > 1
+}
+
+/// `hash_bytes` of a word of the text, with one load where it is short and not at the end.
+#[inline]
+fn hash_word(text: &[u8], word: Range<usize>) -> u64 {
+    let length = word.len();
+    match text[word.start..].first_chunk::<16>() {
+        Some(chunk) if length <= 16 => {
+            let both = u128::from_le_bytes(*chunk) & LOWEST[length];
+            hash_short(both as u64, (both >> 64) as u64, length)
+        }
+        _ => hash_bytes(&text[word]),
     }
 }
 
@@ -179,16 +301,9 @@ const fn pack(word: &[u8]) -> u32 {
     packed
 }
 
-/// Words between fastText's separators that begin with a letter or number, for texts with odd control characters.
-fn alnum_words(text: &str) -> usize {
+/// Words between fastText's separators that begin with a letter or number.
+pub(crate) fn alnum_words(text: &str) -> usize {
     text.split(['\0', ' ', '\n', '\r', '\t', '\u{B}', '\u{C}'])
         .filter(|word| begins_alnum(word))
         .count()
-}
-
-/// Occurrences of Gopher's symbols, each counted as `str.count` does: from the left, without overlap.
-fn symbols(text: &[u8]) -> usize {
-    let hashes = text.iter().filter(|&&byte| byte == b'#').count();
-    let others = ["...", ". . .", "…"].map(|symbol| memmem::find_iter(text, symbol).count());
-    hashes + others.iter().sum::<usize>()
 }

@@ -61,6 +61,11 @@ impl Words {
         &self.hashes
     }
 
+    /// The text as it was scanned last, of this many bytes, with ASCII and same-length letters lower-cased.
+    pub fn lower(&self, bytes: usize) -> &[u8] {
+        &self.masks.lower[..bytes]
+    }
+
     /// Finds the words of `text`, which is row `row` of its column. Texts of 4 GiB and more are refused.
     pub fn scan(&mut self, row: usize, text: &str) -> Result<(), Error> {
         let bytes = text.as_bytes();

@@ -16,7 +16,8 @@ const LONGEST_REFERENCE: usize = 34;
 
 /// What was found out about a text before it is written.
 pub struct Escaper {
-    emphasis: bool,
+    /// Signs of elements stand beside those of the text.
+    marked: bool,
     stars: bool,
     underscores: bool,
     backticks: bool,
@@ -31,7 +32,13 @@ impl Escaper {
     /// Of a text whose elements are `spans`.
     pub fn new(text: &str, spans: &[Span], style: &Style, place: Place) -> Self {
         let has = |kind: Inline| spans.iter().any(|span| span.kind == kind);
-        let emphasis = has(Inline::Strong) || has(Inline::Emphasis);
+        let signs = [
+            Inline::Strong,
+            Inline::Emphasis,
+            Inline::Deleted,
+            Inline::Link,
+        ];
+        let marked = signs.into_iter().any(has);
         let tex = tex(text);
         let flanking = |sign: char| {
             let places = text
@@ -43,7 +50,7 @@ impl Escaper {
                 .count()
         };
         Self {
-            emphasis,
+            marked,
             stars: flanking('*') > 1,
             underscores: flanking('_') > 1,
             backticks: has(Inline::Code) || runs(text, '`').take(2).count() > 1,
@@ -69,7 +76,9 @@ impl Escaper {
             let sign = text.as_bytes()[place] as char;
             let raw = within(&self.tex, place);
             let cell_bar = sign == '|' && self.cell;
-            if cell_bar || !raw && self.is_structure(text, place, sign, in_link) {
+            // A sign may follow the part that is no sign of the text.
+            let before_sign = sign == '\\' && place + 1 == range.end;
+            if cell_bar || !raw && (before_sign || self.is_structure(text, place, sign, in_link)) {
                 out.push('\\');
             }
             out.push(sign);
@@ -83,7 +92,8 @@ impl Escaper {
         let next = rest.chars().next();
         match sign {
             '\\' => next.is_none_or(|c| c.is_ascii_punctuation() || c == '\n'),
-            '*' => self.emphasis || self.stars && is_flanking(text, at, '*'),
+            '*' => self.marked || self.stars && is_flanking(text, at, '*'),
+            '_' if self.marked => !is_within_word(text, at, '_'),
             '_' => self.underscores && is_flanking(text, at, '_'),
             '`' => self.backticks,
             '~' => self.tildes,
@@ -140,27 +150,33 @@ fn within(ranges: &[Range<usize>], at: usize) -> bool {
     ranges.get(next).is_some_and(|range| range.contains(&at))
 }
 
-/// Whether a sign could begin or end emphasis: not between blanks, and an underscore not within a word.
-fn is_flanking(text: &str, at: usize, sign: char) -> bool {
-    let length = text[at..]
+/// What stands before and after a run of signs: nothing for a run that is longer than any of emphasis.
+fn around(text: &str, at: usize, sign: char) -> Option<(Option<char>, Option<char>)> {
+    let is_sign = |c: &char| *c == sign;
+    let after = text[at..].chars().take(LONGEST_RUN).take_while(is_sign);
+    let before = text[..at]
         .chars()
+        .rev()
         .take(LONGEST_RUN)
-        .take_while(|&c| c == sign)
-        .count()
-        + text[..at]
-            .chars()
-            .rev()
-            .take(LONGEST_RUN)
-            .take_while(|&c| c == sign)
-            .count();
-    if length >= LONGEST_RUN {
-        return true;
+        .take_while(is_sign);
+    if after.count() + before.count() >= LONGEST_RUN {
+        return None;
     }
     let before = text[..at].chars().rev().find(|&c| c != sign);
     let after = text[at..].chars().find(|&c| c != sign);
-    let word = |c: Option<char>| c.is_some_and(|c| !is_space(c) && !is_punctuation(c));
+    Some((before, after))
+}
+
+/// Whether a sign could begin or end emphasis: not between blanks, and an underscore not within a word.
+fn is_flanking(text: &str, at: usize, sign: char) -> bool {
     let blank = |c: Option<char>| c.is_none_or(is_space);
-    !(blank(before) && blank(after)) && !(sign == '_' && word(before) && word(after))
+    around(text, at, sign).is_none_or(|(before, after)| !(blank(before) && blank(after)))
+        && !(sign == '_' && is_within_word(text, at, sign))
+}
+
+fn is_within_word(text: &str, at: usize, sign: char) -> bool {
+    let word = |c: Option<char>| c.is_some_and(|c| !is_space(c) && !is_punctuation(c));
+    around(text, at, sign).is_some_and(|(before, after)| word(before) && word(after))
 }
 
 /// Whether a character reference goes on like this after its ampersand.

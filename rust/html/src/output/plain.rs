@@ -36,7 +36,12 @@ fn separator(page: &Page, last: &Unit, next: &Unit) -> &'static str {
                 next.around.last().and_then(|a| a.item),
             );
             match lists {
-                (Some(a), Some(b)) => is_within(page, a, b) || is_within(page, b, a),
+                (Some(a), Some(b)) => {
+                    let paragraphs =
+                        matches!((&last.kind, &next.kind), (Kind::Paragraph, Kind::Paragraph));
+                    let same_item = paragraphs && last.around == next.around;
+                    !same_item && (is_within(page, a, b) || is_within(page, b, a))
+                }
                 (None, None) => {
                     let lines = matches!((&last.kind, &next.kind), (Kind::Line, Kind::Line));
                     lines && last.node != next.node && last.around == next.around

@@ -8,8 +8,11 @@ use crate::output::tables::{self, Table};
 use crate::page::{NONE, Page, meaning};
 use crate::tags::{Tag, context};
 
-/// An item of more blocks of its own is a container (a post, a product), no list item.
+/// An item of more blocks of its own is a container (a post, a product), no list item; steps of a procedure are long.
 const MAX_ITEM_BLOCKS: u32 = 12;
+const MAX_STEP_BLOCKS: u32 = 30;
+/// A heading of more blocks was never closed.
+const MAX_HEADING_BLOCKS: usize = 4;
 /// From this many bytes on a block without an element of its own is a paragraph.
 const PARAGRAPH_BYTES: usize = 80;
 /// Quotations and lists that may stand in one another; what is deeper stands in the last of these.
@@ -94,7 +97,7 @@ struct Reader<'a> {
     image: usize,
 }
 
-/// What stands in a node, lists in it left out.
+/// What stands in a node: sections of a page, and how many blocks in lists and tables.
 #[derive(Clone, Copy, Default)]
 struct Holds {
     sections: bool,
@@ -113,28 +116,26 @@ impl Reader<'_> {
         if let Some(table) = chain.table {
             return self.table(block, table, chain.around);
         }
+        if let Some(heading) = chain
+            .heading
+            .filter(|&heading| self.is_heading(heading, block))
+        {
+            return self.heading(block, heading, chain.around);
+        }
         let it = &page.blocks[block];
         let own = page.node_of(block).tag;
         let is_code = inline::is_code(page, block);
-        let kind = match chain.heading {
-            Some(heading) => Kind::Heading(page.nodes[heading as usize].tag.0 - Tag::H1.0 + 1),
-            None if is_code => Kind::Code(it.node),
-            None if own == Tag::CAPTION => Kind::Caption,
-            None if matches!(own, Tag::DT | Tag::DD) => {
-                Kind::Definition(page.nodes[it.node as usize].parent)
-            }
-            None if own == Tag::P || it.text.len() >= PARAGRAPH_BYTES => Kind::Paragraph,
-            None => Kind::Line,
+        let kind = match own {
+            _ if is_code => Kind::Code(it.node),
+            Tag::CAPTION => Kind::Caption,
+            Tag::DT | Tag::DD => Kind::Definition(page.nodes[it.node as usize].parent),
+            _ if own == Tag::P || it.text.len() >= PARAGRAPH_BYTES => Kind::Paragraph,
+            _ => Kind::Line,
         };
-        let text = if is_code && chain.heading.is_none() {
+        let text = if is_code {
             page.text_of(block).into_owned()
         } else {
-            let place = if chain.heading.is_some() {
-                Place::Heading
-            } else {
-                Place::Lines
-            };
-            inline::write(page, block, self.style, place)
+            inline::write(page, block, self.style, Place::Lines)
         };
         self.push(kind, chain.around, text, block..block + 1, it.node);
         block + 1
@@ -157,6 +158,30 @@ impl Reader<'_> {
                 node,
             });
         }
+    }
+
+    /// Whether a block is part of the heading around it: one that was never closed has its first block alone.
+    fn is_heading(&self, heading: u32, block: usize) -> bool {
+        let inside = &self.page.nodes[heading as usize].blocks;
+        inside.len() <= MAX_HEADING_BLOCKS || inside.start as usize == block
+    }
+
+    /// The heading that this block begins, its blocks in one line.
+    fn heading(&mut self, block: usize, heading: u32, around: Vec<Around>) -> usize {
+        let node = &self.page.nodes[heading as usize];
+        let closed = node.blocks.len() <= MAX_HEADING_BLOCKS;
+        let end = if closed {
+            (node.blocks.end as usize).max(block + 1)
+        } else {
+            block + 1
+        };
+        let kept = (block..end).filter(|&at| self.kept[at]);
+        let texts: Vec<String> = kept
+            .map(|at| inline::write(self.page, at, self.style, Place::Heading))
+            .collect();
+        let kind = Kind::Heading(node.tag.0 - Tag::H1.0 + 1);
+        self.push(kind, around, texts.join(" "), block..end, heading);
+        end
     }
 
     /// The code that this block begins, all blocks of it, lines without text included.
@@ -286,9 +311,14 @@ impl Reader<'_> {
     fn is_item(&mut self, item: u32) -> bool {
         let page = self.page;
         let holds = self.holds.get_or_insert_with(|| holds(page))[item as usize];
+        let parent = page.nodes[item as usize].parent as usize;
+        let limit = if page.nodes[parent].tag == Tag::OL {
+            MAX_STEP_BLOCKS
+        } else {
+            MAX_ITEM_BLOCKS
+        };
         !holds.sections
-            && (page.nodes[item as usize].blocks.len() as u32).saturating_sub(holds.listed)
-                <= MAX_ITEM_BLOCKS
+            && (page.nodes[item as usize].blocks.len() as u32).saturating_sub(holds.listed) <= limit
     }
 
     /// Writes the images that stand before this block and outside of all blocks, where their surroundings are kept.
@@ -359,13 +389,16 @@ fn empty_lines(page: &Page, code: u32) -> Vec<u32> {
     empty.map(|node| node.blocks.start).collect()
 }
 
-/// For each node whether sections of a page stand in it, and the blocks of the lists in it.
+/// For each node whether sections of a page stand in it, and the blocks of the lists and tables in it.
 fn holds(page: &Page) -> Vec<Holds> {
     let mut all = vec![Holds::default(); page.nodes.len()];
     for (at, node) in page.nodes.iter().enumerate().skip(1).rev() {
         let own = all[at];
         let above = &mut all[node.parent as usize];
-        let is_list = matches!(node.tag, Tag::UL | Tag::OL | Tag::MENU | Tag::DIR);
+        let has_own = matches!(
+            node.tag,
+            Tag::UL | Tag::OL | Tag::MENU | Tag::DIR | Tag::TABLE
+        );
         let is_section = node.tag.is_heading()
             || matches!(
                 node.tag,
@@ -379,7 +412,7 @@ fn holds(page: &Page) -> Vec<Holds> {
                     | Tag::MAIN
             );
         above.sections |= own.sections || is_section && !node.blocks.is_empty();
-        above.listed += if is_list {
+        above.listed += if has_own {
             node.blocks.len() as u32
         } else {
             own.listed

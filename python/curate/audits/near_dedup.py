@@ -19,13 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import schema
+from curate.audits.sample import WORD, sample
 from curate.dedup.banding import found_share
-from curate.errors import ConfigError
-from curate.io.inputs import InputSettings, cut, list_files, reads_raw
-from curate.io.read import ReadCounts, read
+from curate.io.inputs import InputSettings
 
 TARGETS = (0.7, 0.8, 0.9, 0.95)  # similarities that edited copies aim at
-WORD = re.compile(r"\w+")
 MIN_WORDS = 80  # in shorter texts one edit changes too much for these similarities
 EDGES = (0.0, 0.65, 0.75, 0.85, 0.93, 0.98, 1.01)  # of the ranges of similarity that results are shown by
 
@@ -37,26 +35,6 @@ class Planted(NamedTuple):
     original: bytes
     copy: bytes
     jaccard: float
-
-
-def sample(inputs: list[InputSettings], size: int, seed: int) -> list[str]:
-    """Texts of `size` documents with at least MIN_WORDS words: those whose doc_id, hashed with the seed, comes first.
-
-    Fewer where the inputs have fewer. Raises ConfigError where there is none, or the inputs are pages without text.
-    """
-    found: list[tuple[bytes, str]] = []
-    for task in cut(list_files(inputs), None):
-        if reads_raw(task.slices):
-            raise ConfigError("audit dedup reads documents with text: run `curate extract` first and give its folder")
-        for rows in read(task, ReadCounts()):
-            columns = (rows.batch.column(name).to_pylist() for name in ("doc_id", "text"))
-            for identity, text in zip(*columns, strict=True):
-                if text and len(text) > 4 * MIN_WORDS and len(WORD.findall(text)) >= MIN_WORDS:
-                    found.append((hashlib.sha256(b"%d " % seed + identity).digest(), text))
-        found = sorted(found)[:size]
-    if not found:
-        raise ConfigError(f"no document of the input has {MIN_WORDS} words or more: there is nothing to plant")
-    return [text for _, text in found]
 
 
 def shingles(text: str, n: int) -> set[tuple[str, ...]]:
@@ -142,7 +120,7 @@ def audit_dedup(
     settings = NearDedup.model_validate({**config, "pairs": True})
     bands, rows = settings.banding()
     n, least = settings.ngram, settings.min_jaccard if settings.verify else 0.0
-    planted = write(sample(inputs, size, seed), n, seed, out / "planted.parquet")
+    planted = write(sample(inputs, size, seed, MIN_WORDS), n, seed, out / "planted.parquet")
     entry = InputSettings(path=str(out / "planted.parquet"), trust_ids=True)
     recipe = single_stage("near_dedup", {**config, "pairs": True}, [entry], None)
     outcome = driver.run(recipe, out / "run", workers=workers, memory=memory, update=True)

@@ -1,0 +1,544 @@
+//! The words of spaCy's English tokenizer, by the patterns and special cases of an installed spaCy.
+//!
+//! A text is cut at whitespace. From each chunk affixes are taken off, as long as there are any: a prefix, a suffix,
+//! both; what is left is a special case ("don't" is do, n't), a URL, or is cut at infixes. Special cases that hold
+//! affixes themselves are put together again in a second pass. All of it depends on the chunk alone, so that a memo of
+//! chunks is exact.
+//!
+//! Chunks of more than [`MOST`] bytes are one word, where spaCy's time grows with their square. Patterns that run out
+//! of steps match nothing.
+
+use curate_text::chars::{self, SPACE};
+use curate_text::hash::hash_bytes;
+use fancy_regex::{Regex, RegexBuilder};
+
+use crate::Error;
+
+/// Bytes of the longest chunk that is taken apart.
+const MOST: usize = 1024;
+/// Steps of a pattern that goes back and tries again.
+const STEPS: usize = 100_000;
+/// Bytes at either end of a chunk that patterns of affixes are given first.
+const WINDOW: usize = 96;
+/// Bytes of the longest chunk in the memo, and entries at most.
+const MEMO_BYTES: usize = 64;
+const MEMO_SLOTS: usize = 1 << 19;
+/// Words of the longest special case, counted as affixes cut it.
+const SPECIAL_WORDS: usize = 24;
+
+/// What an installed spaCy says about English.
+#[derive(Clone, Debug)]
+pub struct EnglishRules {
+    /// The patterns of `prefix_search`, `suffix_search`, `infix_finditer` and `url_match`.
+    pub prefix: String,
+    /// See `prefix`.
+    pub suffix: String,
+    /// See `prefix`.
+    pub infix: String,
+    /// See `prefix`.
+    pub url: String,
+    /// Special cases: a text and the words that it is.
+    pub special: Vec<(String, Vec<String>)>,
+}
+
+/// The tokenizer, with a memo that fills as texts go by.
+#[derive(Debug)]
+pub struct English {
+    prefix: Regex,
+    suffix: Regex,
+    infix: Regex,
+    url: Regex,
+    special: Cases,
+    /// Special cases that affixes would cut: as the words that the first pass makes of them.
+    compound: Cases,
+    /// First words of those.
+    first: Cases,
+    memo: Memo,
+}
+
+type Span = (usize, usize);
+
+impl English {
+    /// Reads the patterns; Error names the one that is none.
+    pub fn new(rules: &EnglishRules) -> Result<Self, Error> {
+        let pattern = |name: &'static str, pattern: &str| {
+            let built = RegexBuilder::new(pattern).backtrack_limit(STEPS).build();
+            built.map_err(|error| Error::Pattern {
+                name,
+                message: error.to_string(),
+            })
+        };
+        let mut made = Self {
+            prefix: pattern("prefix", &rules.prefix)?,
+            suffix: pattern("suffix", &rules.suffix)?,
+            infix: pattern("infix", &rules.infix)?,
+            url: pattern("url", &rules.url)?,
+            special: Cases::new(
+                rules
+                    .special
+                    .iter()
+                    .map(|(key, words)| (key.clone(), words.clone())),
+            ),
+            compound: Cases::default(),
+            first: Cases::default(),
+            memo: Memo::default(),
+        };
+        let mut compound = vec![];
+        for (key, _) in &rules.special {
+            let cut = made.prefix_length(key) > 0
+                || made.suffix_length(key) > 0
+                || made.infix.is_match(key).unwrap_or(false)
+                || key.contains(' ');
+            if cut {
+                let mut spans = vec![];
+                made.affixes(key, false, &mut spans);
+                let words: Vec<_> = spans
+                    .iter()
+                    .map(|&(from, to)| key[from..to].to_owned())
+                    .collect();
+                if !words.is_empty() {
+                    compound.push((key.clone(), words));
+                }
+            }
+        }
+        made.first = Cases::new(compound.iter().map(|(_, words)| (words[0].clone(), vec![])));
+        made.compound = Cases::new(compound);
+        Ok(made)
+    }
+
+    /// The words of a text as bytes from and to; whitespace is none.
+    pub fn words(&mut self, text: &str, found: &mut Vec<(u32, u32)>) {
+        found.clear();
+        let mut rest = text;
+        loop {
+            let chunk = rest.trim_start_matches(is_space);
+            let base = text.len() - chunk.len();
+            let end = end_of_chunk(chunk);
+            if end == 0 {
+                return;
+            }
+            self.chunk(&chunk[..end], base as u32, found);
+            rest = &chunk[end..];
+        }
+    }
+
+    fn chunk(&mut self, chunk: &str, base: u32, found: &mut Vec<(u32, u32)>) {
+        if chunk.len() > MOST {
+            found.push((base, base + chunk.len() as u32));
+            return;
+        }
+        let hash = hash_bytes(chunk.as_bytes()).max(1);
+        if let Some(ends) = self.memo.get(hash) {
+            let mut start = 0;
+            found.extend(ends.iter().map(|&end| {
+                let from = std::mem::replace(&mut start, u32::from(end));
+                (base + from, base + u32::from(end))
+            }));
+            return;
+        }
+        let spans = self.take_apart(chunk);
+        if chunk.len() <= MEMO_BYTES {
+            self.memo.put(hash, spans.iter().map(|span| span.1 as u8));
+        }
+        found.extend(
+            spans
+                .iter()
+                .map(|&(from, to)| (base + from as u32, base + to as u32)),
+        );
+    }
+
+    /// Both passes over a chunk; the spans follow one another without gaps.
+    fn take_apart(&self, chunk: &str) -> Vec<Span> {
+        let mut spans = vec![];
+        self.affixes(chunk, true, &mut spans);
+        let word = |span: Span| &chunk[span.0..span.1];
+        if spans.len() < 2
+            || !spans
+                .iter()
+                .any(|&span| self.first.get(word(span)).is_some())
+        {
+            return spans;
+        }
+        let mut candidates = vec![];
+        for from in 0..spans.len() {
+            if self.first.get(word(spans[from])).is_none() {
+                continue;
+            }
+            for to in from + 1..=spans.len().min(from + SPECIAL_WORDS) {
+                let whole = &chunk[spans[from].0..spans[to - 1].1];
+                let same = |words: &[String]| {
+                    words.len() == to - from
+                        && spans[from..to]
+                            .iter()
+                            .zip(words)
+                            .all(|(&s, w)| word(s) == w)
+                };
+                if self.compound.get(whole).is_some_and(same) {
+                    candidates.push((from, to));
+                }
+            }
+        }
+        // The longest first, of equals the leftmost; none overlaps another.
+        candidates.sort_by_key(|&(from, to)| (std::cmp::Reverse(to - from), from));
+        let mut taken = vec![false; spans.len()];
+        let mut kept = vec![];
+        for (from, to) in candidates {
+            if !taken[from] && !taken[to - 1] {
+                taken[from..to].fill(true);
+                kept.push((from, to));
+            }
+        }
+        kept.sort_unstable();
+        let (mut joined, mut next) = (vec![], 0);
+        for (from, to) in kept {
+            joined.extend_from_slice(&spans[next..from]);
+            let start = spans[from].0;
+            self.special_case(&chunk[start..spans[to - 1].1], start, &mut joined);
+            next = to;
+        }
+        joined.extend_from_slice(&spans[next..]);
+        joined
+    }
+
+    /// The first pass. Without `special` no special case is looked for.
+    fn affixes(&self, chunk: &str, special: bool, spans: &mut Vec<Span>) {
+        if special && self.special_case(chunk, 0, spans) {
+            return;
+        }
+        let is_special = |part: &str| special && self.special.get(part).is_some();
+        let (mut from, mut to) = (0, chunk.len());
+        let mut suffixes = vec![];
+        let mut before = usize::MAX;
+        while from < to && to - from != before {
+            let part = &chunk[from..to];
+            if is_special(part) {
+                break;
+            }
+            before = to - from;
+            let prefix = self.prefix_length(part);
+            if prefix > 0 && prefix < part.len() && is_special(&part[prefix..]) {
+                spans.push((from, from + prefix));
+                from += prefix;
+                break;
+            }
+            let suffix = self.suffix_length(&part[prefix..]);
+            if suffix > 0 && suffix < part.len() && is_special(&part[..part.len() - suffix]) {
+                suffixes.push((to - suffix, to));
+                to -= suffix;
+                break;
+            }
+            if prefix > 0 {
+                spans.push((from, from + prefix));
+                from += prefix;
+            }
+            if suffix > 0 && from + suffix <= to {
+                suffixes.push((to - suffix, to));
+                to -= suffix;
+            }
+        }
+        if from < to {
+            self.stem(chunk, (from, to), special, spans);
+        }
+        spans.extend(suffixes.into_iter().rev());
+    }
+
+    /// What is left when all affixes are off.
+    fn stem(&self, chunk: &str, (from, to): Span, special: bool, spans: &mut Vec<Span>) {
+        let part = &chunk[from..to];
+        if special && self.special_case(part, from, spans) {
+            return;
+        }
+        if part.contains('.') && self.url.is_match(part).unwrap_or(false) {
+            spans.push((from, to));
+            return;
+        }
+        let mut start = 0;
+        if !part
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'\'')
+        {
+            for infix in self.infix.find_iter(part).map_while(Result::ok) {
+                if infix.start() == 0 {
+                    continue;
+                }
+                if infix.start() > start {
+                    spans.push((from + start, from + infix.start()));
+                }
+                if infix.start() < infix.end() {
+                    spans.push((from + infix.start(), from + infix.end()));
+                }
+                start = infix.end();
+            }
+        }
+        if start < part.len() {
+            spans.push((from + start, to));
+        }
+    }
+
+    fn special_case(&self, part: &str, base: usize, spans: &mut Vec<Span>) -> bool {
+        let Some(words) = self.special.get(part) else {
+            return false;
+        };
+        let mut start = base;
+        for word in words {
+            spans.push((start, start + word.len()));
+            start += word.len();
+        }
+        true
+    }
+
+    /// Bytes of the prefix. Short cuts for ASCII first: letters and digits begin no prefix but in units of money.
+    fn prefix_length(&self, part: &str) -> usize {
+        let Some(&first) = part.as_bytes().first() else {
+            return 0;
+        };
+        match first {
+            b'0'..=b'9' | b'a'..=b'z' => return 0,
+            b'A'..=b'Z' if !part.contains('$') => return 0,
+            _ if CUT_AT_BOTH.contains(&first) || matches!(first, b'$' | b'%' | b'=') => return 1,
+            _ => {}
+        }
+        let window = &part[..part.floor_char_boundary(WINDOW)];
+        let end = |text: &str| {
+            self.prefix
+                .find(text)
+                .ok()
+                .flatten()
+                .map_or(0, |found| found.end())
+        };
+        match end(window) {
+            length if length + 16 > window.len() && window.len() < part.len() => end(part),
+            length => length,
+        }
+    }
+
+    /// Bytes of the suffix, with short cuts as above.
+    fn suffix_length(&self, part: &str) -> usize {
+        let bytes = part.as_bytes();
+        let Some(&last) = bytes.last() else {
+            return 0;
+        };
+        match last {
+            _ if CUT_AT_BOTH.contains(&last) => return 1,
+            b'0'..=b'9' => return 0,
+            b'a'..=b'z' | b'A'..=b'Z' => {
+                if last | 0x20 == b's' && bytes.len() > 1 && bytes[bytes.len() - 2] == b'\'' {
+                    return 2;
+                }
+                // Units follow digits; other letters are no suffix.
+                if !bytes
+                    .iter()
+                    .any(|byte| byte.is_ascii_digit() || *byte >= 0x80)
+                {
+                    return 0;
+                }
+            }
+            _ => {}
+        }
+        let cut = part.ceil_char_boundary(part.len().saturating_sub(WINDOW));
+        let start = |text: &str| {
+            self.suffix
+                .find(text)
+                .ok()
+                .flatten()
+                .map_or(text.len(), |found| found.start())
+        };
+        let window = &part[cut..];
+        match start(window) {
+            place if place < 16 && cut > 0 => part.len() - start(part),
+            place => window.len() - place,
+        }
+    }
+}
+
+/// ASCII that is both a prefix and a suffix of one byte.
+const CUT_AT_BOTH: &[u8] = b",:;!?()[]{}<>_#*&\"'`";
+
+fn is_space(c: char) -> bool {
+    chars::classes(c as u32) & SPACE != 0
+}
+
+/// Bytes up to the next whitespace.
+fn end_of_chunk(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut place = 0;
+    while let Some(&byte) = bytes.get(place) {
+        match byte {
+            9..=13 | 0x1C..=0x20 => break,
+            0..0x80 => place += 1,
+            _ => {
+                let (code, length) = chars::decode(bytes, place);
+                if chars::classes(code) & SPACE != 0 {
+                    break;
+                }
+                place += length;
+            }
+        }
+    }
+    place
+}
+
+/// Texts with the words that they are, found by hash.
+#[derive(Debug, Default)]
+struct Cases {
+    hashes: Vec<u64>,
+    words: Vec<(String, Vec<String>)>,
+    longest: usize,
+}
+
+impl Cases {
+    fn new(cases: impl IntoIterator<Item = (String, Vec<String>)>) -> Self {
+        let mut words: Vec<_> = cases.into_iter().collect();
+        words.sort_by_key(|(key, _)| hash_bytes(key.as_bytes()));
+        words.dedup_by(|a, b| a.0 == b.0);
+        Self {
+            hashes: words
+                .iter()
+                .map(|(key, _)| hash_bytes(key.as_bytes()))
+                .collect(),
+            longest: words.iter().map(|(key, _)| key.len()).max().unwrap_or(0),
+            words,
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<&[String]> {
+        if key.len() > self.longest {
+            return None;
+        }
+        let place = self
+            .hashes
+            .binary_search(&hash_bytes(key.as_bytes()))
+            .ok()?;
+        (self.words[place].0 == key).then(|| self.words[place].1.as_slice())
+    }
+}
+
+/// Chunks that were taken apart: an open table from hash to the ends of their words. It takes no more when it is full.
+#[derive(Debug, Default)]
+struct Memo {
+    hashes: Vec<u64>,
+    /// Where the ends lie, and how many there are (lowest byte).
+    places: Vec<u64>,
+    ends: Vec<u8>,
+    entries: usize,
+}
+
+impl Memo {
+    fn slot(&self, hash: u64) -> usize {
+        let mut slot = (hash >> 20) as usize % MEMO_SLOTS;
+        while self.hashes[slot] != 0 && self.hashes[slot] != hash {
+            slot = (slot + 1) % MEMO_SLOTS;
+        }
+        slot
+    }
+
+    fn get(&self, hash: u64) -> Option<&[u8]> {
+        if self.hashes.is_empty() {
+            return None;
+        }
+        let slot = self.slot(hash);
+        let (place, count) = (self.places[slot] >> 8, self.places[slot] & 0xFF);
+        (self.hashes[slot] != 0).then(|| &self.ends[place as usize..(place + count) as usize])
+    }
+
+    fn put(&mut self, hash: u64, ends: impl ExactSizeIterator<Item = u8>) {
+        if self.hashes.is_empty() {
+            self.hashes.resize(MEMO_SLOTS, 0);
+            self.places.resize(MEMO_SLOTS, 0);
+        }
+        if self.entries < MEMO_SLOTS / 2 {
+            let slot = self.slot(hash);
+            self.hashes[slot] = hash;
+            self.places[slot] = (self.ends.len() as u64) << 8 | ends.len() as u64;
+            self.ends.extend(ends);
+            self.entries += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small language of the same make: brackets and marks as affixes, a hyphen as infix, a few special cases.
+    fn small() -> English {
+        let special = [
+            ("don't", vec!["do", "n't"]),
+            (":)", vec![":)"]),
+            ("a.m.", vec!["a.m."]),
+        ];
+        English::new(&EnglishRules {
+            prefix: r#"^[("…]|^\.\.+"#.into(),
+            suffix: r#"[)".,…]$|\.\.+$|(?<=[0-9])(?:km|%)$"#.into(),
+            infix: r"(?<=[a-z])[-–](?=[a-z])|\.\.+|…".into(),
+            url: r"^(?:www\.)?[a-z]+\.(?:org|com)$".into(),
+            special: special
+                .iter()
+                .map(|(key, words)| {
+                    (
+                        key.to_string(),
+                        words.iter().map(ToString::to_string).collect(),
+                    )
+                })
+                .collect(),
+        })
+        .unwrap()
+    }
+
+    fn words(english: &mut English, text: &str) -> Vec<String> {
+        let mut spans = vec![];
+        english.words(text, &mut spans);
+        spans
+            .iter()
+            .map(|&(from, to)| text[from as usize..to as usize].to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn affixes_infixes_and_special_cases() {
+        let mut english = small();
+        for _cold_then_warm in 0..2 {
+            for (text, expected) in [
+                (
+                    "(well-known) \u{a0} words.",
+                    vec!["(", "well", "-", "known", ")", "words", "."],
+                ),
+                ("I don't.", vec!["I", "do", "n't", "."]),
+                ("at 5 a.m.", vec!["at", "5", "a.m."]),
+                (
+                    "see www.example.org, 20km",
+                    vec!["see", "www.example.org", ",", "20", "km"],
+                ),
+                ("yes…no", vec!["yes", "…", "no"]),
+                ("(:)", vec!["(", ":)"]),
+                ("", vec![]),
+                (" \t\n", vec![]),
+            ] {
+                assert_eq!(words(&mut english, text), expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn long_chunks_take_linear_time() {
+        let mut english = small();
+        assert_eq!(words(&mut english, &"x.".repeat(4_000_000)).len(), 1);
+        let dots = "…".repeat(MOST / 3);
+        assert_eq!(words(&mut english, &dots).len(), MOST / 3);
+        let pages = format!("{dots}x {dots}y {dots}z ").repeat(3);
+        assert_eq!(words(&mut english, &pages).len(), 9 * (MOST / 3 + 1));
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_named() {
+        let rules = EnglishRules {
+            prefix: "(".into(),
+            suffix: String::new(),
+            infix: String::new(),
+            url: String::new(),
+            special: vec![],
+        };
+        let message = English::new(&rules).unwrap_err().to_string();
+        assert!(message.starts_with("the prefix pattern"), "{message}");
+    }
+}
