@@ -81,8 +81,10 @@ pub enum Why {
     Itself,
     /// By the mean probability of blocks of equal markup.
     Equals(f32),
-    /// By the mean probability of this unit, or of the one around it that decides for it.
+    /// By the mean probability of this unit.
     Unit(u32, f32),
+    /// With this unit, most of which is kept.
+    MostOf(u32),
     /// It heads or captions this table, of which rows are kept.
     HeadOf(u32),
     /// In this unit, which stands between kept blocks or is introduced by one.
@@ -249,21 +251,30 @@ impl Chooser<'_> {
             if unit == NONE || outermost[unit as usize] == NONE {
                 continue;
             }
-            let decided = self.decider(unit);
-            let why = Why::Unit(decided, mean(masses[decided as usize]));
-            if whole[unit as usize] {
-                self.keep(block, why);
+            let decided = self.decider(unit, &whole);
+            let mean = mean(masses[decided as usize]);
+            self.kept[block] = whole[unit as usize];
+            self.why[block] = if self.kept[block] && mean < self.limit {
+                Why::MostOf(decided)
             } else {
-                self.drop(block, why);
-            }
+                Why::Unit(decided, mean)
+            };
         }
         self.heads();
     }
 
-    /// The innermost unit around a block's unit that holds its blocks together, which decides about them.
-    fn decider(&self, mut unit: u32) -> u32 {
-        while !self.units.all[unit as usize].holds {
-            unit = self.units.all[unit as usize].parent;
+    /// The unit that decides about a block in this one: the outermost that is kept whole, or, where none is, the
+    /// innermost that holds its blocks together.
+    fn decider(&self, mut unit: u32, whole: &[bool]) -> u32 {
+        let above = |unit: u32| self.units.all[unit as usize].parent;
+        if whole[unit as usize] {
+            while whole.get(above(unit) as usize) == Some(&true) {
+                unit = above(unit);
+            }
+        } else {
+            while !self.units.all[unit as usize].holds {
+                unit = above(unit);
+            }
         }
         unit
     }

@@ -298,6 +298,7 @@ fn said_of(why: Why, limit: f32, units: &Units) -> String {
         Why::Unit(unit, mean) => {
             format!("{} has {mean:.2} in the mean, limit {limit:.2}", name(unit))
         }
+        Why::MostOf(unit) => format!("most of {} is kept", name(unit)),
         Why::HeadOf(unit) => format!("head of {}", name(unit)),
         Why::Beside(unit) => format!("{} stands among kept text", name(unit)),
         Why::Leads(block) => format!("leads block {block}"),
