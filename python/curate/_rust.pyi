@@ -45,38 +45,47 @@ def extract_html(
     links: str = "text",
     images: str = "drop",
     comments: str = "keep",
+    policies: list[str] = ...,
     model: bytes | None = None,
 ) -> Column:
     """The main content of every page: a struct of
-    text, title, language (as declared, lower case; "" for none): large_string; score (mean probability of the words
-    chosen) and share (words chosen among the page's): float32, 0..1; encoding: large_string; n_replaced: uint32;
-    error: string, null where the extractor did not fail.
+    text: large_string, score (mean probability of the words chosen) and share (words chosen among the page's):
+    float32, 0..1, by the first policy; text_POLICY, score_POLICY, share_POLICY by each of the others; title, language
+    (as declared, lower case; "" for none) and page_type ("" for a page without text): large_string; page_type_score:
+    float32, 0..1; encoding: large_string; n_replaced: uint32; error: string, null where the extractor did not fail.
 
-    With the format blocks also blocks: large_list of struct of kind (string), level (uint8), text (large_string) and
-    score (float32).
+    With the format blocks also blocks, by the first policy: large_list of struct of kind (string), level (uint8), text
+    (large_string) and score (float32).
 
     `charsets` are those that the server declared, "" for none. `format` is text, markdown or blocks, `links` text,
-    inline, reference or drop, `images` drop, alt or inline, `comments` keep or drop; `model` is a model file, the
-    package's own by default. Time is linear in the bytes of a page.
+    inline, reference or drop, `images` drop, alt or inline, `comments` keep or drop, a policy balanced, precision or
+    recall; `model` is a model file, the package's own by default. Time is linear in the bytes of a page.
     """
 
 def decode_html(pages: Arrow, charsets: Arrow) -> Column:
     """Every page as text: a struct of text and encoding (large_string), n_replaced (uint32)."""
 
 def explain_html(
-    page: bytes, charset: str | None = None, *, comments: str = "keep", model: bytes | None = None
-) -> list[tuple[str, str, float, float, bool, list[tuple[str, float, float]]]]:
-    """(text, path, first, probability, kept, [(feature, value, moved)]) of every block of one page.
+    page: bytes,
+    charset: str | None = None,
+    *,
+    comments: str = "keep",
+    policy: str = "balanced",
+    model: bytes | None = None,
+) -> list[tuple[str, str, float, float, bool, str, str, list[tuple[str, float, float]]]]:
+    """(text, path, first, probability, kept, unit, why, [(feature, value, moved)]) of every block of one page.
 
-    `first` and `probability` are what the first and the second stage said, `moved` how far a feature moved the
-    second stage's log-odds, the farthest first.
+    `first` and `probability` are what the first and the second stage said, `unit` names the units around the block
+    (`table 3 > row 5`), `why` says why it is kept or not, `moved` how far a feature moved the second stage's log-odds,
+    the farthest first.
     """
 
 def html_features() -> list[tuple[str, str, str]]:
     """(name, unit, definition) of every feature, in the order of the rows."""
 
-def html_blocks(pages: Arrow, charsets: Arrow) -> tuple[Column, Column, Column, Column]:
-    """(blocks a page: int64, texts: large_string, names, words: large_list<uint32>) of all blocks, for training."""
+def html_blocks(pages: Arrow, charsets: Arrow) -> tuple[Column, Column, Column, Column, Column]:
+    """(blocks a page: int64, texts: large_string, names, words: large_list<uint32>) of all blocks, and what the kind of
+    each page is learned from (large_list<uint32>), for training."""
 
 def html_rows(pages: Arrow, charsets: Arrow, linear: bytes | None = None, said: Arrow | None = None) -> Column:
     """The features of all blocks, row after row: float32.

@@ -353,18 +353,19 @@ def extract_html(
     links: str = "text",
     images: str = "drop",
     comments: str = "keep",
+    policies: Sequence[str] = ("balanced",),
     model: bytes | None = None,
 ) -> pa.StructArray:
-    """The main content of every page: a struct of
-    text, title, language, score, share, encoding, n_replaced and error, and blocks where that is the format.
+    """The main content of every page: a struct of text, score and share by the first policy, the same with `_POLICY`
+    after their names by each of the others, title, language, page_type, page_type_score, encoding, n_replaced, error,
+    and blocks (by the first policy) where that is the format.
 
     A charset "" is none. `format` is text, markdown or blocks, `links` text, inline, reference or drop, `images` drop,
-    alt or inline, `comments` keep or drop, `model` the bytes of a model file other than the package's own.
+    alt or inline, `comments` keep or drop, a policy balanced, precision or recall, `model` the bytes of a model file
+    other than the package's own.
     """
-    found = _rust.extract_html(
-        whole(pages), whole(charsets), format=format, links=links, images=images, comments=comments, model=model
-    )
-    return pa.array(found)
+    form = {"format": format, "links": links, "images": images, "comments": comments}
+    return pa.array(_rust.extract_html(whole(pages), whole(charsets), **form, policies=list(policies), model=model))
 
 
 def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:
@@ -373,13 +374,19 @@ def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:
 
 
 def explain_html(
-    page: bytes, charset: str | None = None, *, comments: str = "keep", model: bytes | None = None
-) -> list[tuple[str, str, float, float, bool, list[tuple[str, float, float]]]]:
-    """(text, path, first, probability, kept, [(feature, value, moved)]) of every block of one page.
+    page: bytes,
+    charset: str | None = None,
+    *,
+    comments: str = "keep",
+    policy: str = "balanced",
+    model: bytes | None = None,
+) -> list[tuple[str, str, float, float, bool, str, str, list[tuple[str, float, float]]]]:
+    """(text, path, first, probability, kept, unit, why, [(feature, value, moved)]) of every block of one page.
 
-    first and probability are those of the first and the second stage of the model, 0..1; moved is in log-odds.
+    first and probability are those of the first and the second stage of the model, 0..1; unit names the units around
+    the block, outermost first; why says why it is kept or not; moved is in log-odds.
     """
-    return _rust.explain_html(page, charset, comments=comments, model=model)
+    return _rust.explain_html(page, charset, comments=comments, policy=policy, model=model)
 
 
 def html_features() -> list[tuple[str, str, str]]:
@@ -387,10 +394,12 @@ def html_features() -> list[tuple[str, str, str]]:
     return _rust.html_features()
 
 
-def html_blocks(pages: Texts, charsets: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-    """(blocks a page: int64, their texts, their names: large_list<uint32>, their words) for training."""
-    counts, texts, names, words = _rust.html_blocks(whole(pages), whole(charsets))
-    return pa.array(counts), pa.array(texts), pa.array(names), pa.array(words)
+def html_blocks(pages: Texts, charsets: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(blocks a page: int64, their texts, their names: large_list<uint32>, their words, and what the kinds of the pages
+    are learned from) for training.
+    """
+    counts, texts, names, words, kinds = _rust.html_blocks(whole(pages), whole(charsets))
+    return pa.array(counts), pa.array(texts), pa.array(names), pa.array(words), pa.array(kinds)
 
 
 def html_rows(pages: Texts, charsets: Texts, *, linear: bytes | None = None, said: pa.Array | None = None) -> pa.Array:

@@ -26,7 +26,7 @@ from inline import Inline
 GOLDEN: dict[str, tuple[int, str]] = {
     "url_filter": (1, "fe7efdfba1443b87"),
     "take_down": (1, "72c147a3e7c8b4c8"),
-    "extract": (4, "5b28db63440fbb6f"),
+    "extract": (5, "5962432a27c8fca5"),
     "normalize": (2, "996e747c5f13836a"),
     "langid": (3, "b8a8c4b7f02f291b"),
     "filter": (2, "cccc5561112371bf"),
