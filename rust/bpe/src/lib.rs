@@ -19,6 +19,7 @@ mod count;
 mod encode;
 mod memory;
 mod merge;
+mod oniguruma;
 mod pack;
 mod pairs;
 mod piece;

@@ -15,6 +15,7 @@
 
 mod context;
 mod email;
+mod groups;
 mod iban;
 mod ip;
 mod numbers;
