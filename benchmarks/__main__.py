@@ -17,6 +17,8 @@ HARNESS = {
     "datatrove_chain",
     "datatrove_filters",
     "datatrove_minhash",
+    "kneser_ney",
+    "pii_peers",
     "trainer_systems",
     "trainer_gpu",
 }

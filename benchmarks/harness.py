@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-LOWER_IS_BETTER = {"s", "ns", "MB"}
+LOWER_IS_BETTER = {"s", "ns", "MB", "bits", "steps"}
 
 
 class Timing(NamedTuple):

@@ -204,6 +204,7 @@ def _pairs(clusters: dict[int, int]) -> set[tuple[int, int]]:
 
 RUNS: dict[str, Callable[[Data, Path], Used]] = {
     "curate": ours,
+    "curate_connected": lambda data, folder: ours(data, folder, "--cluster", "connected"),
     "curate_no_verify": lambda data, folder: ours(data, folder, "--no-verify"),
     "datatrove": datatrove,
     "text_dedup": text_dedup,
@@ -240,7 +241,7 @@ def all(report: Report) -> None:
         whole = _write(Path(place) / "whole", texts, None)
         del texts
         _compare(report, tenth, RUNS, "tenth")
-        _compare(report, whole, ["curate", "curate_no_verify"], "whole")
+        _compare(report, whole, ["curate", "curate_connected", "curate_no_verify"], "whole")
 
 
 GROUPS: list[Callable[[Report], None]] = [known, all]

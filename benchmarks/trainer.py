@@ -10,6 +10,7 @@ its documents held out; it is made once, below target/bench-trainer.
 """
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -23,15 +24,21 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.harness import Report, measure, run
+from benchmarks.kneser_ney import KneserNey, grams
 from benchmarks.texts import SHARED
+from train.config import read_settings
 from train.loader import Loader
 from train.loss import linear_cross_entropy
+from train.machine import fast_bf16
 from train.order import Phase, RowOrder
-from train.packing import pack
+from train.packing import pack, read_batch
 from train.shards import open_shards
+from train.train import setup
 
 HOME = Path(__file__).resolve().parents[1] / "target" / "bench-trainer"
 SECONDS = float(os.environ.get("TRAINER_SECONDS", "20"))  # CPU time of a training run of `learning`
+ROUNDS = int(os.environ.get("TRAINER_ROUNDS", "2"))  # processes of each system in `speed`
+EAGER = "; nothing compiled (TORCHDYNAMO_DISABLE)" if os.environ.get("TORCHDYNAMO_DISABLE") else ""
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times each project's own learning rates
 PEERS = [name for name in ("nanogpt", "nanochat") if name.upper() in os.environ]
 
@@ -124,29 +131,39 @@ def loader(report: Report) -> None:
 
 
 def speed(report: Report) -> None:
-    """Tokens a CPU second of a step, and the time to the first one, in turns; the best of three processes each."""
-    kinds = [("ours", "fp32"), ("ours", "bf16"), ("ours-muon", "fp32")]
-    kinds += [(peer, dtype) for peer in PEERS for dtype in ("fp32", "bf16")]
+    """Tokens a CPU second of a step, and the time to the first one, in turns; the best process of ROUNDS."""
+    # A CPU without bf16 products emulates them: a step then takes minutes, in every project.
+    dtypes = ("fp32", "bf16") if fast_bf16(torch.device("cpu")) else ("fp32",)
+    mine = [(name, dtype) for name in ("ours", "ours-muon") for dtype in dtypes]
+    others = [(peer, dtype) for peer in PEERS for dtype in dtypes]
+    kinds = mine + others
     best: dict[tuple[str, str], dict[str, float]] = {}
-    for _ in range(3):
+    for _ in range(ROUNDS):
         for kind in kinds:
-            found = system("speed", kind[0], "--dtype", kind[1])
+            found = system("speed", kind[0], "--dtype", kind[1], "--steps", 4)
             before = best.get(kind, found)
             rate = max(before["tokens_per_second"], found["tokens_per_second"])
             first = min(before["first_step"], found["first_step"])
             best[kind] = {**found, "tokens_per_second": rate, "first_step": first}
-    for name, dtype in kinds[:3]:
-        mine = best[name, dtype]
-        note = f"{dtype}, {mine['parameters'] / 1e6:.1f} M parameters, vocabulary 4,096"
-        report.row(f"step_{name}_{dtype}", mine["tokens_per_second"], "tokens/s", 3, note=note)
-        report.row(f"first_step_{name}_{dtype}", mine["first_step"], "s", 3, note="from the start of the process")
-    for peer, dtype in kinds[3:]:
-        theirs = best[peer, dtype]
-        mine = max((best["ours", d] for d in ("fp32", "bf16")), key=lambda one: one["tokens_per_second"])
-        note = f"ours in its faster dtype; {peer} in {dtype}, {theirs['parameters'] / 1e6:.1f} M parameters"
-        rates = mine["tokens_per_second"], theirs["tokens_per_second"]
-        report.row(f"step_vs_{peer}_{dtype}", rates[0], "tokens/s", 3, peer, rates[1], note)
-        report.row(f"first_step_vs_{peer}_{dtype}", mine["first_step"], "s", 3, peer, theirs["first_step"])
+    for name, dtype in mine:
+        one = best[name, dtype]
+        note = f"{dtype}, {one['parameters'] / 1e6:.1f} M parameters, vocabulary 4,096"
+        report.row(f"step_{name}_{dtype}", one["tokens_per_second"], "tokens/s", ROUNDS, note=note)
+        report.row(f"first_step_{name}_{dtype}", one["first_step"], "s", ROUNDS, note="from the start of the process")
+    ours = max((best["ours", dtype] for dtype in dtypes), key=lambda one: one["tokens_per_second"])
+    for peer, dtype in others:
+        other, rate = best[peer, dtype], ours["tokens_per_second"]
+        note = f"ours in its faster dtype; {peer} in {dtype}, {other['parameters'] / 1e6:.1f} M parameters{EAGER}"
+        report.row(f"step_vs_{peer}_{dtype}", rate, "tokens/s", ROUNDS, peer, other["tokens_per_second"], note)
+        report.row(
+            f"first_step_vs_{peer}_{dtype}",
+            ours["first_step"],
+            "s",
+            ROUNDS,
+            peer,
+            other["first_step"],
+            EAGER.lstrip("; "),
+        )
 
 
 def job(report: Report) -> None:
@@ -169,6 +186,39 @@ def job(report: Report) -> None:
         f"1.2 M tokens; {bits['model']:.3f} bits a byte, unigram {bits['unigram']:.3f}; load {os.getloadavg()[0]:.1f}"
     )
     report.row("cpu_job", seconds, "s", 1, note=note)
+
+
+def ngrams(report: Report) -> None:
+    """The model of the CPU job beside a 5-gram Kneser-Ney model of the same rows, on the same held-out documents."""
+    data, out = corpus(), HOME / "job"
+    settings = read_settings(out)
+    if settings is None:
+        raise SystemExit("this compares the model of the group `job`: run that first")
+    trained = setup(data, out, settings, None, None)
+    with Loader(trained.packed, trained.order, trained.shards.manifest, 16, range(trained.steps)) as opened:
+        batches = [opened.read(step).batch for step in range(trained.steps)]
+    end = trained.shards.manifest.end_of_document
+    model = KneserNey(grams(_pieces(batches), end), trained.shards.manifest.vocab_size)
+    heldout, found = open_shards(data / "heldout" / "tokens"), json.loads((out / "eval.json").read_text())["sources"]
+    nats = 0.0
+    for name, source in heldout.sources.items():
+        packed = pack(source, settings.sequence_length, end, documents=found[name]["documents"])
+        rows = np.arange(packed.rows)
+        batch = read_batch([packed], np.zeros_like(rows), rows, heldout.manifest)
+        nats += model.nats(grams(_pieces([batch]), end))
+    bits = nats / math.log(2) / found["all"]["text_bytes"]
+    report.row("bits_per_byte", found["all"]["bits_per_byte"]["model"], "bits", 1, "Kneser-Ney, 5-gram", bits)
+
+
+def _pieces(batches: list[Any]) -> list[Any]:
+    """Every document's piece of every row: the token before it, then its targets."""
+    found = []
+    for batch in batches:
+        for inputs, targets, documents in zip(*batch, strict=True):
+            for number in range(documents[targets >= 0].max() + 1):
+                here = documents == number
+                found.append(np.concatenate((inputs[here][:1], targets[here])))
+    return found
 
 
 def learning(report: Report) -> None:
@@ -204,12 +254,12 @@ def muon(report: Report) -> None:
         if found <= adamw:
             break
     note = f"{steps} steps of AdamW at its best rate end at {adamw:.4f} bits a byte; Muon at {found:.4f}"
-    report.row("muon_steps", round(steps * share), "s", 1, "AdamW", steps, note)
+    report.row("muon_steps", round(steps * share), "steps", 1, "AdamW", steps, note)
 
 
-GROUPS = [loss, order, loader, speed, job, learning, muon]
+GROUPS = [loss, order, loader, speed, job, ngrams, learning, muon]
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    print(f"numpy {np.__version__}; peers: {', '.join(PEERS) or 'none named'}", file=sys.stderr)
-    run("trainer", GROUPS, ["torch"])
+    print(f"peers: {', '.join(PEERS) or 'none named'}", file=sys.stderr)
+    run("trainer", GROUPS, ["torch", "numpy"])

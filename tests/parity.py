@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-import corpus
 from curate.filters.presets import preset
 from curate.stages import filter as stage
+from tests import corpus
 
 # Name of datatrove's rule -> name of ours, by preset.
 RULES: dict[str, dict[str, str]] = {

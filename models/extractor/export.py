@@ -1,4 +1,5 @@
-"""The model file that `rust/html` reads: the weights of names and words, and two forests (rust/html/src/trees.rs).
+"""The model file that `rust/html` reads: the weights of names and words, those of kinds of pages, and two forests
+(rust/html/src/trees.rs).
 
 A forest stores each feature's distinct thresholds once; a node holds the number of one. Leaves are 16-bit integers
 with one scale. A tree is written in preorder with the number of leaves to the left of each node, which is its whole
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-MAGIC = b"curate-html\x01"
+MAGIC = b"curate-html\x02"
 SCALE = 48
 """A linear weight of 1 is stored as this integer."""
 
@@ -24,9 +25,21 @@ def table(hashes: np.ndarray, weights: np.ndarray) -> bytes:
     return struct.pack("<I", kept.sum()) + bytes(hashes[kept].astype("<u4")) + bytes(small[kept])
 
 
-def model_file(linear: bytes, first: Any, second: Any) -> bytes:
-    """A model of two tables of linear weights and two LightGBM boosters."""
-    return MAGIC + linear + forest(first) + forest(second)
+def kind_table(hashes: np.ndarray, weights: np.ndarray, most: int) -> bytes:
+    """Weights of tokens for each kind of page, those that weigh most: u32 n, n u32 hashes, n times as many i8 weights.
+
+    `weights` is float [tokens, kinds]; at most `most` tokens are kept.
+    """
+    small = np.clip(np.round(weights * SCALE), -127, 127).astype(np.int8)
+    largest = np.abs(small.astype(int)).max(axis=1)
+    kept = np.sort(np.argsort(-largest, kind="stable")[:most])
+    kept = kept[largest[kept] > 0]
+    return struct.pack("<I", len(kept)) + bytes(hashes[kept].astype("<u4")) + small[kept].tobytes()
+
+
+def model_file(tables: bytes, first: Any, second: Any) -> bytes:
+    """A model of three tables of linear weights and two LightGBM boosters."""
+    return MAGIC + tables + forest(first) + forest(second)
 
 
 def forest(booster: Any) -> bytes:

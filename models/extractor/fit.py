@@ -2,6 +2,7 @@
 
     pages, truth --labels--> share of main text and weight of every block
     names, words of blocks --logistic regression--> linear weights           one model a fold, and one of all
+    tokens of pages --logistic regression--> weights of the kinds of pages
     rows (with the weights of other folds) --LightGBM--> first stage
     rows (with what first stages of other folds said) --LightGBM--> second stage
 
@@ -26,9 +27,9 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from curate import kernels
-from models.extractor.export import model_file, table
+from models.extractor.export import kind_table, model_file, table
 from models.extractor.labels import label
-from models.extractor.truth import Page, domain, fold, pages
+from models.extractor.truth import KINDS, Page, domain, fold, pages
 
 LEFT_OUT = frozenset({"daniel"})
 """Sources that are not trained on: DAnIEL's labels stand in a GPL repository, and it is the out-of-domain test."""
@@ -37,6 +38,11 @@ NOTHING = struct.pack("<I", 0)
 """A table of no weights."""
 LINEAR = {"max_iter": 40, "tol": 1e-3}
 NAME_C, WORD_C = 0.02, 0.05
+KIND_C = 0.1
+KIND_DOMAINS, KIND_TOKENS = 4, 1400
+"""Tokens of the kinds of pages: of how many domains, and how many at most."""
+EVERY_PAGE = 1
+"""The token that every page has; the constants of the regression are its weights."""
 NAME_DOMAINS, WORD_DOMAINS = 3, 6
 """A name or a word of fewer domains has no weight: it would say which site a page is of."""
 TREES: dict[str, Any] = {
@@ -88,10 +94,18 @@ class Corpus:
     weight: np.ndarray
     names: "Tokens"
     words: "Tokens"
+    kinds: "Tokens"
+    """What each page has: its rows are pages."""
+    kind: np.ndarray
+    """int64 [pages]: the number of its kind in KINDS, -1 where nobody says."""
 
     @property
     def fold_of_block(self) -> np.ndarray:
         return np.repeat(self.folds, np.diff(self.first_block))
+
+    def of_folder(self, number: int) -> list[Page]:
+        """The pages of one folder."""
+        return [page for page, folder in zip(self.pages, self.folder, strict=True) if folder == number]
 
     def only(self, chosen: np.ndarray) -> tuple[pa.Array, pa.Array]:
         """The bytes and charsets of the pages that are chosen (bool [pages])."""
@@ -108,7 +122,7 @@ def corpus_of(by_folder: Sequence[list[Page]], without: frozenset[str], folds: i
     found = [page for within in by_folder for page in within]
     data = pa.array([page.html for page in found], pa.large_binary())
     charsets = pa.array([page.charset or "" for page in found], pa.string())
-    counts, texts, names, words = kernels.html_blocks(data, charsets)
+    counts, texts, names, words, kinds = kernels.html_blocks(data, charsets)
     first_block = np.concatenate([[0], np.cumsum(counts.to_numpy())])
     share = np.full(len(texts), -1, np.float32)
     weight = np.zeros(len(texts), np.float32)
@@ -142,6 +156,8 @@ def corpus_of(by_folder: Sequence[list[Page]], without: frozenset[str], folds: i
         weight=weight,
         names=_tokens(names, domain_of_block, NAME_DOMAINS),
         words=_tokens(words, domain_of_block, WORD_DOMAINS),
+        kinds=_tokens(kinds, of_page, KIND_DOMAINS),
+        kind=np.array([KINDS.index(page.page_type) if page.page_type in KINDS else -1 for page in found]),
     )
 
 
@@ -192,6 +208,27 @@ def fit_linear(corpus: Corpus, rows: np.ndarray) -> tuple[bytes, bytes]:
     return names, words
 
 
+def fit_kinds(corpus: Corpus, chosen: np.ndarray) -> bytes:
+    """The table of the kinds of pages, learned from the chosen pages (bool [pages]) that have one."""
+    pages = np.flatnonzero(chosen & (corpus.kind >= 0))
+    if len(np.unique(corpus.kind[pages])) < 2:
+        return NOTHING
+    fitted = _kind_regression().fit(corpus.kinds.counts[pages] > 0, corpus.kind[pages])
+    weights = np.zeros((len(corpus.kinds.hashes), len(KINDS)))
+    weights[:, fitted.classes_] = fitted.coef_.T
+    # A kind that no page has is never the most probable.
+    every = corpus.kinds.hashes == EVERY_PAGE
+    constants = weights[every][0][fitted.classes_] + fitted.intercept_
+    weights[every] = -2.0
+    weights[np.ix_(every, fitted.classes_)] = constants
+    return kind_table(corpus.kinds.hashes, weights, KIND_TOKENS)
+
+
+def _kind_regression() -> LogisticRegression:
+    """Kinds count alike, however many pages they have: half of the labelled pages are articles."""
+    return LogisticRegression(C=KIND_C, max_iter=60, tol=1e-3, class_weight="balanced")
+
+
 def fit_trees(rows: np.ndarray, corpus: Corpus, blocks: np.ndarray, settings: dict[str, Any], trees: int) -> Any:
     """A booster of the blocks `blocks`, whose features are in `rows` (float32 [all blocks, features])."""
     data = lightgbm.Dataset(rows[blocks], corpus.share[blocks], weight=corpus.weight[blocks], params=settings)
@@ -228,7 +265,8 @@ def fit_folds(corpus: Corpus, folds: int, say: Any = lambda words: None) -> Fitt
     models = []
     for k in range(folds):
         second = fit_trees(second_rows, corpus, others[k], SECOND, SECOND_TREES)
-        models.append(model_file(b"".join(linear[k]), first[k], second))
+        tables = (*linear[k], fit_kinds(corpus, corpus.folds != k))
+        models.append(model_file(b"".join(tables), first[k], second))
         say(f"second stage without fold {k}")
     return Fitted(models, first_rows, second_rows)
 
@@ -256,18 +294,26 @@ def fit_all(corpus: Corpus, fitted: Fitted) -> bytes:
     known = np.flatnonzero((corpus.share >= 0) & (corpus.weight > 0))
     first = fit_trees(fitted.first_rows, corpus, known, FIRST, FIRST_TREES)
     second = fit_trees(fitted.second_rows, corpus, known, SECOND, SECOND_TREES)
-    return model_file(b"".join(fit_linear(corpus, known)), first, second)
+    tables = (*fit_linear(corpus, known), fit_kinds(corpus, np.ones(len(corpus.pages), bool)))
+    return model_file(b"".join(tables), first, second)
+
+
+def extract_folds(
+    corpus: Corpus, models: Iterable[bytes], policies: Sequence[str] = ("balanced",)
+) -> dict[str, dict[str, Any]]:
+    """What the model that was trained without its fold makes of every page: the columns of kernels.extract_html."""
+    rows: dict[str, dict[str, Any]] = {}
+    for k, model in enumerate(models):
+        chosen = corpus.folds == k
+        extracted = kernels.extract_html(*corpus.only(chosen), policies=policies, model=model)
+        ids = [page.record_id for page, within in zip(corpus.pages, chosen, strict=True) if within]
+        rows.update(zip(ids, extracted.to_pylist(), strict=True))
+    return rows
 
 
 def texts_of_folds(corpus: Corpus, models: Iterable[bytes]) -> dict[str, str]:
     """The text of every page by the model that was trained without its fold."""
-    texts: dict[str, str] = {}
-    for k, model in enumerate(models):
-        chosen = corpus.folds == k
-        extracted = kernels.extract_html(*corpus.only(chosen), model=model)
-        ids = [page.record_id for page, within in zip(corpus.pages, chosen, strict=True) if within]
-        texts.update(zip(ids, extracted.field("text").to_pylist(), strict=True))
-    return texts
+    return {name: row["text"] for name, row in extract_folds(corpus, models).items()}
 
 
 def cross_validate(

@@ -17,11 +17,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from models.extractor.truth import FULL, Page, domain
+from models.extractor.truth import FULL, KINDS, Page, domain
 
 RESAMPLES = 1000
 SEED = 1
@@ -166,13 +166,12 @@ class Scores:
         drawn = self._drawn(group)
         return Estimate(self.mean(group).f1, *_percentiles(drawn))
 
-    def above(self, other: "Scores", group: str) -> Estimate:
-        """How much this F1 is above the other's on the same pages, with its interval; ValueError for other pages."""
+    def above(self, other: "Scores", group: str, what: Literal["precision", "recall", "f1"] = "f1") -> Estimate:
+        """How much this figure is above the other's on the same pages, with its interval. ValueError: other pages."""
         if [page.record_id for page in self.pages] != [page.record_id for page in other.pages]:
             raise ValueError("the two extractors were scored on different pages")
-        return Estimate(
-            self.mean(group).f1 - other.mean(group).f1, *_percentiles(self._drawn(group) - other._drawn(group))
-        )
+        value = getattr(self.mean(group), what) - getattr(other.mean(group), what)
+        return Estimate(value, *_percentiles(self._drawn(group, what) - other._drawn(group, what)))
 
     def _sums(self, group: str) -> np.ndarray:
         """Float64 [domains, 4]: pages and the sums of precision, recall, F1; for "seg" 0, hits, wanted, wrong."""
@@ -185,12 +184,24 @@ class Scores:
             raise ValueError(f"no page of the group {group} was scored")
         return np.array([rows[name] for name in sorted(rows)])
 
-    def _drawn(self, group: str) -> np.ndarray:
-        """Float64 [RESAMPLES]: the group's F1 in each resample of its domains."""
+    def _drawn(self, group: str, what: str = "f1") -> np.ndarray:
+        """Float64 [RESAMPLES]: the group's F1, or another figure, in each resample of its domains."""
         sums = self._sums(group)
         n = len(sums)
         times = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-        return _means(times @ sums, group)[2]
+        return _means(times @ sums, group)[F1._fields.index(what)]
+
+
+def kinds(pages: Iterable[Page], said: Mapping[str, str]) -> dict[str, F1]:
+    """Precision, recall and F1 of what is said of each kind of page; under "macro" their means over the kinds."""
+    pairs = [(page.page_type, said[page.record_id]) for page in pages if page.page_type in KINDS]
+    found = {}
+    for kind in KINDS:
+        hits = sum(truth == guess == kind for truth, guess in pairs)
+        wanted, named = (sum(pair[side] == kind for pair in pairs) for side in (0, 1))
+        found[kind] = F1(hits / max(named, 1), hits / max(wanted, 1), 2 * hits / max(wanted + named, 1))
+    found["macro"] = F1(*(float(x) for x in np.mean(list(found.values()), axis=0)))
+    return found
 
 
 def _means(sums: np.ndarray, group: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

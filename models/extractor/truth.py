@@ -29,6 +29,9 @@ from curate.io.read import ReadCounts, open_decompressed, read
 FULL = frozenset(("full", "full_p_tags", "publisher_parser"))
 """The kinds whose truth is the whole text, so that precision and recall can both be measured."""
 
+KINDS = ("article", "forum", "product", "listing", "collection", "documentation", "service")
+"""The kinds of pages that WCXB tells apart, in the order of the model's tables (rust/html/src/kinds.rs)."""
+
 
 @dataclass(frozen=True)
 class Page:

@@ -45,38 +45,47 @@ def extract_html(
     links: str = "text",
     images: str = "drop",
     comments: str = "keep",
+    policies: list[str] = ...,
     model: bytes | None = None,
 ) -> Column:
     """The main content of every page: a struct of
-    text, title, language (as declared, lower case; "" for none): large_string; score (mean probability of the words
-    chosen) and share (words chosen among the page's): float32, 0..1; encoding: large_string; n_replaced: uint32;
-    error: string, null where the extractor did not fail.
+    text: large_string, score (mean probability of the words chosen) and share (words chosen among the page's):
+    float32, 0..1, by the first policy; text_POLICY, score_POLICY, share_POLICY by each of the others; title, language
+    (as declared, lower case; "" for none) and page_type ("" for a page without text): large_string; page_type_score:
+    float32, 0..1; encoding: large_string; n_replaced: uint32; error: string, null where the extractor did not fail.
 
-    With the format blocks also blocks: large_list of struct of kind (string), level (uint8), text (large_string) and
-    score (float32).
+    With the format blocks also blocks, by the first policy: large_list of struct of kind (string), level (uint8), text
+    (large_string) and score (float32).
 
     `charsets` are those that the server declared, "" for none. `format` is text, markdown or blocks, `links` text,
-    inline, reference or drop, `images` drop, alt or inline, `comments` keep or drop; `model` is a model file, the
-    package's own by default. Time is linear in the bytes of a page.
+    inline, reference or drop, `images` drop, alt or inline, `comments` keep or drop, a policy balanced, precision or
+    recall; `model` is a model file, the package's own by default. Time is linear in the bytes of a page.
     """
 
 def decode_html(pages: Arrow, charsets: Arrow) -> Column:
     """Every page as text: a struct of text and encoding (large_string), n_replaced (uint32)."""
 
 def explain_html(
-    page: bytes, charset: str | None = None, *, comments: str = "keep", model: bytes | None = None
-) -> list[tuple[str, str, float, float, bool, list[tuple[str, float, float]]]]:
-    """(text, path, first, probability, kept, [(feature, value, moved)]) of every block of one page.
+    page: bytes,
+    charset: str | None = None,
+    *,
+    comments: str = "keep",
+    policy: str = "balanced",
+    model: bytes | None = None,
+) -> list[tuple[str, str, float, float, bool, str, str, list[tuple[str, float, float]]]]:
+    """(text, path, first, probability, kept, unit, why, [(feature, value, moved)]) of every block of one page.
 
-    `first` and `probability` are what the first and the second stage said, `moved` how far a feature moved the
-    second stage's log-odds, the farthest first.
+    `first` and `probability` are what the first and the second stage said, `unit` names the units around the block
+    (`table 3 > row 5`), `why` says why it is kept or not, `moved` how far a feature moved the second stage's log-odds,
+    the farthest first.
     """
 
 def html_features() -> list[tuple[str, str, str]]:
     """(name, unit, definition) of every feature, in the order of the rows."""
 
-def html_blocks(pages: Arrow, charsets: Arrow) -> tuple[Column, Column, Column, Column]:
-    """(blocks a page: int64, texts: large_string, names, words: large_list<uint32>) of all blocks, for training."""
+def html_blocks(pages: Arrow, charsets: Arrow) -> tuple[Column, Column, Column, Column, Column]:
+    """(blocks a page: int64, texts: large_string, names, words: large_list<uint32>) of all blocks, and what the kind of
+    each page is learned from (large_list<uint32>), for training."""
 
 def html_rows(pages: Arrow, charsets: Arrow, linear: bytes | None = None, said: Arrow | None = None) -> Column:
     """The features of all blocks, row after row: float32.
@@ -118,6 +127,81 @@ class Languages:
 def tidy(text: Arrow, max_blank_lines: int) -> Column: ...
 def nfc(text: Arrow) -> Column:
     """Every row in Unicode normalization form C: large_string. Time is n log n, whatever the text."""
+
+def windows(text: Arrow, *, first: int, further: int, length: int, least: int) -> tuple[Column, Column]:
+    """(row: int64, part: large_string) of every part: the first `first` characters of each text, and of one of `least`
+    bytes or more `further` windows of `length` characters, spread evenly up to its end."""
+
+@final
+class MojibakeGate:
+    """Finds lines that may be UTF-8 which was read as an encoding of one byte a character. Threads may share it."""
+
+    def __init__(self, encodings: list[str], alone: str) -> None:
+        """`encodings` are the characters of bytes 80 to FF of at most 16 of them, NUL where a byte is none. A line
+        with a character of `alone`, or one of U+0080 to U+009F, is always given."""
+    def lines(self, text: Arrow) -> tuple[Column, Column, Column]:
+        """(row, start, end), all int64, of every line that needs to be looked at, its newline included.
+
+        Without such a line no repair is possible. Time is linear.
+        """
+
+# -- classification ----------------------------------------------------------------------------------------
+
+@final
+class Classifier:
+    """A supervised model in fastText's file format (.bin or .ftz). It releases the GIL; threads may share it."""
+
+    def __init__(self, file: bytes) -> None:
+        """`file` are the bytes of the model; ValueError says what is wrong with them."""
+    @property
+    def labels(self) -> list[str]:
+        """The labels in the order of the scores, without `__label__`."""
+    def scores(self, text: Arrow, *, plain: bool) -> Column:
+        """The probability of every label: fixed_size_list<float32>[labels], 0..1, as fastText gives them.
+
+        Line ends are white space. With `plain` each text is brought into the form of plain_tokens first. A text in
+        which the model knows nothing has the same probability for every label. Time is linear.
+        """
+
+def plain_tokens(text: Arrow) -> Column:
+    """Lower-cased words, single marks, and 0 for every number, each followed by a space: large_string."""
+
+# -- phrases -----------------------------------------------------------------------------------------------
+
+def ngram_hashes(text: Arrow, *, n: int) -> Column:
+    """Hashes of the word n-grams of every row in reading order: large_list<uint64>.
+
+    Empty where a row has fewer than n words.
+    """
+
+@final
+class PhraseFinder:
+    """Word n-grams to look for. Opened once a worker; threads may share it."""
+
+    def __init__(self, grams: Arrow, *, n: int) -> None:
+        """`grams` are hashes of n-grams of `n` words: uint64, sorted, distinct."""
+    def find(self, text: Arrow) -> tuple[Column, Column, Column, Column]:
+        """Every place with one of them: (row, gram: its place in grams, start, end), all uint32, bytes of the text."""
+
+# -- addresses ---------------------------------------------------------------------------------------------
+
+@final
+class UrlLists:
+    """Lists of hosts, addresses and words. It releases the GIL; threads may share it."""
+
+    def __init__(self, files: list[tuple[str, bytes]], *, min_soft_words: int) -> None:
+        """(kind, bytes) of each list; kinds are domains, urls, adblock, words, subwords, soft_words."""
+    @property
+    def added(self) -> list[tuple[int, int, int]]:
+        """(entries, public suffixes among them, lines that are not read) of each list."""
+    def find(self, urls: Arrow) -> tuple[Column, Column]:
+        """(list: int32, entry: string) of every address: the first list that it is on, -1 and null where it is on none.
+
+        Domains come first, then addresses, subwords, words, and words of which `min_soft_words` must be there.
+        """
+
+def url_sites(urls: Arrow) -> Column:
+    """The registrable domain of every address by the public suffix list, or its host: string; "" without a host."""
 
 # -- dedup -------------------------------------------------------------------------------------------------
 
@@ -395,11 +479,20 @@ def cut_lines(
 def line_rules() -> list[str]:
     """Names of the rules on lines, by number."""
 
-def redact(text: Arrow, *, email: str | None, ip: str | None) -> tuple[Column, Column, Column, Column, Column]:
-    """Replace personal data by typed placeholders; a kind whose placeholder is None is left alone.
+def find_personal(text: Arrow, *, kinds: list[str]) -> tuple[Column, Column, Column, Column]:
+    """Personal data and secrets of these kinds: email, ip, phone, card, iban, ssn, mac, wallet, api_key, private_key.
 
-    Returns (text: large_string, row: uint32, start: uint32, end: uint32, kind: string); the spans are bytes
-    of the text as it stood. Only public (globally routable) IP addresses count.
+    Returns (row: uint32, start: uint32, end: uint32, kind: string), by row and start; spans are bytes of the text, and
+    those of a row do not overlap. Only public (globally routable) IP addresses count.
+    """
+
+def replace_spans(
+    text: Arrow, row: Arrow, start: Arrow, end: Arrow, kind: Arrow, *, placeholder: str, realistic: bool
+) -> Column:
+    """The text (large_string) with spans replaced; row, start and end are uint32, sorted, without overlaps.
+
+    `kind` is any name. In `placeholder` {type} is that name in upper case and {n} the number of the value in its row:
+    equal values have equal numbers. With `realistic`, kinds of find_personal that have made-up values get one.
     """
 
 # -- bpe ---------------------------------------------------------------------------------------------------

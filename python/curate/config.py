@@ -14,6 +14,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -406,6 +407,20 @@ def suggest(word: str, known: Sequence[str]) -> str:
     if near:
         return f'; did you mean "{near[0]}"?'
     return f"; known are: {', '.join(sorted(known))}" if known else ""
+
+
+def fill(pattern: str, **values: str) -> str:
+    """`pattern` with {name} replaced by values; ValueError for a name that there is not, and for any other braces."""
+    try:
+        parts = list(Formatter().parse(pattern))
+        names = [name for _, name, form, conversion in parts if name is not None]
+        plain = not any(form or conversion for _, _, form, conversion in parts)
+    except ValueError:
+        names, plain = [], False
+    if not plain or not set(names) <= values.keys():
+        known = " and ".join(f"{{{name}}}" for name in values)
+        raise ValueError(f'in "{pattern}" only {known} may stand in braces')
+    return pattern.format(**values)
 
 
 def _show(value: Any) -> str:

@@ -14,7 +14,7 @@ from curate import _rust
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
 
-def _whole(column: Texts) -> pa.Array:
+def whole(column: Texts) -> pa.Array:
     """The column as one array: Arrow's C interface carries no chunks."""
     if isinstance(column, pa.ChunkedArray):
         # The last chunk of a mapped channel is empty: what lies in one other is not copied.
@@ -40,17 +40,17 @@ def cpu_path() -> str:
 
 def nfc(text: Texts) -> pa.Array:
     """Every row in Unicode normalization form C: large_string."""
-    return pa.array(_rust.nfc(_whole(text)))
+    return pa.array(_rust.nfc(whole(text)))
 
 
 def tidy(text: Texts, max_blank_lines: int) -> pa.Array:
     """Every row in one form of line ends, spaces, characters and empty lines (normalize says which): large_string."""
-    return pa.array(_rust.tidy(_whole(text), max_blank_lines))
+    return pa.array(_rust.tidy(whole(text), max_blank_lines))
 
 
 def sha256(text: Texts) -> pa.Array:
     """SHA-256 of every row: fixed_size_binary(32)."""
-    return pa.array(_rust.sha256(_whole(text)))
+    return pa.array(_rust.sha256(whole(text)))
 
 
 def minhash_sign(
@@ -69,7 +69,7 @@ def minhash_sign(
     `rows` are the MinHash values in a band, and not rows of a table.
     """
     keys, sets = _rust.minhash_sign(
-        _whole(text),
+        whole(text),
         ngram=ngram,
         bands=bands,
         rows=rows,
@@ -83,12 +83,12 @@ def minhash_sign(
 
 def minhash_slots(hashes: Texts, *, slots: int, seed: int, scheme: str = "classic") -> pa.Array:
     """The MinHash values of each row of shingle hashes: fixed_size_list<uint32>[slots]."""
-    return pa.array(_rust.minhash_slots(_whole(hashes), slots, seed, scheme))
+    return pa.array(_rust.minhash_slots(whole(hashes), slots, seed, scheme))
 
 
 def mersenne_slots(hashes: Texts, a: pa.Array, b: pa.Array, *, mask: int) -> pa.Array:
     """MinHash values as in datasketch (mask 2^32 - 1) or datatrove (2^64 - 1): fixed_size_list<uint64>[len(a)]."""
-    return pa.array(_rust.mersenne_slots(_whole(hashes), a, b, mask))
+    return pa.array(_rust.mersenne_slots(whole(hashes), a, b, mask))
 
 
 def lsh_buckets(key: Texts, doc_id: Texts) -> tuple[pa.Array, pa.Array, pa.Array]:
@@ -96,7 +96,7 @@ def lsh_buckets(key: Texts, doc_id: Texts) -> tuple[pa.Array, pa.Array, pa.Array
 
     Sorted by key, members of a key in the order of their rows. Ids are fixed_size_binary(16), keys uint64.
     """
-    first, keys, member = _rust.lsh_buckets(_whole(key), _whole(doc_id))
+    first, keys, member = _rust.lsh_buckets(whole(key), whole(doc_id))
     return pa.array(first), pa.array(keys), pa.array(member)
 
 
@@ -122,7 +122,7 @@ def bucket_pairs(
 
 def jaccard(shingles: Texts, a: Texts, b: Texts) -> pa.Array:
     """Exact Jaccard similarity of rows a[i] and b[i] (uint32) of `shingles`: float64, 0..1."""
-    return pa.array(_rust.jaccard(_whole(shingles), _whole(a), _whole(b)))
+    return pa.array(_rust.jaccard(whole(shingles), whole(a), whole(b)))
 
 
 def clusters(pairs: pa.Table) -> tuple[pa.Array, pa.Array]:
@@ -141,7 +141,7 @@ def cluster_heads(
     it is alike to that one by as much; with None it is the first of the group. `per_key` members that stay are compared
     with others of the same key, `beyond` is the number of those left out.
     """
-    group, fixed, part, row, keys = (_whole(members.column(name)) for name in ("group", "fixed", "part", "row", "keys"))
+    group, fixed, part, row, keys = (whole(members.column(name)) for name in ("group", "fixed", "part", "row", "keys"))
     head, similarity, beyond = _rust.cluster_heads(
         group, fixed, part, row, keys.flatten(), shingles, bands=bands, min_jaccard=min_jaccard, per_key=per_key
     )
@@ -162,14 +162,14 @@ def cluster_differences(
 
 def id_places(parts: list[pa.Array], ids: Texts) -> tuple[pa.Array, pa.Array]:
     """(part, row), both uint32, of each of `ids` (sorted, distinct) in the parts; 2^32 - 1 where it is in none."""
-    part, row = _rust.id_places(parts, _whole(ids))
+    part, row = _rust.id_places(parts, whole(ids))
     return pa.array(part), pa.array(row)
 
 
 def anchors(text: Texts, *, min_length: int) -> tuple[pa.Array, pa.Array, pa.Array]:
     """(row: uint32, hash: uint64, place: uint64) of the anchors of every row: equal stretches of `min_length` bytes
     hold anchors of one hash."""
-    row, hashes, place = _rust.anchors(_whole(text), min_length=min_length)
+    row, hashes, place = _rust.anchors(whole(text), min_length=min_length)
     return pa.array(row), pa.array(hashes), pa.array(place)
 
 
@@ -182,7 +182,7 @@ def repeats(
     `anchors` has the columns hash, part, row (of `texts`) and place, in the order in which texts stay. start and end
     are bytes of the text, other is the earlier anchor, beyond counts anchors that were not compared with all.
     """
-    hashes, part, row, place = (_whole(anchors.column(name)) for name in ("hash", "part", "row", "place"))
+    hashes, part, row, place = (whole(anchors.column(name)) for name in ("hash", "part", "row", "place"))
     anchor, start, end, other, beyond = _rust.repeats(
         hashes, part, row, place, texts, min_length=min_length, per_anchor=per_anchor
     )
@@ -191,19 +191,19 @@ def repeats(
 
 def word_counts(text: Texts, *, words: int) -> tuple[pa.Array, pa.Array]:
     """(bucket, count), large_list<uint32>, of the first `words` words of every row; buckets are 2^16, ascending."""
-    bucket, count = _rust.word_counts(_whole(text), words=words)
+    bucket, count = _rust.word_counts(whole(text), words=words)
     return pa.array(bucket), pa.array(count)
 
 
 def word_basis(bucket: Texts, count: Texts, idf: pa.Array, *, dim: int, seed: int) -> pa.Array:
     """float32, `dim` values a bucket: an orthonormal basis of what rows of word_counts, weighed by `idf`, vary most
     in."""
-    return pa.array(_rust.word_basis(_whole(bucket), _whole(count), idf, dim=dim, seed=seed))
+    return pa.array(_rust.word_basis(whole(bucket), whole(count), idf, dim=dim, seed=seed))
 
 
 def word_vectors(bucket: Texts, count: Texts, idf: pa.Array, basis: pa.Array, *, dim: int) -> pa.Array:
     """int16, `dim` values a row of word_counts: its vector of length 8192; zeros for a row without words."""
-    return pa.array(_rust.word_vectors(_whole(bucket), _whole(count), idf, basis, dim=dim))
+    return pa.array(_rust.word_vectors(whole(bucket), whole(count), idf, basis, dim=dim))
 
 
 def vector_centers(vectors: pa.Array, *, dim: int, k: int, rounds: int, seed: int) -> pa.Array:
@@ -267,19 +267,19 @@ def index_items(
     question: Texts, option: Texts, option_count: Texts, answer: Texts, *, n: int, max_items: int, ngrams: bool
 ) -> ItemIndex:
     """The index of items whose texts are the rows of question and answer, and the next option_count rows of option."""
-    columns = (_whole(one) for one in (question, option, option_count, answer))
+    columns = (whole(one) for one in (question, option, option_count, answer))
     return ItemIndex(*map(pa.array, _rust.index_items(*columns, n=n, max_items=max_items, ngrams=ngrams)))
 
 
 def count_stretches(text: Texts, words: Texts) -> tuple[pa.Array, int]:
     """(in how many stretches of 200 words each of `words` stands: uint32, how many stretches there are)."""
-    counts, stretches = _rust.count_stretches(_whole(text), _whole(words))
+    counts, stretches = _rust.count_stretches(whole(text), whole(words))
     return pa.array(counts), stretches
 
 
 def word_weights(in_items: Texts, in_stretches: Texts, *, items: int, stretches: int) -> pa.Array:
     """What each word weighs, in 1/256 bit: uint16."""
-    return pa.array(_rust.word_weights(_whole(in_items), _whole(in_stretches), items=items, stretches=stretches))
+    return pa.array(_rust.word_weights(whole(in_items), whole(in_stretches), items=items, stretches=stretches))
 
 
 class FoundItems(NamedTuple):
@@ -301,15 +301,15 @@ class AlignedFinder:
     def __init__(self, columns: Mapping[str, Texts], weight: Texts, *, n: int) -> None:
         """`columns` are by name those of ItemIndex, and option_count; `weight` is that of each of `word`."""
         names = ("question", "frequency", "option", "option_count", "answer", "gram", "item", "place", "word")
-        c = {name: _whole(columns[name]) for name in names}
+        c = {name: whole(columns[name]) for name in names}
         self._finder = _rust.AlignedFinder(
             c["question"], c["frequency"], c["option"], c["option_count"], c["answer"], c["gram"], c["item"],
-            c["place"], c["word"], _whole(weight), n=n,
+            c["place"], c["word"], whole(weight), n=n,
         )  # fmt: skip
 
     def find(self, text: Texts) -> FoundItems:
         """The items in each row, the best of each span, by row and place."""
-        return FoundItems(*map(pa.array, self._finder.find(_whole(text))))
+        return FoundItems(*map(pa.array, self._finder.find(whole(text))))
 
 
 class NgramFinder:
@@ -317,12 +317,12 @@ class NgramFinder:
 
     def __init__(self, columns: Mapping[str, Texts], length: Texts, *, n: int, counting: str, share: float) -> None:
         """`columns` are by name those of ItemIndex; `length` (uint32) is the number of words of each item."""
-        gram, item, place = (_whole(columns[name]) for name in ("gram", "item", "place"))
-        self._finder = _rust.NgramFinder(gram, item, place, _whole(length), n=n, counting=counting, share=share)
+        gram, item, place = (whole(columns[name]) for name in ("gram", "item", "place"))
+        self._finder = _rust.NgramFinder(gram, item, place, whole(length), n=n, counting=counting, share=share)
 
     def find(self, text: Texts) -> FoundItems:
         """The items in each row, by row and place."""
-        return FoundItems(*map(pa.array, self._finder.find(_whole(text))))
+        return FoundItems(*map(pa.array, self._finder.find(whole(text))))
 
 
 class Languages:
@@ -334,7 +334,7 @@ class Languages:
 
     def identify(self, text: Texts, *, characters: int) -> tuple[pa.Array, pa.Array]:
         """(column: int32, probability: float32) of every row, by its first `characters` characters."""
-        language, probability = self._model.identify(_whole(text), characters=characters)
+        language, probability = self._model.identify(whole(text), characters=characters)
         return pa.array(language), pa.array(probability)
 
 
@@ -353,33 +353,40 @@ def extract_html(
     links: str = "text",
     images: str = "drop",
     comments: str = "keep",
+    policies: Sequence[str] = ("balanced",),
     model: bytes | None = None,
 ) -> pa.StructArray:
-    """The main content of every page: a struct of
-    text, title, language, score, share, encoding, n_replaced and error, and blocks where that is the format.
+    """The main content of every page: a struct of text, score and share by the first policy, the same with `_POLICY`
+    after their names by each of the others, title, language, page_type, page_type_score, encoding, n_replaced, error,
+    and blocks (by the first policy) where that is the format.
 
     A charset "" is none. `format` is text, markdown or blocks, `links` text, inline, reference or drop, `images` drop,
-    alt or inline, `comments` keep or drop, `model` the bytes of a model file other than the package's own.
+    alt or inline, `comments` keep or drop, a policy balanced, precision or recall, `model` the bytes of a model file
+    other than the package's own.
     """
-    found = _rust.extract_html(
-        _whole(pages), _whole(charsets), format=format, links=links, images=images, comments=comments, model=model
-    )
-    return pa.array(found)
+    form = {"format": format, "links": links, "images": images, "comments": comments}
+    return pa.array(_rust.extract_html(whole(pages), whole(charsets), **form, policies=list(policies), model=model))
 
 
 def decode_html(pages: Texts, charsets: Texts) -> pa.StructArray:
     """Every page as text: a struct of text, encoding (its name) and n_replaced (characters lost)."""
-    return pa.array(_rust.decode_html(_whole(pages), _whole(charsets)))
+    return pa.array(_rust.decode_html(whole(pages), whole(charsets)))
 
 
 def explain_html(
-    page: bytes, charset: str | None = None, *, comments: str = "keep", model: bytes | None = None
-) -> list[tuple[str, str, float, float, bool, list[tuple[str, float, float]]]]:
-    """(text, path, first, probability, kept, [(feature, value, moved)]) of every block of one page.
+    page: bytes,
+    charset: str | None = None,
+    *,
+    comments: str = "keep",
+    policy: str = "balanced",
+    model: bytes | None = None,
+) -> list[tuple[str, str, float, float, bool, str, str, list[tuple[str, float, float]]]]:
+    """(text, path, first, probability, kept, unit, why, [(feature, value, moved)]) of every block of one page.
 
-    first and probability are those of the first and the second stage of the model, 0..1; moved is in log-odds.
+    first and probability are those of the first and the second stage of the model, 0..1; unit names the units around
+    the block, outermost first; why says why it is kept or not; moved is in log-odds.
     """
-    return _rust.explain_html(page, charset, comments=comments, model=model)
+    return _rust.explain_html(page, charset, comments=comments, policy=policy, model=model)
 
 
 def html_features() -> list[tuple[str, str, str]]:
@@ -387,17 +394,19 @@ def html_features() -> list[tuple[str, str, str]]:
     return _rust.html_features()
 
 
-def html_blocks(pages: Texts, charsets: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-    """(blocks a page: int64, their texts, their names: large_list<uint32>, their words) for training."""
-    counts, texts, names, words = _rust.html_blocks(_whole(pages), _whole(charsets))
-    return pa.array(counts), pa.array(texts), pa.array(names), pa.array(words)
+def html_blocks(pages: Texts, charsets: Texts) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(blocks a page: int64, their texts, their names: large_list<uint32>, their words, and what the kinds of the pages
+    are learned from) for training.
+    """
+    counts, texts, names, words, kinds = _rust.html_blocks(whole(pages), whole(charsets))
+    return pa.array(counts), pa.array(texts), pa.array(names), pa.array(words), pa.array(kinds)
 
 
 def html_rows(pages: Texts, charsets: Texts, *, linear: bytes | None = None, said: pa.Array | None = None) -> pa.Array:
     """The features of all blocks, row after row: float32. They are those of the first stage of the model, or, where
     `said` gives that stage's probability of every block, of the second.
     """
-    return pa.array(_rust.html_rows(_whole(pages), _whole(charsets), linear, said))
+    return pa.array(_rust.html_rows(whole(pages), whole(charsets), linear, said))
 
 
 English = _rust.English
@@ -416,9 +425,7 @@ def signals(
     `english` datatrove's measures count spaCy's words in place of Unicode words.
     """
     lists = pa.array([], pa.uint32()) if list_of is None else list_of
-    found = _rust.signals(
-        _whole(text), stop_words=[list(words) for words in stop_words], list_of=lists, english=english
-    )
+    found = _rust.signals(whole(text), stop_words=[list(words) for words in stop_words], list_of=lists, english=english)
     return pa.array(found)
 
 
@@ -459,7 +466,7 @@ def cut_lines(
     end the reading of a text, which then keeps all of its lines.
     """
     left, cuts, measures = _rust.cut_lines(
-        _whole(text),
+        whole(text),
         whose=whose,
         limits=list(limits.items()),
         lorem_ipsum=lorem_ipsum,
@@ -476,15 +483,25 @@ def measures() -> list[tuple[str, str, str]]:
     return _rust.measures()
 
 
-def redact(
-    text: Texts, *, email: str | None, ip: str | None
-) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array]:
-    """(text, row, start, end, kind): the text with placeholders, and the spans that were replaced.
+def find_personal(text: Texts, *, kinds: Sequence[str]) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """(row, start, end: uint32, kind: string) of every personal value of these kinds, by row and start.
 
-    Spans are bytes of the text before. A kind whose placeholder is None is left alone.
+    Kinds are email, ip, phone, card, iban, ssn, mac, wallet, api_key and private_key; spans of a row do not overlap.
     """
-    new, row, start, end, kind = _rust.redact(_whole(text), email=email, ip=ip)
-    return pa.array(new), pa.array(row), pa.array(start), pa.array(end), pa.array(kind)
+    row, start, end, kind = _rust.find_personal(whole(text), kinds=list(kinds))
+    return pa.array(row), pa.array(start), pa.array(end), pa.array(kind)
+
+
+def replace_spans(
+    text: Texts, row: Texts, start: Texts, end: Texts, kind: Texts, *, placeholder: str, realistic: bool = False
+) -> pa.Array:
+    """The text with every span replaced: large_string. Spans are sorted by row and start and do not overlap.
+
+    {type} in `placeholder` is the kind in upper case, {n} the number of the value in its row; `realistic` puts made-up
+    values in place of kinds that have some.
+    """
+    columns = [whole(column) for column in (text, row, start, end, kind)]
+    return pa.array(_rust.replace_spans(*columns, placeholder=placeholder, realistic=realistic))
 
 
 # -- bpe -----------------------------------------------------------------------------------------------------
@@ -492,7 +509,7 @@ def redact(
 
 def count_pretokens(text: Texts, *, pattern: str) -> tuple[pa.Array, pa.Array]:
     """(distinct pretokens: large_binary sorted, counts: int64)."""
-    pretokens, counts = _rust.count_pretokens(_whole(text), pattern=pattern)
+    pretokens, counts = _rust.count_pretokens(whole(text), pattern=pattern)
     return pa.array(pretokens), pa.array(counts)
 
 
@@ -502,7 +519,7 @@ def add_counts(pretokens: Texts, counts: Texts) -> tuple[pa.Array, pa.Array]:
     parts = _chunks(pretokens), _chunks(counts)
     # The kernel takes chunks of equal lengths as they are; others are put together first.
     if [*map(len, parts[0])] != [*map(len, parts[1])]:
-        parts = [_whole(pretokens)], [_whole(counts)]
+        parts = [whole(pretokens)], [whole(counts)]
     whole, summed = _rust.add_counts(*parts)
     return pa.array(whole), pa.array(summed)
 
@@ -521,8 +538,8 @@ def train_bpe(
     """(vocab: large_binary, the bytes of token i at row i; left, right: uint32, the merges in order as token ids)."""
     _give_back()
     vocab, left, right = _rust.train_bpe(
-        _whole(pretokens),
-        _whole(counts),
+        whole(pretokens),
+        whole(counts),
         vocab_size=vocab_size,
         special_tokens=special_tokens,
         min_frequency=min_frequency,
@@ -538,7 +555,7 @@ def pack(lengths: Texts, *, row_length: int) -> tuple[pa.Array, pa.Array, pa.Arr
 
     Packing is best fit decreasing; no token is lost. `lengths` are in tokens (uint32).
     """
-    row, doc, start, length = _rust.pack(_whole(lengths), row_length=row_length)
+    row, doc, start, length = _rust.pack(whole(lengths), row_length=row_length)
     return pa.array(row), pa.array(doc), pa.array(start), pa.array(length)
 
 
@@ -549,5 +566,5 @@ def pattern_expression(pattern: str) -> str:
 
 def pretokenize(text: Texts, *, pattern: str) -> tuple[pa.Array, pa.Array, pa.Array]:
     """(row, start, end) of every piece, bytes of the row's text."""
-    row, start, end = _rust.pretokenize(_whole(text), pattern=pattern)
+    row, start, end = _rust.pretokenize(whole(text), pattern=pattern)
     return pa.array(row), pa.array(start), pa.array(end)

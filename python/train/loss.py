@@ -35,33 +35,35 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, x_NC.shape[0], chunk):
             here = slice(start, start + chunk)
             x_nC, target_n = x_NC[here], target_N[here]
-            counts_n1 = (target_n != IGNORE).float().unsqueeze(1)
-            index_n1 = target_n.clamp(min=0).unsqueeze(1)
+            counts_n = (target_n != IGNORE).float()
             logits_nV, bend_nV = F.linear(x_nC, w_VC), None
             if softcap:
                 tanh_nV = torch.tanh(logits_nV.float() / softcap)
                 logits_nV, bend_nV = tanh_nV * softcap, 1 - tanh_nV * tanh_nV
-            logp_nV = F.log_softmax(logits_nV, dim=-1, dtype=torch.float32)
-            logp_n1 = logp_nV.gather(1, index_n1)
-            nats_N[here] = -(logp_n1 * counts_n1).squeeze(1)
+            p_nV = torch.softmax(logits_nV, -1, dtype=torch.float32)
+            # ln sum exp, by way of the likeliest token: at least as likely as 1 / V, its logarithm loses nothing.
+            log_z_n = logits_nV.amax(-1).float() - p_nV.amax(-1).log()
+            index_n1 = target_n.clamp(min=0).unsqueeze(1)
+            nats_n = (log_z_n - logits_nV.gather(1, index_n1).squeeze(1).float()) * counts_n
+            nats_N[here] = nats_n
             if scale_N is not None:
-                counts_n1 = counts_n1 * scale_N[here].unsqueeze(1)
-            total -= (logp_n1 * counts_n1).sum()
-            slope_n1 = counts_n1
-            if z_weight:
-                log_z_n1 = logits_nV.gather(1, index_n1).float() - logp_n1
-                total += z_weight * (log_z_n1.square() * counts_n1).sum()
-                slope_n1 = counts_n1 * (1 + 2 * z_weight * log_z_n1)
+                counts_n = counts_n * scale_N[here]
+            total += (counts_n * (nats_n + z_weight * log_z_n.square())).sum()
             if grad_x_NC is None and grad_w_VC is None:
                 continue
-            grad_nV = logp_nV.exp_().mul_(slope_n1).scatter_add_(1, index_n1, -counts_n1)
+            # slope * (softmax - one-hot / bent); the slope of a position is left to the narrow side of the products.
+            bent_n = 1 + 2 * z_weight * log_z_n
+            slope_nC = (counts_n * bent_n).to(x_NC.dtype).unsqueeze(1)
+            grad_nV = p_nV.scatter_add_(1, index_n1, -1 / bent_n.unsqueeze(1))
             if bend_nV is not None:
                 grad_nV.mul_(bend_nV)
             grad_nV = grad_nV.to(x_NC.dtype)
             if grad_x_NC is not None:
-                torch.mm(grad_nV, w_VC, out=grad_x_NC[here])
-            if grad_w_VC is not None:
-                grad_w_VC += grad_nV.T @ x_nC
+                torch.mm(grad_nV, w_VC, out=grad_x_NC[here]).mul_(slope_nC)
+            if grad_w_VC is not None and grad_w_VC.dtype == grad_nV.dtype:
+                grad_w_VC.addmm_(grad_nV.T, x_nC * slope_nC)
+            elif grad_w_VC is not None:
+                grad_w_VC += grad_nV.T @ (x_nC * slope_nC)
         ctx.save_for_backward(grad_x_NC, grad_w_VC)
         ctx.mark_non_differentiable(nats_N)
         return total, nats_N

@@ -55,12 +55,11 @@ class Packed:
     def read(self, rows: Int, end_of_document: int) -> "Batch":
         """Rows `rows`, in that order."""
         size = (len(rows), self.row_length)
-        targets, documents = np.full(size, IGNORE), np.full(size, size[1])
+        targets, inputs, starts = np.full(size, IGNORE), np.empty(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
         pieces, row = self.pieces(rows)
         doc, start, length = (part[pieces].astype(np.int64) for part in (self.doc, self.start, self.length))
         ends = np.cumsum(length)
         first_of_row = np.searchsorted(row, np.arange(len(rows)))  # piece
-        number = np.arange(len(row)) - first_of_row[row]
         place = ends - length - (ends - length)[first_of_row][row] + row * size[1]  # in the flattened rows
         chunk = np.searchsorted(self.source.first, doc, side="right") - 1
         at, before = np.empty_like(doc), np.full(len(doc), end_of_document)
@@ -72,11 +71,13 @@ class Packed:
         flat = targets.reshape(-1)
         for one, to, begin, n in zip(chunk.tolist(), place.tolist(), at.tolist(), length.tolist(), strict=True):
             flat[to : to + n] = self.source.chunks[one].values[begin : begin + n]
-        filled = targets != IGNORE
-        inputs = np.full(size, end_of_document)
-        inputs[:, 1:][filled[:, 1:]] = targets[:, :-1][filled[:, 1:]]
+        padding = targets == IGNORE
+        inputs[:, 1:] = targets[:, :-1]
+        inputs[padding] = end_of_document
         inputs.reshape(-1)[place] = before
-        documents[filled] = np.repeat(number, length)
+        starts.reshape(-1)[place] = 1
+        documents = np.cumsum(starts, axis=1) - 1
+        documents[padding] = size[1]
         return Batch(inputs, targets, documents)
 
 

@@ -49,6 +49,26 @@ def test_documents_say_how_sure_the_extractor_was(tmp_path: Path, curate: Any) -
         assert rule == "extract.low_score" and value < told == limit
 
 
+def test_several_policies_are_several_texts_and_their_union_keeps_what_one_of_them_keeps(
+    tmp_path: Path, curate: Any
+) -> None:
+    path, policies = crawl(tmp_path), ("--policy", "precision", "--policy", "recall")
+    done = curate("extract", path, "--out", tmp_path / "a", *policies)
+    assert done.code == 0, done.err
+    for row in documents(tmp_path / "a"):
+        assert len(row["text"]) <= len(row["text_recall"])
+        assert 0 < row["extract_share"] <= row["extract_share_recall"] <= 1 and row["extract_score_recall"] > 0
+        assert row["page_type"] and 0 < row["page_type_score"] <= 1
+    chars = max(len(row["text"]) for row in documents(tmp_path / "a")) + 1
+    done = curate("extract", path, "--out", tmp_path / "c", *policies, "--union", "--min-chars", chars)
+    assert done.code == 0, done.err
+    longer = {row["url"] for row in documents(tmp_path / "a") if len(row["text_recall"]) >= chars}
+    assert {row["url"] for row in documents(tmp_path / "c")} == longer
+    assert all(row["text"] == row["text_recall"] for row in documents(tmp_path / "c"))
+    done = curate("extract", path, "--out", tmp_path / "d", "--policy", "recall", "--policy", "recall")
+    assert done.code == 2 and "names a policy twice" in " ".join(done.err.split())
+
+
 def test_your_own_function_extracts_by_import_path(tmp_path: Path, curate: Any) -> None:
     (tmp_path / "mine.py").write_text(
         "def shout(page, charset):\n    return f'{charset} {len(page)}'.upper()\n"
@@ -80,7 +100,9 @@ def test_an_explanation_shows_every_block_of_a_file_or_of_a_page_in_the_crawl(tm
     by_file = curate("extract", "--explain", tmp_path / "page.html", "--json").json
     by_url = curate("extract", "--explain", "https://e.test/one", crawl(tmp_path), "--json").json
     assert by_file["text"] == by_url["text"] and by_file["blocks"] == by_url["blocks"]
-    assert {"text", "path", "first", "probability", "kept", "reasons"} == set(by_file["blocks"][0])
+    assert {"text", "path", "first", "probability", "kept", "unit", "why", "reasons"} == set(by_file["blocks"][0])
+    shown = curate("extract", "--explain", tmp_path / "page.html").out
+    assert "by itself, limit" in shown and " sure\n" in shown and by_file["page_type"] in shown
     done = curate("extract", "--explain", "https://e.test/ones", tmp_path / "c.warc.gz")
     assert done.code != 0 and "the nearest is https://e.test/one" in " ".join(done.err.split())
     done = curate("extract", "--explain", tmp_path / "absent.html")

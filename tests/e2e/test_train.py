@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -307,6 +308,29 @@ def test_a_run_may_start_from_the_weights_of_a_model_and_takes_its_shape(
     assert other.code == 2
     wide = train("run", "--data", data, "--out", tmp_path / "o", "--init", whole, *more, "--set", "model.ffn_width=64")
     assert wide.code == 1 and "a checkpoint of another model" in said(wide.err)
+
+
+def test_metrics_tell_what_a_step_was_and_go_where_they_are_watched(
+    data: Path, tmp_path: Path, train: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, sent = tmp_path / "model", []
+    client = SimpleNamespace(init=lambda **_: SimpleNamespace(log=lambda facts, step: sent.append((step, facts))))
+    monkeypatch.setitem(sys.modules, "wandb", client)
+    how = ["--set", "peak_tflops=0.001", "--set", "watch=[wandb]", "--tokens", 3 * T * BATCH, *SMALL[4:]]
+    assert train("run", "--data", data, "--out", out, *how).code == 0
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [step for step, _ in sent] == [0, 1, 2] and sent[1][1]["loss"] == lines[1]["loss"]
+    one = lines[2]
+    assert set(one["loss_by_source"]) <= {"web", "book"} and one["tokens"] == 3 * T * BATCH
+    low, high = min(one["loss_by_source"].values()), max(one["loss_by_source"].values())
+    assert low - 1e-6 <= one["loss"] <= high + 1e-6
+    counts = json.loads((data / "tokens" / "manifest.json").read_text())["sources"]
+    bytes_a_token = sum(c["text_bytes"] for c in counts.values()) / sum(c["tokens"] for c in counts.values())
+    assert one["bits_per_byte"] == pytest.approx(one["loss"] / math.log(2) / bytes_a_token, rel=0.05)
+    assert one["mfu"] > 0 and one["memory_mb"] > 100 and 0 <= one["data_seconds"] <= one["seconds"]
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    missing = train("run", "--data", data, "--out", tmp_path / "other", *how)
+    assert missing.code == 2 and "watch: wandb is not installed" in said(missing.err)
 
 
 def test_a_full_disk_at_a_save_ends_the_run_and_the_same_command_continues(

@@ -98,7 +98,7 @@ def test_worked_cases(name: str) -> None:
     for (text, rule, value, left), verdict, now in zip(rows, verdicts(found), texts, strict=True):
         assert (verdict[0] or "stays") == rule, (text, verdict)
         if value is not None:
-            assert verdict[1] == pytest.approx(value, abs=1e-3), text
+            assert verdict[1] == pytest.approx(value, rel=1e-3), text
         assert now == (text if left is None else left)
     seen = {row[1] for row in rows}
     assert seen - {"stays"} <= {*PRESETS[name].names(), stage.EMPTY}

@@ -8,6 +8,7 @@ its `version` and put the line that the failure prints into GOLDEN.
 import hashlib
 import json
 import random
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,20 @@ from curate.stages import STAGES, load
 from inline import Inline
 
 GOLDEN: dict[str, tuple[int, str]] = {
-    "extract": (4, "5b28db63440fbb6f"),
-    "normalize": (1, "996e747c5f13836a"),
-    "langid": (2, "b8a8c4b7f02f291b"),
-    "filter": (1, "58fea4775aabdcaa"),
-    "redact": (2, "d3d54e43ba8c1b7b"),
+    "url_filter": (1, "fe7efdfba1443b87"),
+    "take_down": (1, "72c147a3e7c8b4c8"),
+    "extract": (5, "5962432a27c8fca5"),
+    "normalize": (2, "996e747c5f13836a"),
+    "langid": (3, "b8a8c4b7f02f291b"),
+    "filter": (2, "cccc5561112371bf"),
+    "word_filter": (1, "f0a06de08a269cb1"),
+    "quality": (1, "b49193d390c089b2"),
+    "label": (1, "959687022fe4eb0b"),
+    "buckets": (1, "2d0be29d6fec0c87"),
+    "redact": (3, "38ad2de5c98e5171"),
     "exact_dedup": (3, "7333cf00d5ed51c6"),
     "near_dedup": (6, "12e422a3de629d31"),
-    "semantic_dedup": (1, "cf5350d6e7786a36"),
+    "semantic_dedup": (1, "c9bfd06a187c1a92"),
     "line_dedup": (2, "a20b408b34bf9933"),
     "substring_dedup": (1, "493b521f287dcc0c"),
     "holdout": (1, "57fe50d3fa72e1c4"),
@@ -47,7 +54,18 @@ CONFIG: dict[str, dict[str, Any]] = {
     "substring_dedup": {"min_length": 32, "keep_index": True},
     "train_tokenizer": {"vocab_size": 300},
     "holdout": {"share": 0.3},
+    "buckets": {"column": "origin_offset", "by": "source", "count": 3, "source_name": "{by}-{bucket}"},
 }
+
+
+def model_file() -> bytes:
+    """A fastText classifier of two dimensions that knows two words: river is good, the is bad."""
+    made = struct.pack("<14id3iqq", 793712314, 12, 2, 5, 5, 1, 5, 1, 3, 3, 0, 0, 0, 100, 1e-4, 5, 3, 2, 9, -1)
+    for word, kind in ((b"river", 0), (b"the", 0), (b"</s>", 0), (b"__label__good", 1), (b"__label__bad", 1)):
+        made += word + struct.pack("<bqb", 0, 3, kind)
+    for values in ((9.0, 0.0, 0.0, 3.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0)):
+        made += struct.pack(f"<bqq{len(values)}f", 0, len(values) // 2, 2, *values)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +85,19 @@ def fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     corpus.write_jsonl(folder / "docs/a.jsonl", rows)
     pages = [(f"https://e.test/{i}", corpus.page(t)) for i, t in enumerate(texts)]
     corpus.write_warc(folder / "pages/a.warc", pages, gz=False)  # compressed, its offsets would follow from the dates
+    (folder / "lists").mkdir()
+    lists = {
+        "hosts": "nowhere.test",
+        "words": "7\n8",
+        "urls": "http://e.test/3?utm_source=x",
+        "phrases": "river stone\nso",
+    }
+    for name, lines in lists.items():
+        (folder / "lists" / name).write_text(lines)
+    (folder / "model").mkdir()
+    (folder / "model/model.bin").write_bytes(model_file())
+    card = {"version": 1, "text": "plain", "positive": "good"}
+    (folder / "model/card.json").write_text(json.dumps(card))
     corpus.write_jsonl(folder / "items.jsonl", [{"id": "q1", "question": question}])
     return folder
 
@@ -93,6 +124,11 @@ def rows_of(out: Path) -> str:
 
 def recipe_of(name: str, fixture: Path) -> Recipe:
     """The stage alone; tokenize and mix with what they need before them."""
+    CONFIG["url_filter"] = {"domains": [str(fixture / "lists/hosts")], "words": [str(fixture / "lists/words")]}
+    CONFIG["take_down"] = {"urls": [str(fixture / "lists/urls")], "sites": [str(fixture / "lists/hosts")]}
+    CONFIG["word_filter"] = {"lists": [str(fixture / "lists/phrases")], "action": "replace"}
+    CONFIG["quality"] = {"model": str(fixture / "model"), "keep": "above", "min_score": 0.3}
+    CONFIG["label"] = {"model": str(fixture / "model"), "name": "kind"}
     CONFIG["decontaminate"] = {"benchmarks": [str(fixture / "items.jsonl")]}
     before = {"tokenize": ["train_tokenizer"], "mix": ["train_tokenizer", "tokenize"]}.get(name, [])
     inputs = [InputSettings(path=str(fixture / ("pages" if name == "extract" else "docs")))]

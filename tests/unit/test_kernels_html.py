@@ -100,16 +100,33 @@ def test_a_wrong_setting_or_model_is_told() -> None:
 def test_an_explanation_agrees_with_the_text() -> None:
     found = extract(ARTICLE)
     blocks = kernels.explain_html(ARTICLE.encode())
-    kept = [text for text, _, _, _, kept, _ in blocks if kept]
+    kept = [text for text, _, _, _, kept, *_ in blocks if kept]
     assert "".join(found["text"].split()) == "".join("".join(kept).split())
-    sure = [p for _, path, _, p, kept, _ in blocks if kept and path.endswith(("> p", "> li"))]
-    assert min(sure) > max(p for _, _, _, p, kept, _ in blocks if not kept)
+    sure = [p for _, path, _, p, kept, *_ in blocks if kept and path.endswith(("> p", "> li"))]
+    assert min(sure) > max(p for _, _, _, p, kept, *_ in blocks if not kept)
+    units = {text: (unit, why) for text, _, _, _, _, unit, why, _ in blocks}
+    assert units["port"][0] == "table 7 > row 8"
+    assert units["6"][1].startswith("table 7 has 0.") and units["6"] == units["Brest"]
+    assert units["Home"][0] == "list 0 > item 1"
     names = {name for name, _, _ in kernels.html_features()}
     assert len(names) == len(kernels.html_features())
-    for _, path, _, _, _, reasons in blocks:
+    for _, path, _, _, _, _, _, reasons in blocks:
         assert path.startswith("html") and {name for name, _, _ in reasons} <= names
         moved = [abs(by) for _, _, by in reasons]
         assert moved == sorted(moved, reverse=True)
+
+
+def test_policies_give_texts_of_their_own_in_one_pass() -> None:
+    names = ["balanced", "precision", "recall"]
+    found = extract(ARTICLE, policies=names)
+    for name in names[1:]:
+        alone = extract(ARTICLE, policies=[name])
+        for column in ("text", "score", "share"):
+            assert found[f"{column}_{name}"] == alone[column]
+    assert found["text"] == extract(ARTICLE)["text"]
+    assert found["share_precision"] <= found["share"] <= found["share_recall"]
+    with pytest.raises(ValueError, match='policies is "all": use one of balanced, precision, recall'):
+        extract(ARTICLE, policies=["all"])
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))

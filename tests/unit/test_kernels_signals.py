@@ -270,8 +270,8 @@ def test_measures_of_real_text(shared: Path) -> None:
         with open(shared / "text" / f"{name}.jsonl.zst", "rb") as file:
             lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8")
             found = (json.loads(line)["text"] for line in lines)
-            texts += [text for text, _ in zip((t for t in found if t.isascii()), range(60), strict=False)]
-    assert len(texts) > 150
+            texts += [text for text, _ in zip((t for t in found if t.isascii()), range(20), strict=False)]
+    assert len(texts) > 60
     assert measured(texts) == [oracle(text) for text in texts]
 
 

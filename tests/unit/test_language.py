@@ -30,7 +30,7 @@ def assert_labels(found: list[str]) -> None:
     theirs = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True, min_confidence=langid.NOTHING_FOUND)
     config = langid.LangId()
     rows = pa.RecordBatch.from_pydict({"text": pa.array(found, pa.large_string())})
-    said = langid.apply(rows, langid.open_model(config, None)).batch.to_pydict()  # type: ignore[arg-type]
+    said = langid.apply(rows, langid.open_state(config, None)).batch.to_pydict()  # type: ignore[arg-type]
     expected = [theirs.classify(text[: config.characters]) for text in found]
     assert said["lang"] == [label for label, _ in expected]
     assert said["lang_score"] == pytest.approx([score for _, score in expected], abs=1e-4)

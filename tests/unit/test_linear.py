@@ -83,14 +83,15 @@ class Index:
 def stages() -> dict[str, Callable[[pa.RecordBatch], Any]]:
     nothing = Index()
     blank = normalize.State(normalize.Normalize())
-    model = langid.open_model(langid.LangId(), nothing)
+    model = langid.open_state(langid.LangId(), nothing)
     rules = filter.State(filter.Filter(), nothing)
+    values = redact.State(redact.Redact())
     scan = decontaminate.open_index(decontaminate.Decontaminate(benchmarks=["x"]), nothing)
     found: dict[str, Callable[[pa.RecordBatch], Any]] = {
         "normalize": lambda b: normalize.apply(b, blank),
         "langid": lambda b: langid.apply(b, model),
         "filter": lambda b: filter.apply(b, rules),
-        "redact": lambda b: redact.apply(b, redact.Redact()),
+        "redact": lambda b: redact.apply(b, values),
         "holdout": lambda b: holdout.apply(b, holdout.Holdout()),
         "near_dedup": lambda b: near_dedup.sign(b, near_dedup.NearDedup()),
         "decontaminate": lambda b: decontaminate.scan(b, scan),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate import language, schema, stages
+from curate import schema, stages
 from curate.config import validate
 from curate.errors import ConfigError, DataError
 from curate.stages import (
@@ -66,9 +66,12 @@ def verdicts(applied: Applied | pa.RecordBatch) -> list[tuple[Any, ...]]:
 # -- normalize -------------------------------------------------------------------------------------------------
 
 
+STATE = normalize.State(normalize.Normalize())
+
+
 def tidy(value: str) -> str:
     """What normalize makes of a text, with no more than two empty lines in a row."""
-    return str(normalize.apply(batch(value), 2).batch.column("text")[0])
+    return str(normalize.apply(batch(value), STATE).batch.column("text")[0])
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,11 @@ def tidy(value: str) -> str:
         ("می\u200cخواهم 👩\u200d💻", "می\u200cخواهم 👩\u200d💻"),
         ("\n\n  \nindented\n\n", "indented"),
         ("  first line keeps its indentation", "  first line keeps its indentation"),
+        (
+            "It isnâ€™t\nleft “alone” ﬁne — déjà vu Ｆｕｌｌ &amp; Ђ",
+            "It isn’t\nleft “alone” fine — déjà vu Ｆｕｌｌ &amp; Ђ",
+        ),
+        ("voilÃ le dÃ©jÃ\xa0 vu\nGröße bleibt, «Её» тоже", "voilà le déjà vu\nGröße bleibt, «Её» тоже"),
     ],
 )
 def test_normalize(before: str, after: str) -> None:
@@ -90,14 +98,27 @@ def test_normalize(before: str, after: str) -> None:
 
 @given(st.text())
 def test_normalizing_again_changes_nothing(text: str) -> None:
-    once = tidy(text)
-    assert tidy(once) == once
+    unrepaired = normalize.State(normalize.Normalize(mojibake=False))
+    once = str(normalize.apply(batch(text), unrepaired).batch.column("text")[0])
+    assert normalize.apply(batch(once), unrepaired).batch.column("text")[0].as_py() == once
     assert unicodedata.is_normalized("NFC", once)
     assert "\r" not in once and "\0" not in once and not once.startswith("\n") and not once.endswith("\n")
 
 
+@given(st.text(st.sampled_from("aÃ©â€™“”à Âß\x92ﬁ\n œ×²ðŸ˜\x80ЁВЂ»")))
+def test_lines_that_the_gate_lets_pass_need_no_repair(text: str) -> None:
+    column = pa.array([text], pa.large_string())
+    assert normalize.repaired(column, STATE).to_pylist() == [STATE.fix(text, STATE.fixes)]
+
+
+def test_lower_case_and_accents_are_for_those_who_ask() -> None:
+    state = normalize.State(normalize.Normalize(lowercase=True, strip_accents=True))
+    applied = normalize.apply(batch("Crème BRÛLÉE İ Ørsted Ёлка 中文"), state)
+    assert applied.batch.column("text").to_pylist() == ["creme brulee i ørsted елка 中文"]
+
+
 def test_text_that_becomes_empty_is_dropped() -> None:
-    assert verdicts(normalize.apply(batch("\u200b \n", "x"), 2)) == [
+    assert verdicts(normalize.apply(batch("\u200b \n", "x"), STATE)) == [
         ("normalize.empty", 0.0, 1.0, None),
         (None, 0.0, 1.0, None),
     ]
@@ -113,23 +134,89 @@ def test_langid_keeps_what_is_listed_and_says_what_it_saw() -> None:
         "Die Kinder gingen am Fluss entlang nach Hause und sprachen über das Wetter.",
         "12345 67890",
     )
-    applied = langid.apply(texts, (config, language.load()))
+    applied = langid.apply(texts, langid.open_state(config, Files()))  # type: ignore[arg-type]
     (kept, german, digits) = verdicts(applied)
     assert kept[0] is None and applied.batch.column("lang").to_pylist()[:2] == ["en", "de"]
     assert german[0] == "langid.keep" and german[3] == "de, not en"
     assert digits[0] == "langid.keep"
 
 
+GERMAN = "Die Kinder gingen am Fluss entlang nach Hause und sprachen lange über das schlechte Wetter. "
+ENGLISH = "The children walked home along the river and talked for a long time about the bad weather. "
+CANTONESE = "佢哋喺度傾緊偈,唔知幾時先至返屋企,我哋都唔係好清楚佢哋講乜嘢。" * 3
+
+
+def test_a_long_document_is_looked_at_in_several_places() -> None:
+    def said(text: str, **config: Any) -> tuple[str, float]:
+        applied = langid.apply(batch(text), langid.open_state(langid.LangId(**config), Files()))  # type: ignore[arg-type]
+        return applied.batch.column("lang")[0].as_py(), applied.batch.column("lang_score")[0].as_py()
+
+    half = ENGLISH * 60 + GERMAN * 60
+    (first, alone), (label, score) = said(half, windows=0), said(half)
+    assert first == "en" and alone > 0.9 and label in ("en", "de") and 0.4 < score < 0.7
+    assert said(half, mixed=True)[0] == "mixed"
+    assert said(ENGLISH * 6 + GERMAN * 114)[0] == "de"
+    assert said(GERMAN * 120, mixed=True)[0] == "de" and said(ENGLISH, mixed=True)[0] == "en"
+
+
+def test_a_macrolanguage_stands_for_its_languages() -> None:
+    for folded, rule in ((True, None), (False, "langid.keep")):
+        config = langid.LangId(keep=["zh"], macrolanguages=folded)
+        applied = langid.apply(batch(CANTONESE), langid.open_state(config, Files()))  # type: ignore[arg-type]
+        assert applied.batch.column("lang").to_pylist() == ["yue"]
+        assert verdicts(applied)[0][0] == rule
+
+
 # -- redact ----------------------------------------------------------------------------------------------------
 
 
+def redacted(*texts: str, **settings: Any) -> Any:
+    config = validate(redact.Redact, settings, name="redact")
+    return redact.apply(batch(*texts), redact.State(config))
+
+
 def test_redact_replaces_and_tells_the_span_only() -> None:
-    applied = redact.apply(batch("write to ann@example.org, or 8.8.8.8", "nothing here"), redact.Redact())
-    assert applied.batch.column("text").to_pylist() == ["write to <EMAIL>, or <IP_ADDRESS>", "nothing here"]
-    assert applied.batch.column("n_redactions").to_pylist() == [2, 0]
-    assert applied.marks is not None
+    applied = redacted("write to ann@example.org, or 8.8.8.8, or ann@example.org", "nothing here")
+    assert applied.batch.column("text").to_pylist() == ["write to <EMAIL_1>, or <IP_1>, or <EMAIL_1>", "nothing here"]
+    assert applied.batch.column("n_redactions").to_pylist() == [3, 0]
     spans = [(row["rule"], row["span_start"], row["span_end"]) for row in applied.marks.to_pylist()]
-    assert spans == [("redact.email", 9, 24), ("redact.ip", 29, 36)]
+    assert spans == [("redact.email", 9, 24), ("redact.ip", 29, 36), ("redact.email", 41, 56)]
+    assert applied.verdicts is None
+
+
+def test_redact_drops_a_document_with_too_many_values_and_cuts_nothing_of_it() -> None:
+    applied = redacted("a@b.org c@d.org", "a@b.org", max_hits=1, placeholder="[{type}]")
+    assert applied.batch.column("text").to_pylist() == ["a@b.org c@d.org", "[EMAIL]"]
+    assert verdicts(applied)[0][:3] == ("redact.too_many", 2.0, 1.0) and verdicts(applied)[1][0] is None
+    assert [row["row"] for row in applied.marks.to_pylist()] == [1]
+
+
+def test_redact_puts_made_up_values_in_place_of_real_ones() -> None:
+    applied = redacted("ann@b.org, 8.8.8.8, (312) 644-2000", style="realistic")
+    assert applied.batch.column("text").to_pylist() == ["reader1@example.org, 192.0.2.1, 202-555-0100"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"types": ["mail"]}, 'no type is named "mail"; the nearest is "email"|did you mean "email"'),
+        ({"types": []}, "types"),
+        ({"placeholder": "<{kind}>"}, r"only {type} and {n} can stand in braces"),
+        ({"types": ["person"]}, "no pattern finds person: set `engine: presidio` and `model`"),
+        ({"model": "x"}, "patterns use no model"),
+        (
+            {"engine": "presidio", "types": ["person", "location"]},
+            "person, location need `model`: the folder of a spaCy",
+        ),
+        ({"engine": "presidio", "types": ["api_key"]}, "presidio has no recognizer for api_key"),
+        ({"engine": "presidio", "model": "/no/such"}, "/no/such does not exist: give the folder"),
+        ({"engine": "presidio", "model": __file__}, "is a file: give the folder"),
+    ],
+)
+def test_redact_says_what_cannot_be_found_and_what_to_give(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        stage = stages.load("redact")
+        stage.files(validate(stage.config, settings, name="redact"))
 
 
 # -- holdout, mix ---------------------------------------------------------------------------------------------
@@ -177,10 +264,13 @@ def test_mix_refuses_what_cannot_be_and_names_it() -> None:
 
 
 def test_every_settings_class_gives_the_same_from_its_own_json() -> None:
+    required: dict[str, dict[str, Any]] = {
+        "decontaminate": {"benchmarks": ["x.jsonl"]}, "url_filter": {"domains": ["x"]}, "take_down": {"urls": ["x"]},
+        "word_filter": {"lists": ["x"]}, "quality": {"scores": "x.parquet"}, "label": {"model": "x"},
+    }  # fmt: skip
     for entry in stages.STAGES:
         stage = stages.load(entry.name)
-        given_required = {"benchmarks": ["x.jsonl"]} if entry.name == "decontaminate" else {}
-        config = stage.config.model_validate(given_required)
+        config = stage.config.model_validate(required.get(entry.name, {}))
         assert stage.config.model_validate(json.loads(config.model_dump_json())) == config
 
 

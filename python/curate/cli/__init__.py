@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from curate.cli import audit, export, fetch, find, inputs, presets, runs, stages, sweep
+from curate.cli import audit, classifier, export, fetch, find, inputs, presets, runs, stages, sweep
 from curate.cli.options import CONTEXT
 from curate.console import guarded
 from curate.errors import ConfigError
@@ -28,6 +28,7 @@ MADE = {
     "export": (export.export_command, export.SUMMARY),
     "fetch": (fetch.fetch_command, fetch.SUMMARY),
     "sweep": (sweep.sweep_command, sweep.SUMMARY),
+    "train-classifier": (classifier.train_command, classifier.SUMMARY),
 }
 
 

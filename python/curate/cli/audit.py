@@ -134,3 +134,52 @@ def _entries(inputs: Sequence[str], columns: Sequence[str]) -> list["InputSettin
 
     named = parse_pairs(columns, "--columns")
     return [validate(InputSettings, {"path": path, "columns": named}, name="input") for path in inputs]
+
+
+def _share(value: float | None) -> str:
+    """A share as tables show it; a dash where there was nothing to share."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+@audit.command("redact")
+@click.argument("inputs", nargs=-1, metavar="[INPUT...]")
+@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="JSONL of texts with their values.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of redact, as engine=presidio."
+)
+@COLUMNS
+@AS_JSON
+def audit_redact_command(
+    inputs: Sequence[str], labels: Path | None, assignments: Sequence[str], columns: Sequence[str], as_json: bool
+) -> None:
+    """Measure redaction on labelled texts; look for values that documents still hold.
+
+    A line of a labelled file is
+    {"text": "to ann@example.org", "spans": [{"start": 3, "end": 18, "type": "email"}]},
+    start and end in characters. Of INPUT, a run's folder for example, every
+    document is searched again. No value is ever printed.
+    """
+    from curate.audits.redact import audit_documents, audit_labels
+    from curate.stages.redact import Redact
+
+    if not inputs and labels is None:
+        raise click.UsageError("give documents to look through, or --labels FILE, or both")
+    config = Redact.model_validate(_settings(Redact, {}, assignments)[0])
+    facts = {
+        **({"labels": audit_labels(labels, config)} if labels is not None else {}),
+        **({"documents": audit_documents(_entries(inputs, columns), config)} if inputs else {}),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    if found := facts.get("labels"):
+        rows = [[x["type"], x["labels"], x["found"], _share(x["precision"]), _share(x["recall"]), x["left"], x["again"]]
+                for x in found["lines"]]  # fmt: skip
+        console.out(console.table(["type", "labels", "found", "precision", "recall", "left", "found again"], rows))
+        others = ", ".join(f"{kind} {n:,}" for kind, n in found["unscored"].items())
+        console.out(f"\n{found['texts']:,} texts" + (f"; labels of other types: {others}" if others else ""))
+    if found := facts.get("documents"):
+        rows = [[x["type"], x["values"]] for x in found["lines"]]
+        console.out(console.table(["type", "values still there"], rows))
+        unread = "".join(f", {n:,} not read ({rule})" for rule, n in found["unread"].items())
+        console.out(f"\n{found['documents']:,} documents, {found['with_values']:,} with values{unread}")

@@ -38,7 +38,7 @@ TFDS = Preset(
 DATATROVE = Preset(
     name="c4@datatrove",
     source="datatrove 0.10 c4_filters.py (C4QualityFilter)",
-    words="on .1 % of English pages",
+    words="on .4 % of English documents",
     lines=_lines(3, ". ? ! \" '"),
     rules=(
         at_most("c4.lorem_ipsum", "c4_datatrove_lorem_ipsum", 0, ""),

@@ -1,5 +1,6 @@
 """The words of spaCy's English tokenizer, which datatrove counts: the patterns of the installed spaCy, run in Rust."""
 
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,8 +16,9 @@ def check() -> None:
         raise ConfigError("spacy needs the package of that name: install curate-train[spacy], or take unicode")
 
 
+@cache
 def load() -> kernels.English:
-    """The tokenizer of the installed spaCy. ConfigError where there is none."""
+    """The tokenizer of the installed spaCy, once a process. ConfigError where there is none."""
     check()
     import spacy
 

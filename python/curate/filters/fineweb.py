@@ -9,7 +9,7 @@ from curate.filters.rules import Preset, at_least, at_most
 DATATROVE = Preset(
     name="fineweb@datatrove",
     source="datatrove 0.10 fineweb_quality_filter.py",
-    words="on .3 % of English pages",
+    words="on .4 % of English documents",
     rules=(
         at_least("fineweb.empty", "n_lines", 1, "lines"),
         at_least("fineweb.terminal_lines", "terminal_line_share", 0.12, "share of lines"),

@@ -36,7 +36,7 @@ DCLM = Preset(
 DATATROVE = Preset(
     name="gopher@datatrove",
     source=f"{_PAPER}; counting: datatrove 0.10 gopher_quality_filter.py",
-    words="on 15 % of English pages, nearly all by gopher.alpha_words",
+    words="on 6 % of English documents, and names another rule on 12 %",
     rules=(
         at_least("gopher.min_words", "datatrove_n_words", 50, "words"),
         at_most("gopher.max_words", "datatrove_n_words", 100_000, "words"),
@@ -94,7 +94,7 @@ REPETITION_DCLM = Preset(
 REPETITION_DATATROVE = Preset(
     name="gopher-repetition@datatrove",
     source=f"{_PAPER}; counting: datatrove 0.10 gopher_repetition_filter.py",
-    words="on 2 % of English pages",
+    words="on 3 % of English documents",
     rules=(
         at_least("gopher_repetition.empty", "n_chars", 1, "characters"),
         at_most("gopher_repetition.duplicate_paragraphs", "datatrove_dup_paragraph_share", 0.30, "share of paragraphs"),

@@ -91,25 +91,30 @@ def facts(page: Page, config: Extract) -> dict[str, Any]:
     """Everything about a page as plain data: what came out, and each block with its probability and reasons.
 
     Keys: page (its name), those of kernels.extract_html but `error`, `rejected` (the rule that would reject the page,
-    or None), and `blocks` (text, path, first and probability: 0..1, kept, reasons with feature, value and moved:
-    log-odds). Raises DataError where the extractor fails on the page.
+    or None), and `blocks` by the first policy (text, path, first and probability: 0..1, kept, unit: the units around
+    it, why: it is kept or not, reasons with feature, value and moved: log-odds). Raises DataError where the extractor
+    fails on the page.
     """
     found = kernels.extract_html(
         pa.array([page.html], pa.large_binary()),
         pa.array([page.charset or ""]),
         format=config.output,
+        links=config.links,
+        images=config.images,
         comments=config.comments,
+        policies=config.policy,
     )
     whole = found.to_pylist()[0]
     if whole["error"] is not None:
         raise DataError(f"{page.name}: {whole['error']}")
     blocks = [
         {
-            "text": text, "path": path, "first": first, "probability": probability, "kept": kept,
+            "text": text, "path": path, "first": first, "probability": probability, "kept": kept, "unit": unit,
+            "why": why,
             "reasons": [{"feature": name, "value": value, "moved": moved} for name, value, moved in reasons],
         }
-        for text, path, first, probability, kept, reasons in kernels.explain_html(
-            page.html, page.charset, comments=config.comments
+        for text, path, first, probability, kept, unit, why, reasons in kernels.explain_html(
+            page.html, page.charset, comments=config.comments, policy=config.policy[0]
         )
     ]  # fmt: skip
     about = {key: value for key, value in whole.items() if key != "error"}
@@ -136,19 +141,23 @@ def show(found: dict[str, Any]) -> Iterator[Line]:
     lost = f", {found['n_replaced']:,} characters lost" if found["n_replaced"] else ""
     language = found["language"] or "none"
     yield [(f"title {found['title'] or 'none'} · declares language {language} · {found['encoding']}{lost}", {})]
+    if found["page_type"]:
+        yield [(f"{found['page_type']}, {found['page_type_score']:.2f} sure", {})]
     yield [(f"{kept:,} of {len(blocks):,} blocks kept, {found['share']:.0%} of the words, score {found['score']:.2f}",
             {})]  # fmt: skip
     if found["rejected"]:
         yield [(f"a run would reject it: {found['rejected']}", {"fg": "red"})]
     yield []
     yield [("p      block (+ kept, - left out), its elements, and what moved its log-odds most", {})]
+    yield [("       its number, the units around it, and what decided", {})]
     yield []
-    for block in blocks:
-        yield from _block(block)
+    for number, block in enumerate(blocks):
+        yield from _block(number, block)
 
 
-def _block(block: dict[str, Any]) -> Iterator[Line]:
-    """Two lines: probability, sign and text of a block, then its path and the features that decided."""
+def _block(number: int, block: dict[str, Any]) -> Iterator[Line]:
+    """Three lines: probability, sign and text of a block; its path and the features that moved its probability; its
+    number, the units around it, and why it is kept or not."""
     sign, color = ("+", "green") if block["kept"] else ("-", "red")
     text = " ".join(block["text"].split())
     room = width() - 9  # columns after the probability and the sign
@@ -158,3 +167,5 @@ def _block(block: dict[str, Any]) -> Iterator[Line]:
     yield [(f"{block['probability']:.2f} {sign} ", {"fg": color, "bold": block["kept"]}),
            (shown, {"dim": not block["kept"]})]  # fmt: skip
     yield [(f"       {path}", {"fg": "blue"}), (f"  {why}" if why else "", {})]
+    unit = f"in {block['unit']}: " if block["unit"] else ""
+    yield [(f"       {number} {unit}{block['why']}", {"dim": True})]

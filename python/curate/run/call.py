@@ -59,7 +59,7 @@ class Work:
     reads_products: bool  # its input documents lie below products, else in scratch
     writes_products: bool  # likewise the documents that it writes
     keep_text: bool  # rejects hold the whole text of dropped documents, not 200 characters
-    hidden: dict[str, str | None]  # kind of personal value that rejects must not hold -> its placeholder
+    hidden: list[str]  # types of personal values that rejects must not hold (redaction/kinds.py)
     allow_code: list[str]  # packages of the user that may be imported
 
     def write(self, store: Store) -> str:

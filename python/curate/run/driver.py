@@ -148,9 +148,7 @@ class Driver:
         # (pass, op, channel) of what any pass reads whole: small files, which stay so that later passes can run again.
         self.read_whole = {(s.pass_index, s.op, s.channel.name) for p in plan.passes for s in p.sides.values()}
         # Over all steps: a step before redact may not write into rejects what redact will replace.
-        self.hidden: dict[str, str | None] = {
-            k: v for step in plan.recipe.steps for k, v in step.stage.hides(step.config).items() if v
-        }
+        self.hidden = sorted({kind for step in plan.recipe.steps for kind in step.stage.hides(step.config)})
         self.common: dict[int, str] = {}  # pass -> hash of what all its tasks depend on
 
     def run(self) -> Outcome:

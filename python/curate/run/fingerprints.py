@@ -80,7 +80,7 @@ def of_sources(sources: Iterable[Source], plan: Plan, receipts: list[dict[str, R
     return found
 
 
-def of_pass(p: Pass, plan: Plan, ops: list[Any], receipts: list[dict[str, Receipt]], hidden: dict[str, Any]) -> str:
+def of_pass(p: Pass, plan: Plan, ops: list[Any], receipts: list[dict[str, Receipt]], hidden: Sequence[str]) -> str:
     """What all tasks of a pass share; `ops` are those of `of_op`."""
     sources = of_sources([*p.reads.values(), *p.sides.values()], plan, receipts)
     shuffles = any(c.by for op in p.ops for c in op.phase.emits) or p.shape == "part"

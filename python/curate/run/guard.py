@@ -159,7 +159,8 @@ def idle_settings(p: Pass, receipts: Mapping[str, Receipt]) -> Iterator[str]:
             wanted = ", ".join(f"{key}: [{', '.join(values)}]" for key, values in only.items())
             yield f"{op.name}.only: none of {counts.rows_in:,} rows is of {wanted}; the step did nothing"
         rules = op.step.stage.rules(op.step.config)
-        if op.phase.documents and counts.rows_in - counts.untouched >= RULE_ROWS:
+        # What a private step looks for is in the data or not; that says nothing about its settings.
+        if op.phase.documents and not op.step.stage.private and counts.rows_in - counts.untouched >= RULE_ROWS:
             fired = {*counts.dropped, *counts.cut, *counts.marked}
             never = [rule for rule in rules if rule not in fired]
             if never:

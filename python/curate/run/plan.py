@@ -168,7 +168,9 @@ def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...], *, ids_may_repeat: 
         for phase in step.stage.phases:
             op = Op(step, phase)
             found = _found(op, passes)
-            alone = step.stage.own_pass or (open_pass is not None and open_pass.ops[-1].step.stage.own_pass)
+            alone = (step.stage.own_pass and not _before_extraction(open_pass)) or (
+                open_pass is not None and open_pass.ops[-1].step.stage.own_pass
+            )
             waits = open_pass is not None and any(open_pass.index == s.pass_index for n in found for s in n.values())
             if phase.shape != "each":
                 open_pass = None
@@ -187,6 +189,13 @@ def make_plan(recipe: Recipe, inputs: tuple[TaskInput, ...], *, ids_may_repeat: 
                 names.update(more)
     _settle_documents(passes, recipe)
     return Plan(recipe, inputs, tuple(passes), partitions(sum(task.size for task in inputs)), warnings)
+
+
+def _before_extraction(p: Pass | None) -> bool:
+    """Whether a pass works on pages alone."""
+    return p is not None and all(
+        op.step.stage.rows(op.step.config) != "document" and not op.step.stage.own_pass for op in p.ops
+    )
 
 
 def _settle_documents(passes: list[Pass], recipe: Recipe) -> None:

@@ -22,11 +22,17 @@ class Entry(NamedTuple):
 
 
 STAGES = (
+    Entry("url_filter", "Drop documents whose address is on a list."),
+    Entry("take_down", "Remove addresses, sites and doc_ids on request."),
     Entry("extract", "Main text out of HTML pages."),
     Entry("normalize", "Unicode, control characters, line ends and white space."),
     Entry("langid", "Identify the language; keep the ones listed."),
     Entry("filter", "Heuristic quality rules, by preset."),
-    Entry("redact", "Replace e-mail and public IP addresses."),
+    Entry("word_filter", "Drop documents with listed words, or replace these."),
+    Entry("quality", "A quality score for each document; keep by score."),
+    Entry("label", "A class for each document, by a classifier."),
+    Entry("buckets", "Cut documents into buckets by score, within a label."),
+    Entry("redact", "Replace personal values: addresses, numbers, keys."),
     Entry("exact_dedup", "Keep one of identical texts (SHA-256)."),
     Entry("near_dedup", "Keep one of near-identical texts (MinHash)."),
     Entry("semantic_dedup", "Keep one of texts with nearly the same words (vectors)."),

@@ -7,13 +7,22 @@ command must allow its package (`--allow-code package`). They run in a child pro
 takes too long, and which can neither change files nor use the network where the system can refuse that (`curate plan`
 and run.log say where it cannot). Rows that are documents already pass unchanged.
 
+`page_type` and `page_type_score` say what kind of page it is (article, forum, product, listing, collection,
+documentation, service), and how sure that is.
+
+Several policies give several texts in one pass: the first is `text`, each of the others `text_POLICY`, with
+`extract_score_POLICY` and `extract_share_POLICY` beside it. Rules judge the first; with `union: true` a page stays
+where any of its texts passes, and its `text` is that of the first policy that does.
+
 Every page that an extractor failed at, or was killed at, is a reject with its URL and the reason (extract.error,
 extract.timeout). Where they are more than `max_failures` of the pages, the run stops.
 
     curate extract crawl/*.warc.gz --out pages
+    curate extract crawl/*.warc.gz --out pages --policy balanced --policy recall --union
     curate extract --explain page.html   why each block was kept or not
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -73,6 +82,11 @@ class Extract(Settings):
     comments: Literal["keep", "drop"] = setting(
         "keep", "readers' comments; drop spares a page that is mostly comments, as a forum (blocks only)"
     )
+    policy: list[Literal["balanced", "precision", "recall"]] = setting(
+        ["balanced"], "how much is kept: what gives the highest F1, less, or more; several give several texts "
+        "(blocks only)", min_length=1,
+    )  # fmt: skip
+    union: bool = setting(False, "a page stays where one of its policies' texts passes, not the first (blocks only)")
     min_score: float = setting(
         0.0, "pages whose text is less sure are rejected as extract.low_score (blocks only)", unit="0..1", ge=0, le=1
     )
@@ -101,6 +115,13 @@ class Extract(Settings):
             raise ValueError(f'no extractor is named "{name}"{suggest(name, known)}')
         return name  # whether it may be imported is decided when it is: curate/plugins.py
 
+    @field_validator("policy")
+    @classmethod
+    def _once(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"{', '.join(names)} names a policy twice")
+        return names
+
     @model_validator(mode="after")
     def _addresses_need_markdown(self) -> "Extract":
         for name, value in (("links", self.links), ("images", self.images)):
@@ -116,13 +137,30 @@ FOUND = pa.schema(
         "language": pa.string(),
         "score": pa.float32(),
         "share": pa.float32(),
+        "page_type": pa.string(),
+        "page_type_score": pa.float32(),
         "rule": pa.string(),  # the rule that rejects the page, null where it stays; the three after it say why
         "value": pa.float64(),
         "limit": pa.float64(),
         "detail": pa.string(),
     }
 )
-"""Extraction results, one row a page; kept in Arrow, since the text of a hostile page takes megabytes."""
+"""Extraction results, one row a page; kept in Arrow, since the text of a hostile page takes megabytes. After these
+columns come text_POLICY, score_POLICY and share_POLICY of each policy but the first."""
+
+
+def _more(config: Extract) -> Sequence[str]:
+    """The policies but the first, which have columns of their own; an extractor of others' has no policies."""
+    return config.policy[1:] if config.extractor == BLOCKS else ()
+
+
+def _found_schema(config: Extract) -> pa.Schema:
+    """FOUND with the columns of further policies."""
+    fields = list(FOUND)
+    for policy in _more(config):
+        fields += [pa.field(f"{name}_{policy}", FOUND.field(name).type) for name in ("text", "score", "share")]
+    return pa.schema(fields)
+
 
 TYPED = pa.large_list(
     pa.struct(
@@ -182,22 +220,25 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
     refused = _refused(pages, kinds, state.config)
     html = [row for row, kind in enumerate(kinds) if row not in refused and kind != "text/plain"]
     plain = [row for row, kind in enumerate(kinds) if row not in refused and kind == "text/plain"]
-    parts = [_found(list(refused.values()))]
+    parts = [_found(list(refused.values()), state.config)]
     for rows, extract in ((plain, _decoded), (html, _blocks if state.sandbox is None else _foreign)):
         every = len(rows) == batch.num_rows  # then the columns serve as they are: `take` would copy the pages
         if rows:
             chosen = (pages, charsets) if every else (pages.take(rows), charsets.take(rows))
             parts.append(_judged(extract(*chosen, state), state.config))
-    filled = [_with_blocks(part) if state.config.output == "blocks" else part for part in parts if part.num_rows]
+    filled = [part for part in parts if part.num_rows] or parts[:1]
+    if state.config.output == "blocks":
+        filled = [_with_blocks(part) for part in filled]
     order = np.argsort([*refused, *plain, *html])
-    return _documents(batch, filled[0] if len(filled) == 1 else pa.concat_batches(filled).take(order))
+    found = filled[0] if len(filled) == 1 else pa.concat_batches(filled).take(order)
+    return _documents(batch, found, state.config)
 
 
 PAGE_ONLY = ("content_type", "charset", "payload")
 """Columns of RAW that describe the page and not the document."""
 
 
-def _documents(batch: pa.RecordBatch, found: pa.RecordBatch) -> Applied:
+def _documents(batch: pa.RecordBatch, found: pa.RecordBatch, config: Extract) -> Applied:
     """The columns of the batch that a document has, with the results of `found` (FOUND) and its verdicts."""
     columns = {name: batch.column(name) for name in batch.schema.names if name not in PAGE_ONLY}
     one = pa.repeat(pa.scalar(1, pa.uint32()), batch.num_rows)
@@ -208,7 +249,13 @@ def _documents(batch: pa.RecordBatch, found: pa.RecordBatch) -> Applied:
         "lang_declared": found.column("language"),
         "extract_score": found.column("score"),
         "extract_share": found.column("share"),
+        "page_type": found.column("page_type").dictionary_encode().cast(schema.CATEGORY),
+        "page_type_score": found.column("page_type_score"),
     }
+    for policy in _more(config):
+        columns[f"text_{policy}"] = found.column(f"text_{policy}")
+        columns[f"extract_score_{policy}"] = found.column(f"score_{policy}")
+        columns[f"extract_share_{policy}"] = found.column(f"share_{policy}")
     if "blocks" in found.schema.names:
         columns["blocks"] = found.column("blocks")
     documents = schema.conform(pa.RecordBatch.from_pydict(columns), schema.DOCUMENT)
@@ -222,9 +269,12 @@ def _with_blocks(found: pa.RecordBatch) -> pa.RecordBatch:
     return found.append_column("blocks", pa.nulls(found.num_rows, TYPED))
 
 
-def _found(rows: list[dict[str, Any]]) -> pa.RecordBatch:
-    """Rows as FOUND: columns that a row does not name are null, its text empty."""
-    return pa.RecordBatch.from_pylist([{"text": "", **row} for row in rows], FOUND)
+def _found(rows: list[dict[str, Any]], config: Extract) -> pa.RecordBatch:
+    """Rows as FOUND: columns that a row does not name are null, its text empty; each policy has the same text."""
+    filled = [{"text": "", **row} for row in rows]
+    for policy in _more(config):
+        filled = [{**row, f"text_{policy}": row["text"]} for row in filled]
+    return pa.RecordBatch.from_pylist(filled, _found_schema(config))
 
 
 def _refused(pages: pa.Array, kinds: list[str | None], config: Extract) -> dict[int, dict[str, Any]]:
@@ -261,9 +311,16 @@ def _is_wide(page: pa.Array) -> bool:
 def _judged(found: pa.RecordBatch, config: Extract) -> pa.RecordBatch:
     """`found` with the rules extract.empty and extract.low_score on texts that are too short or too unsure.
 
-    Rows that another rule rejected keep that rule.
+    Rows that another rule rejected keep that rule. With `union` a row is judged by its best text: that of the first
+    policy that passes becomes its text.
     """
     free = pc.is_null(found.column("rule"))
+    versions = [("text", "score", "share")]
+    if config.union:
+        versions += [(f"text_{policy}", f"score_{policy}", f"share_{policy}") for policy in _more(config)]
+    passed = [_passes(found.column(text), found.column(score), config) for text, score, _ in versions]
+    if len(versions) > 1:
+        found = _first_that_passes(found, versions, passed)
     chars, score = pc.utf8_length(found.column("text")), found.column("score")
     short = pc.and_(free, pc.less(chars, config.min_chars))
     unsure = pc.and_(pc.and_not(free, short), pc.fill_null(pc.less(score, config.min_score), False))
@@ -279,16 +336,41 @@ def _judged(found: pa.RecordBatch, config: Extract) -> pa.RecordBatch:
     return found
 
 
+def _passes(text: pa.Array, score: pa.Array, config: Extract) -> pa.Array:
+    """Whether a text is long and sure enough."""
+    sure = pc.fill_null(pc.greater_equal(score, config.min_score), True)
+    return pc.and_(pc.greater_equal(pc.utf8_length(text), config.min_chars), sure)
+
+
+def _first_that_passes(
+    found: pa.RecordBatch, versions: list[tuple[str, str, str]], passed: list[pa.Array]
+) -> pa.RecordBatch:
+    """`found` whose text, score and share are those of the first version that passes; of the first where none does."""
+    which = pc.make_struct(*passed, field_names=[str(i) for i in range(len(passed))])
+    for at, name in enumerate(("text", "score", "share")):
+        columns = [found.column(version[at]) for version in versions]
+        chosen = pc.case_when(which, *columns, columns[0])
+        found = found.set_column(found.schema.get_field_index(name), FOUND.field(name), chosen)
+    return found
+
+
 def _decoded(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch:
     """text/plain: the page's text as it is, without white space at both ends."""
-    return _found([{"text": text.strip()} for text in kernels.decode_html(pages, charsets).field("text").to_pylist()])
+    texts = kernels.decode_html(pages, charsets).field("text").to_pylist()
+    return _found([{"text": text.strip()} for text in texts], state.config)
 
 
 def _blocks(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch:
     """FOUND rows by the Rust extractor; score and share are null where it failed (extract.error)."""
     config = state.config
     found = kernels.extract_html(
-        pages, charsets, format=config.output, links=config.links, images=config.images, comments=config.comments
+        pages,
+        charsets,
+        format=config.output,
+        links=config.links,
+        images=config.images,
+        comments=config.comments,
+        policies=config.policy,
     )
     good, none = found.field("error").is_null(), pa.nulls(len(found), pa.float64())
     columns = {
@@ -297,12 +379,18 @@ def _blocks(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatch
         "language": _or_null(found.field("language")),
         "score": pc.if_else(good, found.field("score"), None),
         "share": pc.if_else(good, found.field("share"), None),
+        "page_type": _or_null(found.field("page_type")),
+        "page_type_score": pc.if_else(pc.equal(found.field("page_type"), ""), None, found.field("page_type_score")),
         "rule": pc.if_else(good, pa.scalar(None, pa.string()), "extract.error"),
         "value": none,
         "limit": none,
         "detail": found.field("error"),
     }
-    batch = pa.RecordBatch.from_pydict(columns, FOUND)
+    for policy in _more(config):
+        columns[f"text_{policy}"] = found.field(f"text_{policy}")
+        for name in ("score", "share"):
+            columns[f"{name}_{policy}"] = pc.if_else(good, found.field(f"{name}_{policy}"), None)
+    batch = pa.RecordBatch.from_pydict(columns, _found_schema(config))
     if config.output != "blocks":
         return batch
     return batch.append_column("blocks", found.field("blocks").cast(TYPED))
@@ -329,7 +417,7 @@ def _foreign(pages: pa.Array, charsets: pa.Array, state: State) -> pa.RecordBatc
             rows.append({"rule": "extract.timeout", "value": limit, "limit": limit, "detail": str(error)})
         except Crashed as error:
             rows.append({"rule": "extract.error", "detail": str(error)})
-    return _found(rows)
+    return _found(rows, config)
 
 
 def _remarks(config: Extract) -> list[str]:

@@ -9,8 +9,10 @@ All presets of a step judge the same text. One of them may have rules on lines: 
 that stay, and each cut is recorded with its span. Lines are judged before the document's sentences are counted.
 FineWeb's order, where FineWeb's own rules see what C4's leave:
 
-    - filter: {preset: [gopher-repetition@datatrove, gopher@datatrove, c4@datatrove], without: [c4.line_end_mark]}
-    - filter: {preset: [fineweb@datatrove]}
+    - filter:
+        preset: [gopher-repetition@datatrove, gopher@datatrove, c4@datatrove]
+        without: [c4.line_end_mark]
+    - filter: {preset: fineweb@datatrove}
 
 `rules` are the user's own, each written as what it keeps: `digit_share <= 0.2`. `languages` names a YAML file with
 other limits and stop words by language. `words: spacy` counts, in presets that follow datatrove, the words of the

@@ -205,7 +205,7 @@ class Stage:
     needs: Callable[[Any], Sequence[str]] = field(default=lambda config: ("text",))  # columns that must be there
     own_pass: bool = False  # a pass of its own, whose documents are kept, since they cost most to make
     private: bool = False  # it handles personal values: no excerpt of what it touches may be written
-    hides: Callable[[Any], Mapping[str, str | None]] = field(default=lambda config: {})  # kind -> what replaces it
+    hides: Callable[[Any], Sequence[str]] = field(default=lambda config: ())  # types of values (redaction/kinds.py)
     resources: Callable[[Any], Resources] = field(default=lambda config: Resources())
     expected: Callable[[Any], tuple[float, float] | None] = field(default=lambda config: None)  # share of rows kept
     failures: Callable[[Any], Failures | None] = field(default=lambda config: None)

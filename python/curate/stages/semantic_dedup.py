@@ -17,6 +17,8 @@ The embedder is tfidf-svd: words weighed by how rare they are, in the 256 direct
 It needs no model and no download. It sees which words a text has: a copy with a tenth of its words left out is found, a
 text on the same subject in the same words is near, and a paraphrase in other words is not found. Cosines of other
 embedders mean something else; a run tells the cosines of random pairs, which `min_cosine` should be far above.
+Of 8,700 pieces of books, articles and news, 700 of them copies without a tenth of their words, it finds 98.4 % of the
+copies at .97, while 2.3 % of the documents go for another one (99.9 % and 4.5 % at .95, 96.9 % and 1.2 % at .98).
 
 Vectors are a product: embeddings/TASK.arrow holds doc_id and vector (256 values of 16 bits, of length 8192) of every
 document. Which documents stay is the same for any number of workers and on any processor: dots of vectors are sums of
@@ -59,7 +61,7 @@ PAIR_BYTES = 400  # a pair while it is decided which documents stay
 class SemanticDedup(Settings):
     """Which documents are alike, and what becomes of them."""
 
-    min_cosine: float = setting(0.95, "documents whose vectors have a smaller cosine are not alike", ge=0, le=1)
+    min_cosine: float = setting(0.97, "documents whose vectors have a smaller cosine are not alike", ge=0, le=1)
     words: int = setting(4000, "words of a document that its vector is made of, from its beginning", unit="words", ge=1)
     mark: bool = setting(False, "mark what would be dropped in the rejects, and keep it")
     keep: Keep = setting("first", KEEP_MEANING)

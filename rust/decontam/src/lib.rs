@@ -15,6 +15,7 @@ mod found;
 mod index;
 mod ngrams;
 mod normalize;
+mod phrases;
 mod rule;
 mod seeds;
 mod weights;
@@ -26,6 +27,7 @@ pub use found::Found;
 pub use index::{Index, MAX_QUESTION, Seeding, Sources, State};
 pub use ngrams::{Counting, Ngrams};
 pub use normalize::Normalizer;
+pub use phrases::{Phrases, Place, ngram_hashes};
 pub use weights::{count_stretches, weights};
 
 /// What can be wrong with the input; every message names the value, the row and the limit.

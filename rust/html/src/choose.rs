@@ -1,10 +1,16 @@
 //! Which blocks are the page's main content, given how probable each is.
+//!
+//! A page has a threshold of its own. What stands in a unit (`units`) is decided with it: by the unit's mean, so that
+//! no cell leaves a row and no item a list; then rows and items of a unit that is dropped may stay by their own mean.
+//! Blocks of equal markup are decided by their mean too, so that a list does not end where its probability has fallen
+//! below the threshold.
 
 use crate::features::measured::Measured;
 use crate::features::second::{threshold, weight};
-use crate::hash::{Fnv, Numbers};
-use crate::page::Page;
+use crate::page::{NONE, Page};
 use crate::tags::{Tag, context};
+use crate::twins::twins;
+use crate::units::{Kind, Units};
 
 /// A block is chosen from this part of the F1 on that the best choice can expect: half of it is the optimum where
 /// blocks are right or wrong by themselves (Lipton, Elkan, Narayanaswamy 2014).
@@ -14,16 +20,26 @@ const DEMAND: f32 = 0.5;
 const SURE: f32 = 0.9;
 const DEMAND_BESIDE_SURE: f32 = 0.7;
 /// Where less of a page's words is known, its language is none that was trained on: what the model finds likely rests
-/// on shape alone there, and more is demanded. (German pages know .59 and more of their words, Polish ones .2 to .4,
-/// Greek ones .1.)
+/// on shape alone there. (German pages know .59 and more of their words, Polish ones .2 to .4, Greek ones .1.) On the
+/// languages of DAnIEL, left out of training, .7 costs .004 of F1 in the mean and .8 costs .004 of recall.
 const KNOWN_LANGUAGE: f32 = 0.4;
-const DEMAND_UNKNOWN_LANGUAGE: f32 = 0.8;
+const DEMAND_UNKNOWN_LANGUAGE: f32 = 0.75;
 /// This part of the demand is enough for a block that leads one that is kept.
 const LEAD: f32 = 0.4;
-/// Of blocks with equal text, at least this many bytes long, only one is kept.
-const MIN_TWIN_BYTES: usize = 30;
-/// A later twin is kept instead of an earlier one where it is more probable by this much.
-const TWIN_MARGIN: f32 = 0.05;
+/// For the headline: a single h1 above what is kept.
+const HEADLINE: f32 = 0.2;
+/// For a unit that stands between kept blocks of the element around it,
+const BETWEEN: f32 = 0.5;
+/// and for code that follows the kept text that introduces it.
+const LISTING: f32 = 0.35;
+/// A block stays with equals whose mean is above the threshold from this part of it on.
+const EQUALS: f32 = 0.5;
+/// The fewest blocks of equal markup that are decided together.
+const MIN_EQUALS: u32 = 3;
+/// From this share of its words on, what is kept of a unit brings the rest.
+const MOST: f32 = 0.6;
+/// The threshold moves to the widest gap between the probabilities in this range around it.
+const GAP: std::ops::Range<f32> = 0.85..1.1;
 
 /// What happens to readers' comments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,13 +51,72 @@ pub enum Comments {
     Drop,
 }
 
-/// The blocks to keep: those above a threshold of the page's own, equal texts once.
+/// Where the threshold lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// For the highest F1.
+    #[default]
+    Balanced,
+    /// Higher: less that is no content, and less content.
+    Precision,
+    /// Lower: more content, and more that is none.
+    Recall,
+}
+
+impl Policy {
+    /// Multiplies the demand.
+    fn factor(self) -> f32 {
+        match self {
+            Self::Balanced => 1.0,
+            Self::Precision => 1.25,
+            Self::Recall => 0.4,
+        }
+    }
+}
+
+/// Why a block is kept or not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Why {
+    /// By its own probability.
+    Itself,
+    /// By the mean probability of blocks of equal markup.
+    Equals(f32),
+    /// By the mean probability of this unit.
+    Unit(u32, f32),
+    /// With this unit, most of which is kept.
+    MostOf(u32),
+    /// It heads or captions this table, of which rows are kept.
+    HeadOf(u32),
+    /// In this unit, which stands between kept blocks or is introduced by one.
+    Beside(u32),
+    /// It leads this block.
+    Leads(u32),
+    /// It stands among comments, which are dropped.
+    Comment,
+    /// It says the same as this block, elsewhere on the page.
+    Repeats(u32),
+}
+
+/// What was decided about the blocks of a page.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Which blocks are kept.
+    pub kept: Vec<bool>,
+    /// Why each is kept or not.
+    pub why: Vec<Why>,
+    /// The threshold on probabilities.
+    pub limit: f32,
+}
+
+/// Decides about all blocks of a page.
 pub fn choose(
     page: &Page,
     measured: &Measured,
+    units: &Units,
     probabilities: &[f32],
     comments: Comments,
-) -> Vec<bool> {
+    policy: Policy,
+) -> Choice {
     let weights: Vec<f32> = measured
         .shapes
         .iter()
@@ -56,67 +131,289 @@ pub fn choose(
     } else {
         DEMAND
     };
-    let limit = (f1 * demand).min(highest);
-    let mut kept: Vec<bool> = probabilities.iter().map(|&p| p >= limit).collect();
-    keep_leads(page, probabilities, limit, &mut kept);
+    let limit = gap(probabilities, f1 * demand * policy.factor()).min(highest);
+    let mut chooser = Chooser {
+        page,
+        units,
+        weights: &weights,
+        probabilities,
+        limit,
+        kept: probabilities.iter().map(|&p| p >= limit).collect(),
+        why: vec![Why::Itself; probabilities.len()],
+    };
+    chooser.equals(measured);
+    let masses = units.masses(probabilities, &weights);
+    chooser.decide_units(&masses);
+    chooser.beside(&masses);
+    chooser.leads();
     if comments == Comments::Drop {
-        drop_comments(page, &weights, &mut kept);
+        chooser.drop_comments();
     }
-    drop_twins(page, probabilities, &mut kept);
-    kept
-}
-
-/// A heading, a term or a question is kept with the text that follows it, which makes little sense without.
-fn keep_leads(page: &Page, probabilities: &[f32], limit: f32, kept: &mut [bool]) {
-    for block in (1..kept.len()).rev().map(|next| next - 1) {
-        let tag = page.node_of(block).tag;
-        let leads =
-            tag.is_heading() || matches!(tag, Tag::DT | Tag::TH | Tag::BUTTON | Tag::SUMMARY);
-        kept[block] |= leads && kept[block + 1] && probabilities[block] >= limit * LEAD;
+    chooser.drop_twins();
+    Choice {
+        kept: chooser.kept,
+        why: chooser.why,
+        limit,
     }
 }
 
-fn drop_comments(page: &Page, weights: &[f32], kept: &mut [bool]) {
-    let is_comment = |block: usize| page.blocks[block].context & context::COMMENTS != 0;
-    let chosen = || (0..weights.len()).filter(|&block| kept[block]);
-    let all: f32 = chosen().map(|block| weights[block]).sum();
-    let comments: f32 = chosen()
-        .filter(|&block| is_comment(block))
-        .map(|block| weights[block])
-        .sum();
-    if comments * 2.0 <= all {
-        for (block, keep) in kept.iter_mut().enumerate() {
-            *keep &= !is_comment(block);
+/// The threshold moved into the widest gap near it, at the upper end of that gap.
+fn gap(probabilities: &[f32], limit: f32) -> f32 {
+    let (low, high) = (limit * GAP.start, limit * GAP.end);
+    let within = probabilities
+        .iter()
+        .copied()
+        .filter(|&p| low <= p && p <= high);
+    let mut near: Vec<f32> = within.chain([high]).collect();
+    near.sort_by(f32::total_cmp);
+    let (mut last, mut widest, mut moved) = (low, 0.0, limit);
+    for p in near {
+        // The gap that the threshold lies in already wins unless another one is half as wide again.
+        let width = if last < limit && limit <= p { 1.5 } else { 1.0 } * (p - last);
+        if width > widest {
+            (widest, moved) = (width, p);
         }
+        last = p;
     }
+    moved
 }
 
-fn drop_twins(page: &Page, probabilities: &[f32], kept: &mut [bool]) {
-    let mut numbers = Numbers::default();
-    numbers.reset(kept.len());
-    let mut best: Vec<usize> = Vec::new();
-    for block in 0..kept.len() {
-        let text = page.bytes(block);
-        if !kept[block] || text.len() < MIN_TWIN_BYTES {
-            continue;
+/// The mean probability of (weight times probability, weight).
+fn mean((accepted, words): (f32, f32)) -> f32 {
+    accepted / words.max(1e-3)
+}
+
+struct Chooser<'a> {
+    page: &'a Page,
+    units: &'a Units,
+    weights: &'a [f32],
+    probabilities: &'a [f32],
+    limit: f32,
+    kept: Vec<bool>,
+    why: Vec<Why>,
+}
+
+impl Chooser<'_> {
+    fn keep(&mut self, block: usize, why: Why) {
+        if !self.kept[block] {
+            self.kept[block] = true;
+            self.why[block] = why;
         }
-        let mut hash = Fnv::new();
-        text.iter()
-            .for_each(|byte| hash.push(byte.to_ascii_lowercase()));
-        let (number, new) = numbers.number(hash.finish());
-        if new {
-            best.push(block);
-            continue;
+    }
+
+    fn drop(&mut self, block: usize, why: Why) {
+        if self.kept[block] {
+            self.kept[block] = false;
+            self.why[block] = why;
         }
-        let twin = &mut best[number as usize];
-        if !page.bytes(*twin).eq_ignore_ascii_case(text) {
-            continue; // another text with the same hash
+    }
+
+    /// Keeps blocks below the threshold whose equals are above it in the mean.
+    fn equals(&mut self, measured: &Measured) {
+        let paths = &measured.paths;
+        let n = paths.iter().max().map_or(0, |&last| last as usize + 1);
+        let mut groups = vec![(0.0, 0.0, 0); n];
+        for (block, &path) in paths.iter().enumerate() {
+            let (accepted, words, count) = &mut groups[path as usize];
+            *accepted += self.weights[block] * self.probabilities[block];
+            *words += self.weights[block];
+            *count += 1;
         }
-        if probabilities[block] > probabilities[*twin] + TWIN_MARGIN {
-            kept[*twin] = false;
-            *twin = block;
+        for (block, &path) in paths.iter().enumerate() {
+            let (accepted, words, count) = groups[path as usize];
+            let (mean, near) = (
+                accepted / words,
+                self.probabilities[block] >= self.limit * EQUALS,
+            );
+            if count >= MIN_EQUALS && mean >= self.limit && near {
+                self.keep(block, Why::Equals(mean));
+            }
+        }
+    }
+
+    /// Decides units from the outermost in: one whose mean is high enough is kept whole; of another, rows, items and
+    /// definitions are kept or dropped whole, and where they are most of it, the rest is kept too.
+    fn decide_units(&mut self, masses: &[(f32, f32)]) {
+        let n = self.units.all.len();
+        let mut whole = vec![false; n];
+        for (at, unit) in self.units.all.iter().enumerate() {
+            let above = unit.parent as usize;
+            if whole.get(above).copied().unwrap_or(false) {
+                whole[at] = true;
+            } else if unit.holds {
+                whole[at] = mean(masses[at]) >= self.limit;
+            }
+        }
+        self.most(masses, &mut whole);
+        let outermost = self.units.outermost();
+        for block in 0..self.kept.len() {
+            let unit = self.units.of_block[block];
+            if unit == NONE || outermost[unit as usize] == NONE {
+                continue;
+            }
+            let decided = self.decider(unit, &whole);
+            let mean = mean(masses[decided as usize]);
+            self.kept[block] = whole[unit as usize];
+            self.why[block] = if self.kept[block] && mean < self.limit {
+                Why::MostOf(decided)
+            } else {
+                Why::Unit(decided, mean)
+            };
+        }
+        self.heads();
+    }
+
+    /// The unit that decides about a block in this one: the outermost that is kept whole, or, where none is, the
+    /// innermost that holds its blocks together.
+    fn decider(&self, mut unit: u32, whole: &[bool]) -> u32 {
+        let above = |unit: u32| self.units.all[unit as usize].parent;
+        if whole[unit as usize] {
+            while whole.get(above(unit) as usize) == Some(&true) {
+                unit = above(unit);
+            }
         } else {
-            kept[block] = false;
+            while !self.units.all[unit as usize].holds {
+                unit = above(unit);
+            }
+        }
+        unit
+    }
+
+    /// Keeps the rest of a table or a list of which most words are kept.
+    fn most(&self, masses: &[(f32, f32)], whole: &mut [bool]) {
+        let mut kept = vec![0.0; whole.len()];
+        for (at, unit) in self.units.all.iter().enumerate() {
+            let above = unit.parent as usize;
+            let first = whole[at] && !whole.get(above).copied().unwrap_or(false);
+            if first && self.units.all.get(above).is_some_and(|around| around.holds) {
+                kept[above] += masses[at].1;
+            }
+        }
+        for at in 0..whole.len() {
+            let above = self.units.all[at].parent as usize;
+            whole[at] |= kept[at] > 0.0 && kept[at] >= MOST * masses[at].1;
+            whole[at] |= whole.get(above).copied().unwrap_or(false);
+        }
+    }
+
+    /// A table of which rows are kept keeps its rows of headings and its caption.
+    fn heads(&mut self) {
+        let units = self.units;
+        let mut some = vec![false; units.all.len()];
+        for (block, &unit) in units.of_block.iter().enumerate() {
+            if self.kept[block] && unit != NONE && units.all[unit as usize].kind == Kind::Row {
+                some[units.all[unit as usize].parent as usize] = true;
+            }
+        }
+        for block in 0..self.kept.len() {
+            let Some(unit) = units.all.get(units.of_block[block] as usize) else {
+                continue;
+            };
+            let table = match unit.kind {
+                Kind::Row if unit.head => unit.parent,
+                Kind::Table => units.of_block[block],
+                _ => continue,
+            };
+            if some[table as usize] && units.all[table as usize].holds {
+                self.keep(block, Why::HeadOf(table));
+            }
+        }
+    }
+
+    /// Keeps units that stand between kept blocks, and code that a kept block introduces.
+    fn beside(&mut self, masses: &[(f32, f32)]) {
+        let outermost = self.units.outermost();
+        for (at, unit) in self.units.all.iter().enumerate() {
+            let blocks = unit.blocks.start as usize..unit.blocks.end as usize;
+            if outermost[at] != at as u32 || blocks.is_empty() || self.kept[blocks.start] {
+                continue;
+            }
+            let mean = mean(masses[at]);
+            let around = self.around(unit.node);
+            let before = around.start < blocks.start && self.introduced(&around, blocks.start);
+            let after = blocks.end < around.end && self.kept[blocks.end];
+            let enough = match unit.kind {
+                Kind::Code => before && mean >= self.limit * LISTING,
+                _ => before && after && mean >= self.limit * BETWEEN,
+            };
+            if enough {
+                blocks.for_each(|block| self.keep(block, Why::Beside(at as u32)));
+            }
+        }
+    }
+
+    /// Whether the last block before `block` that is no heading is kept.
+    fn introduced(&self, around: &std::ops::Range<usize>, block: usize) -> bool {
+        let before = (around.start..block).rev().take(3);
+        let mut texts = before.filter(|&b| self.kept[b] || !self.page.node_of(b).tag.is_heading());
+        texts.next().is_some_and(|block| self.kept[block])
+    }
+
+    /// The blocks of the nearest element around a node that has others beside it.
+    fn around(&self, node: u32) -> std::ops::Range<usize> {
+        let nodes = &self.page.nodes;
+        let own = &nodes[node as usize].blocks;
+        let mut at = nodes[node as usize].parent;
+        while let Some(node) = nodes.get(at as usize) {
+            if node.blocks != *own {
+                return node.blocks.start as usize..node.blocks.end as usize;
+            }
+            at = node.parent;
+        }
+        own.start as usize..own.end as usize
+    }
+
+    /// A heading, a term or a question is kept with the text that follows it, which makes little sense without.
+    fn leads(&mut self) {
+        let h1 = |block: usize| self.page.node_of(block).tag == Tag::H1;
+        let headline = Some((0..self.kept.len()).filter(|&block| h1(block)))
+            .and_then(|mut all| all.next().filter(|_| all.next().is_none()));
+        for block in (1..self.kept.len()).rev().map(|next| next - 1) {
+            let tag = self.page.node_of(block).tag;
+            let leads =
+                tag.is_heading() || matches!(tag, Tag::DT | Tag::TH | Tag::BUTTON | Tag::SUMMARY);
+            let part = if headline == Some(block) {
+                HEADLINE
+            } else {
+                LEAD
+            };
+            if leads
+                && self.kept[block + 1]
+                && !self.in_row(block)
+                && self.probabilities[block] >= self.limit * part
+            {
+                self.keep(block, Why::Leads(block as u32 + 1));
+            }
+        }
+    }
+
+    /// Whether the block stands in a row of a table of data, which is decided whole.
+    fn in_row(&self, block: usize) -> bool {
+        let unit = self.units.all.get(self.units.of_block[block] as usize);
+        unit.is_some_and(|unit| unit.kind == Kind::Row && unit.holds)
+    }
+
+    fn drop_comments(&mut self) {
+        let is_comment = |block: usize| self.page.blocks[block].context & context::COMMENTS != 0;
+        let sum = |chooser: &Self, which: &dyn Fn(usize) -> bool| -> f32 {
+            let chosen =
+                (0..chooser.kept.len()).filter(|&block| chooser.kept[block] && which(block));
+            chosen.map(|block| chooser.weights[block]).sum()
+        };
+        if sum(self, &is_comment) * 2.0 <= sum(self, &|_| true) {
+            for block in (0..self.kept.len()).filter(|&block| is_comment(block)) {
+                self.drop(block, Why::Comment);
+            }
+        }
+    }
+
+    fn drop_twins(&mut self) {
+        // A cell must not leave its row; an item that is the only one of its list to repeat may.
+        let held: Vec<bool> = (0..self.kept.len())
+            .map(|block| self.in_row(block))
+            .collect();
+        for (block, twin) in twins(self.page, self.probabilities, &self.kept, &held) {
+            self.drop(block, Why::Repeats(twin as u32));
         }
     }
 }

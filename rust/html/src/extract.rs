@@ -5,15 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use curate_text::Cpu;
 
 use crate::Error;
-use crate::choose::{Comments, choose};
+use crate::choose::{Choice, Comments, Policy, Why, choose};
 use crate::decode::decode;
 use crate::features::measured::Measured;
 use crate::features::second::weight;
 use crate::features::{first, second};
+use crate::kinds::{KINDS, Kinds};
 use crate::model::Model;
 use crate::output::{self, Form, Format, Typed};
 use crate::page::{NONE, Page};
 use crate::tokenizer::parse;
+use crate::units::Units;
 
 /// Larger pages are refused: places are 32 bits, and references can make text longer than its page.
 const MAX_BYTES: usize = 1 << 30;
@@ -33,22 +35,33 @@ pub struct Settings {
 /// What came of a page.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extracted {
-    /// The main content, without NUL characters and without white space around it.
-    pub text: String,
+    /// The main content by each policy that was asked for.
+    pub texts: Vec<Text>,
     /// The title element, white space collapsed.
     pub title: String,
     /// The language tag that the page declares, in lower case; empty where it declares none.
     pub language: String,
-    /// Mean probability of the words chosen, 0..1; 0 where nothing was chosen.
-    pub score: f32,
-    /// Words chosen among the words of the page, 0..1.
-    pub share: f32,
+    /// The kind of page that is most probable, one of `KINDS`; empty where the page has no text.
+    pub kind: &'static str,
+    /// How probable that kind is, 0..1.
+    pub kind_score: f32,
     /// The encoding that the page was decoded by.
     pub encoding: &'static str,
     /// Replacement characters in the decoded page.
     pub n_replaced: usize,
     /// The typed blocks of the text, where they were asked for.
     pub blocks: Vec<Typed>,
+}
+
+/// The main content of a page by one policy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Text {
+    /// The text, without NUL characters and without white space around it.
+    pub text: String,
+    /// Mean probability of the words chosen, 0..1; 0 where nothing was chosen.
+    pub score: f32,
+    /// Words chosen among the words of the page, 0..1.
+    pub share: f32,
 }
 
 /// One block of a page, and what was decided about it.
@@ -64,6 +77,10 @@ pub struct Decision {
     pub probability: f32,
     /// Whether it is part of the text.
     pub kept: bool,
+    /// The units around it, outermost first, each with its number: `table 3 > row 5`; empty without one.
+    pub unit: String,
+    /// Why it is kept or not.
+    pub why: String,
     /// Features by how far they moved the score (log-odds), the farthest first: feature, value, movement.
     pub reasons: Vec<(String, f32, f32)>,
 }
@@ -91,25 +108,29 @@ impl<'m> Extractor<'m> {
         }
     }
 
-    /// The main content of a page; `declared` is the charset that the server declared. A panic is an error, and
-    /// the extractor goes on with the next page.
+    /// The main content of a page by each of the policies; `declared` is the charset that the server declared. A
+    /// panic is an error, and the extractor goes on with the next page.
     pub fn extract(
         &mut self,
         page: &[u8],
         declared: Option<&str>,
         settings: Settings,
+        policies: &[Policy],
     ) -> Result<Extracted, Error> {
-        self.guarded(page, |this| this.run(page, declared, settings))?
+        self.guarded(page, |this| this.run(page, declared, settings, policies))?
     }
 
-    /// Every block of a page with what was decided about it and why.
+    /// Every block of a page with what was decided about it by a policy, and why.
     pub fn explain(
         &mut self,
         page: &[u8],
         declared: Option<&str>,
         settings: Settings,
+        policy: Policy,
     ) -> Result<Vec<Decision>, Error> {
-        self.guarded(page, |this| this.decisions(page, declared, settings))?
+        self.guarded(page, |this| {
+            this.decisions(page, declared, settings, policy)
+        })?
     }
 
     fn guarded<T>(&mut self, page: &[u8], work: impl FnOnce(&mut Self) -> T) -> Result<T, Error> {
@@ -135,10 +156,12 @@ impl<'m> Extractor<'m> {
         bytes: &[u8],
         declared: Option<&str>,
         settings: Settings,
+        policies: &[Policy],
     ) -> Result<Extracted, Error> {
         let decoded = decode(bytes, declared);
         let page = parse(&decoded.text)?;
         let mut extracted = Extracted {
+            texts: vec![Text::default(); policies.len()],
             title: String::from_utf8_lossy(&page.title).into_owned(),
             language: page.language.clone(),
             encoding: decoded.encoding,
@@ -148,11 +171,17 @@ impl<'m> Extractor<'m> {
         if page.blocks.is_empty() {
             return Ok(extracted);
         }
-        let kept = self.decide(&page, settings.comments);
-        (extracted.score, extracted.share) = self.confidence(&kept);
-        extracted.text = trimmed(output::write(&page, &kept, settings.form));
-        if settings.form.format == Format::Blocks {
-            extracted.blocks = output::typed(&page, &kept, settings.form, &self.probabilities);
+        let units = Units::of(&page);
+        (extracted.kind, extracted.kind_score) = most_probable(self.model.kinds.kinds(&page));
+        self.score(&page);
+        for (at, &policy) in policies.iter().enumerate() {
+            let kept = self.choose(&page, &units, settings, policy).kept;
+            let (score, share) = self.confidence(&kept);
+            let text = trimmed(output::write(&page, &kept, settings.form));
+            extracted.texts[at] = Text { text, score, share };
+            if at == 0 && settings.form.format == Format::Blocks {
+                extracted.blocks = output::typed(&page, &kept, settings.form, &self.probabilities);
+            }
         }
         if page.blocks.len() > MANY_BLOCKS {
             *self = Self::new(self.model, self.cpu); // one huge page must not hold memory for ever
@@ -160,8 +189,19 @@ impl<'m> Extractor<'m> {
         Ok(extracted)
     }
 
-    /// Fills `said` and `probabilities`; gives the blocks to keep.
-    fn decide(&mut self, page: &Page, comments: Comments) -> Vec<bool> {
+    fn choose(&self, page: &Page, units: &Units, settings: Settings, policy: Policy) -> Choice {
+        choose(
+            page,
+            &self.measured,
+            units,
+            &self.probabilities,
+            settings.comments,
+            policy,
+        )
+    }
+
+    /// Fills `said` and `probabilities`.
+    fn score(&mut self, page: &Page) {
         let n = page.blocks.len();
         let (model, cpu, measured, rows) =
             (self.model, self.cpu, &mut self.measured, &mut self.rows);
@@ -190,7 +230,6 @@ impl<'m> Extractor<'m> {
         model
             .second
             .probabilities(n, write, cpu, &mut self.probabilities);
-        choose(page, &self.measured, &self.probabilities, comments)
     }
 
     fn confidence(&self, kept: &[bool]) -> (f32, f32) {
@@ -212,13 +251,16 @@ impl<'m> Extractor<'m> {
         bytes: &[u8],
         declared: Option<&str>,
         settings: Settings,
+        policy: Policy,
     ) -> Result<Vec<Decision>, Error> {
         let decoded = decode(bytes, declared);
         let page = parse(&decoded.text)?;
         if page.blocks.is_empty() {
             return Ok(Vec::new());
         }
-        let kept = self.decide(&page, settings.comments);
+        let units = Units::of(&page);
+        self.score(&page);
+        let choice = self.choose(&page, &units, settings, policy);
         let names = crate::features::all();
         let first = first::View::new(&page, &self.model.linear, &self.measured);
         let second = second::View::new(&page, &self.measured, &self.said);
@@ -237,12 +279,40 @@ impl<'m> Extractor<'m> {
                 path: path(&page, block),
                 first: self.said[block],
                 probability: self.probabilities[block],
-                kept: kept[block],
+                kept: choice.kept[block],
+                unit: units.path(block),
+                why: said_of(choice.why[block], choice.limit, &units),
                 reasons: reasons.collect(),
             }
         };
         Ok((0..page.blocks.len()).map(decide).collect())
     }
+}
+
+/// A reason as a person reads it; blocks and units are named by their numbers from 0.
+fn said_of(why: Why, limit: f32, units: &Units) -> String {
+    let name = |unit: u32| format!("{} {unit}", units.all[unit as usize].kind.name());
+    match why {
+        Why::Itself => format!("by itself, limit {limit:.2}"),
+        Why::Equals(mean) => format!("equal markup has {mean:.2} in the mean, limit {limit:.2}"),
+        Why::Unit(unit, mean) => {
+            format!("{} has {mean:.2} in the mean, limit {limit:.2}", name(unit))
+        }
+        Why::MostOf(unit) => format!("most of {} is kept", name(unit)),
+        Why::HeadOf(unit) => format!("head of {}", name(unit)),
+        Why::Beside(unit) => format!("{} stands among kept text", name(unit)),
+        Why::Leads(block) => format!("leads block {block}"),
+        Why::Comment => "comment".to_owned(),
+        Why::Repeats(block) => format!("repeats block {block}"),
+    }
+}
+
+fn most_probable(kinds: Kinds) -> (&'static str, f32) {
+    let best = (1..kinds.len()).fold(
+        0,
+        |best, at| if kinds[at] > kinds[best] { at } else { best },
+    );
+    (KINDS[best], kinds[best])
 }
 
 /// Without white space around it, as Python's `str.strip` means it.

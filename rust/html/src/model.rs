@@ -1,13 +1,14 @@
-//! The trained model as one small file: two tables of learned weights and two forests.
+//! The trained model as one small file: three tables of learned weights and two forests.
 
 use crate::Error;
 use crate::bytes::Bytes;
 use crate::features::{first, second};
+use crate::kinds::KindTable;
 use crate::linear::Linear;
 use crate::trees::Forest;
 
 /// Begins every model file; the last byte is the version of the format.
-const MAGIC: &[u8] = b"curate-html\x01";
+const MAGIC: &[u8] = b"curate-html\x02";
 
 static BUILT_IN: &[u8] = include_bytes!("../model/extractor.bin");
 
@@ -16,6 +17,8 @@ static BUILT_IN: &[u8] = include_bytes!("../model/extractor.bin");
 pub struct Model {
     /// Weights of names and words.
     pub linear: Linear,
+    /// Weights of what a page has, for each kind of page.
+    pub kinds: KindTable,
     /// Decides by a block and what stands around it.
     pub first: Forest,
     /// Decides again, knowing what the first said of the others.
@@ -38,6 +41,7 @@ impl Model {
         };
         let mut bytes = Bytes::new(body);
         let linear = Linear::read(&mut bytes)?;
+        let kinds = KindTable::read(&mut bytes)?;
         let n_first = first::names().len();
         let first = Forest::read(&mut bytes, n_first)?;
         let second = Forest::read(&mut bytes, n_first + second::names().len())?;
@@ -48,6 +52,7 @@ impl Model {
         }
         Ok(Self {
             linear,
+            kinds,
             first,
             second,
         })

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::decode::decode;
 use crate::features::measured::Measured;
 use crate::features::{first, second};
+use crate::kinds::each_token;
 use crate::linear::Linear;
 use crate::page::{NONE, Page};
 use crate::tokenizer::parse;
@@ -39,6 +40,8 @@ pub struct Blocks {
     pub names: Lists,
     /// Hashes of its first words.
     pub words: Lists,
+    /// What the kind of the page is learned from, in rising order.
+    pub page: Vec<u32>,
 }
 
 /// Reads a page as extraction does.
@@ -56,7 +59,11 @@ pub fn blocks(page: &Page) -> Blocks {
             .collect(),
         names: Lists::new(),
         words: Lists::new(),
+        page: Vec::new(),
     };
+    each_token(page, |token| blocks.page.push(token));
+    blocks.page.sort_unstable();
+    blocks.page.dedup();
     for (block, shape) in page.blocks.iter().zip(&measured.shapes) {
         let own = &page.tokens[block.tokens.start as usize..block.tokens.end as usize];
         blocks.names.values.extend(own);

@@ -2,7 +2,7 @@
 //!
 //!     FUZZ_SECONDS=1800 cargo test --release -p curate-html --test fuzz -- --ignored --nocapture
 
-use curate_html::{Comments, Extractor, Form, Format, Images, Links, Model, Settings};
+use curate_html::{Comments, Extractor, Form, Format, Images, Links, Model, Policy, Settings};
 use curate_text::Cpu;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -42,11 +42,15 @@ fn check(model: &Model, page: &[u8]) -> Result<(), TestCaseError> {
                 links,
                 images,
             };
-            let extracted = extractor.extract(page, None, Settings { form, comments });
+            let policies = [Policy::Balanced, Policy::Precision, Policy::Recall];
+            let settings = Settings { form, comments };
+            let extracted = extractor.extract(page, None, settings, &policies);
             let extracted = extracted.map_err(|error| TestCaseError::fail(error.to_string()))?;
-            prop_assert!(
-                (0.0..=1.0).contains(&extracted.score) && (0.0..=1.0).contains(&extracted.share)
-            );
+            for text in &extracted.texts {
+                prop_assert!(
+                    (0.0..=1.0).contains(&text.score) && (0.0..=1.0).contains(&text.share)
+                );
+            }
             all.push(extracted);
         }
     }

@@ -3,7 +3,7 @@
 use arrow_array::BooleanArray;
 use arrow_array::types::{Float64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use curate_decontam::{
-    Aligned, Columns, Counting, Found, Index, Ngrams, Postings, Seeding, Sources,
+    Aligned, Columns, Counting, Found, Index, Ngrams, Phrases, Place, Postings, Seeding, Sources,
 };
 use pyo3::prelude::*;
 
@@ -281,10 +281,51 @@ impl NgramFinder {
     }
 }
 
+/// Hashes of the word n-grams of every row in reading order: large_list<uint64>.
+#[pyfunction]
+#[pyo3(signature = (text, *, n))]
+fn ngram_hashes(py: Python<'_>, text: TextColumn, n: usize) -> Result<Column, Error> {
+    let (offsets, values) = py.detach(|| curate_decontam::ngram_hashes(text.texts(), n))?;
+    Ok(Column::lists::<UInt64Type>(offsets, values)?)
+}
+
+/// Word n-grams to look for, opened once a worker; threads may share it.
+#[pyclass(frozen, module = "curate._rust")]
+struct PhraseFinder(Phrases);
+
+#[pymethods]
+impl PhraseFinder {
+    #[new]
+    #[pyo3(signature = (grams, *, n))]
+    fn new(grams: Primitive<UInt64Type>, n: usize) -> Result<Self, Error> {
+        Ok(Self(Phrases::new(grams.to_vec(), n)?))
+    }
+
+    /// Every place with one of the n-grams: (row, gram, start, end), all uint32.
+    fn find(
+        &self,
+        py: Python<'_>,
+        text: TextColumn,
+    ) -> Result<(Column, Column, Column, Column), Error> {
+        let places = py.detach(|| self.0.find(text.texts()))?;
+        let column = |value: fn(&Place) -> u32| {
+            Column::primitive::<UInt32Type>(places.iter().map(value).collect())
+        };
+        Ok((
+            column(|place| place.row),
+            column(|place| place.gram),
+            column(|place| place.start),
+            column(|place| place.end),
+        ))
+    }
+}
+
 /// Adds the functions and classes of this file to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<AlignedFinder>()?;
     module.add_class::<NgramFinder>()?;
+    module.add_class::<PhraseFinder>()?;
+    module.add_function(wrap_pyfunction!(ngram_hashes, module)?)?;
     module.add_function(wrap_pyfunction!(index_items, module)?)?;
     module.add_function(wrap_pyfunction!(count_stretches, module)?)?;
     module.add_function(wrap_pyfunction!(word_weights, module)?)

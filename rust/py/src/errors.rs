@@ -15,6 +15,9 @@ pub enum Error {
     /// Deduplication.
     #[error(transparent)]
     Dedup(#[from] curate_dedup::Error),
+    /// Personal data.
+    #[error(transparent)]
+    Pii(#[from] curate_pii::Error),
     /// Decontamination.
     #[error(transparent)]
     Decontam(#[from] curate_decontam::Error),
@@ -24,6 +27,12 @@ pub enum Error {
     /// Language identification.
     #[error(transparent)]
     Lang(#[from] curate_lang::Error),
+    /// Text classifiers.
+    #[error(transparent)]
+    Classify(#[from] curate_classify::Error),
+    /// Lists of addresses.
+    #[error(transparent)]
+    Urls(#[from] curate_urls::Error),
     /// Measures and rules on lines.
     #[error(transparent)]
     Signals(#[from] curate_signals::Error),

@@ -10,7 +10,8 @@ use arrow_array::types::{Float32Type, Int64Type, UInt32Type};
 use arrow_array::{ArrayRef, LargeStringArray, StructArray, UInt32Array};
 use arrow_schema::{DataType, Field, Fields};
 use curate_html::{
-    Comments, Extractor, Form, Format, Images, Linear, Links, Model, Settings, Typed, training,
+    Comments, Extractor, Form, Format, Images, Linear, Links, Model, Policy, Settings, Typed,
+    training,
 };
 use curate_text::{Cpu, Texts};
 use pyo3::prelude::*;
@@ -103,11 +104,35 @@ fn settings(format: &str, links: &str, images: &str, comments: &str) -> Result<S
     })
 }
 
-/// The main content of every page: text, title, language, score, share, encoding, n_replaced, and error, which is
-/// null where nothing went wrong; with the format blocks also blocks.
+fn policies(names: &[String]) -> Result<Vec<Policy>, Error> {
+    let policy = |name: &String| match name.as_str() {
+        "balanced" => Ok(Policy::Balanced),
+        "precision" => Ok(Policy::Precision),
+        "recall" => Ok(Policy::Recall),
+        _ => Err(Error::Choice {
+            setting: "policies",
+            value: name.clone(),
+            known: "balanced, precision, recall",
+        }),
+    };
+    names.iter().map(policy).collect()
+}
+
+/// The columns of one policy.
+#[derive(Default)]
+struct Version {
+    text: LargeStringBuilder,
+    score: Float32Builder,
+    share: Float32Builder,
+}
+
+/// The main content of every page: text, score and share for each policy, the first by these names and the others with
+/// `_policy` after them; title, language, page_type, page_type_score, encoding, n_replaced, and error, which is null
+/// where nothing went wrong; with the format blocks also blocks, by the first policy.
 #[pyfunction]
 #[pyo3(signature = (
-    pages, charsets, *, format = "text", links = "text", images = "drop", comments = "keep", model = None
+    pages, charsets, *, format = "text", links = "text", images = "drop", comments = "keep",
+    policies = vec!["balanced".to_owned()], model = None
 ))]
 #[allow(clippy::too_many_arguments)] // those of a function of Python
 fn extract_html(
@@ -118,29 +143,36 @@ fn extract_html(
     links: &str,
     images: &str,
     comments: &str,
+    policies: Vec<String>,
     model: Option<Vec<u8>>,
 ) -> Result<Column, Error> {
     let (cpu, settings) = (Cpu::detect()?, settings(format, links, images, comments)?);
+    let (names, policies) = (&policies, self::policies(&policies)?);
     let typed = settings.form.format == Format::Blocks;
     let mut blocks = typed.then(typed_builder);
     let pages = Pages::new(&pages, &charsets)?;
+    let mut versions: Vec<Version> = policies.iter().map(|_| Version::default()).collect();
     let mut strings: [LargeStringBuilder; 4] = Default::default();
-    let mut numbers: [Float32Builder; 2] = Default::default();
-    let (mut replaced, mut errors) = (UInt32Builder::new(), StringBuilder::new());
+    let (mut sure, mut replaced) = (Float32Builder::new(), UInt32Builder::new());
+    let mut errors = StringBuilder::new();
     py.detach(|| {
         with_model(model, |model| {
             let mut extractor = Extractor::new(model, cpu);
             for (page, charset) in pages.iter() {
-                let found = extractor.extract(page, charset, settings);
+                let found = extractor.extract(page, charset, settings, &policies);
                 errors.append_option(found.as_ref().err().map(ToString::to_string));
-                let found = found.unwrap_or_default();
-                let values = [&found.text, &found.title, &found.language, found.encoding];
+                let mut found = found.unwrap_or_default();
+                found.texts.resize(policies.len(), Default::default());
+                for (column, version) in versions.iter_mut().zip(&found.texts) {
+                    column.text.append_value(&version.text);
+                    column.score.append_value(version.score);
+                    column.share.append_value(version.share);
+                }
+                let values = [&found.title, &found.language, found.kind, found.encoding];
                 for (column, value) in strings.iter_mut().zip(values) {
                     column.append_value(value);
                 }
-                for (column, value) in numbers.iter_mut().zip([found.score, found.share]) {
-                    column.append_value(value);
-                }
+                sure.append_value(found.kind_score);
                 replaced.append_value(found.n_replaced as u32);
                 if let Some(blocks) = &mut blocks {
                     append_typed(blocks, &found.blocks);
@@ -149,23 +181,34 @@ fn extract_html(
             Ok(())
         })
     })?;
-    let rows = pages.pages.len();
-    let [text, title, language, encoding] = strings.map(|mut s| Arc::new(s.finish()) as ArrayRef);
-    let [score, share] = numbers.map(|mut n| Arc::new(n.finish()) as ArrayRef);
-    let mut columns = vec![
-        ("text", text, false),
+    let [title, language, kind, encoding] = strings.map(|mut s| Arc::new(s.finish()) as ArrayRef);
+    let mut columns: Vec<(String, ArrayRef, bool)> = Vec::new();
+    for (at, (version, policy)) in versions.iter_mut().zip(names).enumerate() {
+        let made: [(&str, ArrayRef); 3] = [
+            ("text", Arc::new(version.text.finish())),
+            ("score", Arc::new(version.score.finish())),
+            ("share", Arc::new(version.share.finish())),
+        ];
+        let named = |name: &str| match at {
+            0 => name.to_owned(),
+            _ => format!("{name}_{policy}"),
+        };
+        columns.extend(made.map(|(name, array)| (named(name), array, false)));
+    }
+    let about: [(&str, ArrayRef, bool); 7] = [
         ("title", title, false),
         ("language", language, false),
-        ("score", score, false),
-        ("share", share, false),
+        ("page_type", kind, false),
+        ("page_type_score", Arc::new(sure.finish()), false),
         ("encoding", encoding, false),
         ("n_replaced", Arc::new(replaced.finish()), false),
         ("error", Arc::new(errors.finish()), true),
     ];
+    columns.extend(about.map(|(name, array, nullable)| (name.to_owned(), array, nullable)));
     if let Some(mut blocks) = blocks {
-        columns.push(("blocks", Arc::new(blocks.finish()), false));
+        columns.push(("blocks".to_owned(), Arc::new(blocks.finish()), false));
     }
-    table(columns, rows)
+    table(columns, pages.pages.len())
 }
 
 /// Of large_list<struct<kind: string, level: uint8, text: large_string, score: float32>>.
@@ -209,23 +252,23 @@ fn decode_html(py: Python<'_>, pages: TextColumn, charsets: TextColumn) -> Resul
             .map(|(page, charset)| curate_html::decode(page, charset))
             .collect()
     });
-    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+    let columns: Vec<(String, ArrayRef, bool)> = vec![
         (
-            "text",
+            "text".to_owned(),
             Arc::new(LargeStringArray::from_iter_values(
                 decoded.iter().map(|d| &d.text),
             )),
             false,
         ),
         (
-            "encoding",
+            "encoding".to_owned(),
             Arc::new(LargeStringArray::from_iter_values(
                 decoded.iter().map(|d| d.encoding),
             )),
             false,
         ),
         (
-            "n_replaced",
+            "n_replaced".to_owned(),
             Arc::new(UInt32Array::from_iter_values(
                 decoded.iter().map(|d| d.n_replaced as u32),
             )),
@@ -235,38 +278,54 @@ fn decode_html(py: Python<'_>, pages: TextColumn, charsets: TextColumn) -> Resul
     table(columns, decoded.len())
 }
 
-fn table(columns: Vec<(&str, ArrayRef, bool)>, rows: usize) -> Result<Column, Error> {
+fn table(columns: Vec<(String, ArrayRef, bool)>, rows: usize) -> Result<Column, Error> {
     let fields: Fields = columns
         .iter()
-        .map(|(name, array, nullable)| Field::new(*name, array.data_type().clone(), *nullable))
+        .map(|(name, array, nullable)| Field::new(name, array.data_type().clone(), *nullable))
         .collect();
     let arrays = columns.into_iter().map(|(_, array, _)| array).collect();
     let table = StructArray::try_new_with_length(fields, arrays, None, rows);
     Ok(Column::new(table.map_err(arrow_error)?))
 }
 
-/// (text, path, first, probability, kept, [(feature, value, moved)]) of every block of one page.
-type Explained = Vec<(String, String, f32, f32, bool, Vec<(String, f32, f32)>)>;
+/// (text, path, first, probability, kept, unit, why, [(feature, value, moved)]) of every block of one page.
+type Explained = Vec<(
+    String,
+    String,
+    f32,
+    f32,
+    bool,
+    String,
+    String,
+    Vec<(String, f32, f32)>,
+)>;
 
 /// What was decided about each block of a page, and by which features.
 #[pyfunction]
-#[pyo3(signature = (page, charset = None, *, comments = "keep", model = None))]
+#[pyo3(signature = (page, charset = None, *, comments = "keep", policy = "balanced", model = None))]
 fn explain_html(
     py: Python<'_>,
     page: Vec<u8>,
     charset: Option<String>,
     comments: &str,
+    policy: &str,
     model: Option<Vec<u8>>,
 ) -> Result<Explained, Error> {
     let (cpu, settings) = (Cpu::detect()?, settings("text", "text", "drop", comments)?);
+    let policy = policies(&[policy.to_owned()])?[0];
     let decisions = py.detach(|| {
         with_model(model, |model| {
-            Ok(Extractor::new(model, cpu).explain(&page, charset.as_deref(), settings)?)
+            Ok(Extractor::new(model, cpu).explain(&page, charset.as_deref(), settings, policy)?)
         })
     })?;
     Ok(decisions
         .into_iter()
-        .map(|d| (d.text, d.path, d.first, d.probability, d.kept, d.reasons))
+        .map(|d| {
+            let (said, why) = ((d.first, d.probability), (d.unit, d.why));
+            (
+                d.text, d.path, said.0, said.1, d.kept, why.0, why.1, d.reasons,
+            )
+        })
         .collect())
 }
 
@@ -276,21 +335,25 @@ fn html_features() -> Vec<(String, &'static str, &'static str)> {
     curate_html::features::all()
 }
 
-/// (blocks a page: int64, texts, names: large_list<uint32>, words: large_list<uint32>) of all pages.
+/// (blocks a page: int64, texts, names: large_list<uint32>, words: large_list<uint32>) of all pages, and what their
+/// kinds are learned from: large_list<uint32>, one a page.
 #[pyfunction]
 fn html_blocks(
     py: Python<'_>,
     pages: TextColumn,
     charsets: TextColumn,
-) -> Result<(Column, Column, Column, Column), Error> {
+) -> Result<(Column, Column, Column, Column, Column), Error> {
     let pages = Pages::new(&pages, &charsets)?;
     let (mut counts, mut texts) = (Vec::new(), Vec::new());
     let (mut names, mut words) = ((vec![0], Vec::new()), (vec![0], Vec::new()));
+    let mut kinds = (vec![0], Vec::new());
     py.detach(|| {
         for (page, charset) in pages.iter() {
             let blocks = training::blocks(&training::read(page, charset)?);
             counts.push(blocks.texts.len() as i64);
             texts.extend(blocks.texts);
+            kinds.1.extend(blocks.page);
+            kinds.0.push(kinds.1.len() as i64);
             for (all, lists) in [(&mut names, blocks.names), (&mut words, blocks.words)] {
                 let base = all.1.len() as i64;
                 all.0
@@ -305,6 +368,7 @@ fn html_blocks(
         Column::new(LargeStringArray::from_iter_values(texts)),
         Column::lists::<UInt32Type>(names.0, names.1)?,
         Column::lists::<UInt32Type>(words.0, words.1)?,
+        Column::lists::<UInt32Type>(kinds.0, kinds.1)?,
     ))
 }
 

@@ -2,6 +2,7 @@
 
 mod arrow;
 mod bpe;
+mod classify;
 mod confine;
 mod decontam;
 mod dedup;
@@ -11,6 +12,7 @@ mod lang;
 mod pii;
 mod signals;
 mod text;
+mod urls;
 mod warc;
 
 use curate_text::Cpu;
@@ -34,6 +36,8 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     signals::register(module)?;
     pii::register(module)?;
     bpe::register(module)?;
+    classify::register(module)?;
+    urls::register(module)?;
     confine::register(module)?;
     warc::register(module)
 }

@@ -10,8 +10,10 @@ mod column;
 pub mod cpu;
 pub mod hash;
 mod masks;
+pub mod mojibake;
 pub mod nfc;
 pub mod tidy;
+pub mod windows;
 mod words;
 
 pub use column::{Offsets, Texts};

@@ -1,0 +1,1 @@
+"""What redact is made of: the types of personal values, and the recognizers of another project."""

@@ -1,0 +1,234 @@
+//! The probability of every label of a model, for one text after another.
+
+use curate_text::Texts;
+
+use crate::Error;
+use crate::model::{END, LANES, Loss, Model, hash};
+use crate::tokens::plain_tokens;
+
+/// What fastText adds to a probability before it takes the logarithm, and so what its scores are too high by.
+const ADDED: f64 = 1e-5;
+/// Steps of fastText's table of the logistic function, and where it ends.
+const TABLE: usize = 512;
+const BOUND: f64 = 8.0;
+/// Rows of a text that are noted before they are added.
+const BLOCK: usize = 4096;
+/// The multiplier by which hashes of words become those of n-grams.
+const FACTOR: u64 = 116_049_371;
+
+/// Applies a model, and keeps its memory from text to text.
+pub struct Classifier<'a> {
+    model: &'a Model,
+    sums: Vec<f64>,
+    /// The rows of the text at hand: found first and added afterwards, so that no addition waits for a look-up.
+    rows: Vec<u32>,
+    hashes: Vec<u32>,
+    word: Vec<u8>,
+    plain: Vec<u8>,
+    logistic: Vec<f32>,
+}
+
+impl<'a> Classifier<'a> {
+    /// A classifier with its own scratch memory.
+    pub fn new(model: &'a Model) -> Self {
+        let logistic = (0..=TABLE).map(|step| {
+            let x = (step as f64 * 2.0 * BOUND) / TABLE as f64 - BOUND;
+            (1.0 / (1.0 + (-x).exp())) as f32
+        });
+        Self {
+            model,
+            sums: vec![0.0; model.input.width],
+            rows: Vec::new(),
+            hashes: Vec::new(),
+            word: Vec::new(),
+            plain: Vec::new(),
+            logistic: logistic.collect(),
+        }
+    }
+
+    /// The probabilities of every text, one after another: `labels` numbers a text, 0..1.
+    ///
+    /// With `plain` a text is brought into the form of `plain_tokens` first. A text in which the model knows nothing
+    /// has the same probability for every label.
+    pub fn scores(&mut self, texts: Texts<'_>, plain: bool) -> Result<Vec<f32>, Error> {
+        let mut found = Vec::with_capacity(texts.len() * self.model.labels.len());
+        for row in 0..texts.len() {
+            let text = texts.text(row)?;
+            if plain {
+                let mut tokens = std::mem::take(&mut self.plain);
+                tokens.clear();
+                plain_tokens(text, &mut tokens);
+                self.add(&tokens, &mut found);
+                self.plain = tokens;
+            } else {
+                self.add(text.as_bytes(), &mut found);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Appends the probabilities of one text.
+    fn add(&mut self, text: &[u8], found: &mut Vec<f32>) {
+        let rows = self.sum(text);
+        let labels = self.model.labels.len();
+        if rows == 0 {
+            found.extend(std::iter::repeat_n(1.0 / labels as f32, labels));
+            return;
+        }
+        let share = 1.0 / rows as f64;
+        let means = self.sums.iter().map(|sum| sum * share);
+        let scores: Vec<f64> = match &self.model.output {
+            None => means.take(labels).collect(),
+            Some(output) => {
+                let means: Vec<f64> = means.collect();
+                let dot =
+                    |row: &[f32]| row.iter().zip(&means).map(|(&w, x)| f64::from(w) * x).sum();
+                (0..output.rows.min(labels))
+                    .map(|row| dot(output.row(row)))
+                    .collect()
+            }
+        };
+        match &self.model.loss {
+            Loss::Softmax => {
+                let best = scores.iter().copied().fold(f64::MIN, f64::max);
+                let powers: Vec<f64> = scores.iter().map(|score| (score - best).exp()).collect();
+                let sum: f64 = powers.iter().sum();
+                found.extend(powers.iter().map(|power| shown(power / sum)));
+            }
+            Loss::Each => found.extend(
+                scores
+                    .iter()
+                    .map(|&score| shown(f64::from(self.logistic(score)))),
+            ),
+            Loss::Tree(nodes) => leaves(nodes, &scores, labels, found),
+        }
+    }
+
+    fn logistic(&self, score: f64) -> f32 {
+        if score < -BOUND {
+            0.0
+        } else if score > BOUND {
+            1.0
+        } else {
+            self.logistic[((score + BOUND) * TABLE as f64 / BOUND / 2.0) as usize]
+        }
+    }
+
+    /// Sums the rows of a text into `sums`; returns how many there are.
+    ///
+    /// Tokens are what ASCII white space and zero bytes separate. A text ends with a token of its own, and where it
+    /// holds that token, there.
+    fn sum(&mut self, text: &[u8]) -> usize {
+        self.sums.fill(0.0);
+        self.hashes.clear();
+        let mut count = 0;
+        let separates = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c | 0);
+        let tokens = text.split(separates).filter(|token| !token.is_empty());
+        for token in tokens.take_while(|&token| token != END) {
+            self.token(token);
+            if self.rows.len() >= BLOCK {
+                count += self.add_rows();
+            }
+        }
+        self.token(END);
+        count + self.add_rows()
+    }
+
+    /// Notes the rows of a token, and of the n-grams that end with it.
+    #[inline]
+    fn token(&mut self, token: &[u8]) {
+        let model = self.model;
+        let hash = hash(token);
+        let id = model.words.find(token, hash);
+        // A token of the form of a label is none of the words.
+        if id.is_none() && token.starts_with(b"__label__") {
+            return;
+        }
+        self.rows.extend(id);
+        if model.characters.1 > 0 && token != END {
+            self.character_ngrams(token);
+        }
+        if model.word_ngrams > 1 {
+            // The n-grams that end here, of two words and more. The sums of a text do not depend on the order in which
+            // its n-grams are added but for rounding in 64 bits.
+            let first = (self.hashes.len() + 1).saturating_sub(model.word_ngrams);
+            for start in first..self.hashes.len() {
+                let signed = |hash: u32| i64::from(hash as i32) as u64;
+                let rest = self.hashes[start + 1..].iter().chain([&hash]);
+                let gram = rest.fold(signed(self.hashes[start]), |h, &next| {
+                    h.wrapping_mul(FACTOR).wrapping_add(signed(next))
+                });
+                self.rows.extend(model.bucket_row(gram % model.bucket));
+            }
+            self.hashes.push(hash);
+        }
+    }
+
+    /// Notes the rows of the character n-grams of `<token>`.
+    fn character_ngrams(&mut self, token: &[u8]) {
+        let (least, most) = self.model.characters;
+        let mut word = std::mem::take(&mut self.word);
+        word.clear();
+        word.push(b'<');
+        word.extend_from_slice(token);
+        word.push(b'>');
+        let continues = |place: usize| word.get(place).is_some_and(|byte| byte & 0xC0 == 0x80);
+        for start in (0..word.len()).filter(|&place| !continues(place)) {
+            let mut end = start;
+            for n in 1..=most {
+                if end >= word.len() {
+                    break;
+                }
+                end += 1;
+                while continues(end) {
+                    end += 1;
+                }
+                let edge = n == 1 && (start == 0 || end == word.len());
+                if n >= least && !edge {
+                    let bucket = u64::from(hash(&word[start..end])) % self.model.bucket;
+                    self.rows.extend(self.model.bucket_row(bucket));
+                }
+            }
+        }
+        self.word = word;
+    }
+
+    /// Adds the rows that were noted to `sums`; returns how many.
+    fn add_rows(&mut self) -> usize {
+        let (sums, last_sums) = self.sums.as_chunks_mut::<LANES>();
+        for &row in &self.rows {
+            let (values, last) = self.model.input.row(row as usize).as_chunks::<LANES>();
+            for (sums, values) in sums.iter_mut().zip(values) {
+                for (sum, &value) in sums.iter_mut().zip(values) {
+                    *sum += f64::from(value);
+                }
+            }
+            for (sum, &value) in last_sums.iter_mut().zip(last) {
+                *sum += f64::from(value);
+            }
+        }
+        let count = self.rows.len();
+        self.rows.clear();
+        count
+    }
+}
+
+/// A probability as fastText shows it, and at most 1.
+fn shown(probability: f64) -> f32 {
+    (probability + ADDED).min(1.0) as f32
+}
+
+/// The probabilities of the leaves of a tree of labels: the products along the ways down to them.
+fn leaves(nodes: &[(u32, u32)], scores: &[f64], labels: usize, found: &mut Vec<f32>) {
+    let mut logs = vec![0.0; labels + nodes.len()];
+    for (inner, &(left, right)) in nodes.iter().enumerate().rev() {
+        let right_share = 1.0 / (1.0 + (-scores[inner]).exp());
+        let above = logs[labels + inner];
+        logs[left as usize] = above + (1.0 - right_share + ADDED).ln();
+        logs[right as usize] = above + (right_share + ADDED).ln();
+    }
+    found.extend(logs[..labels].iter().map(|log| log.exp().min(1.0) as f32));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! What is kept, given how probable each block is: units stay whole, equals stay together, copies go.
+
+use curate_html::choose::{Choice, choose};
+use curate_html::features::measured::Measured;
+use curate_html::units::Units;
+use curate_html::{Comments, Linear, Policy, parse};
+
+/// Decides about a page whose blocks end in their probability in percent: `<p>some words 80`.
+fn chosen(html: &str, policy: Policy) -> (Vec<String>, Choice) {
+    let page = parse(html).expect("no page here has too many blocks");
+    let texts: Vec<String> = (0..page.blocks.len())
+        .map(|block| page.text_of(block).into_owned())
+        .collect();
+    let percent = |text: &String| text.rsplit(' ').next()?.parse::<f32>().ok();
+    let probabilities: Vec<f32> = texts
+        .iter()
+        .map(|text| percent(text).unwrap_or_else(|| panic!("no percentage in {text:?}")) / 100.0)
+        .collect();
+    let mut measured = Measured::default();
+    measured.measure(&page, &Linear::untrained());
+    let choice = choose(
+        &page,
+        &measured,
+        &Units::of(&page),
+        &probabilities,
+        Comments::Keep,
+        policy,
+    );
+    (texts, choice)
+}
+
+fn kept(html: &str) -> Vec<String> {
+    let (texts, choice) = chosen(html, Policy::Balanced);
+    let pairs = texts.into_iter().zip(choice.kept);
+    pairs
+        .filter(|(_, kept)| *kept)
+        .map(|(text, _)| text)
+        .collect()
+}
+
+/// Two paragraphs that are surely kept, around what is looked at; menu and footer that are surely not.
+fn page(middle: &str) -> String {
+    let sentence = "a sentence of an article that goes on for a while, as sentences of articles do";
+    format!(
+        "<ul class=menu><li>Home 2<li>About us 2</ul><div><p>{sentence} 98</p>{middle}<p>and {sentence} 97</p></div>\
+         <footer>All rights reserved 1</footer>"
+    )
+}
+
+fn middle_of(html: &str) -> Vec<String> {
+    let kept = kept(&page(html));
+    kept[1..kept.len() - 1].to_vec()
+}
+
+#[test]
+fn a_row_is_kept_whole_or_dropped_whole() {
+    let table =
+        "<table><tr><td>rain of the year 90<td>x 20<tr><td>snow of the year 85<td>y 30</table>";
+    assert_eq!(
+        middle_of(table),
+        ["rain of the year 90", "x 20", "snow of the year 85", "y 30"]
+    );
+    let mixed = "<table><tr><th>what 30<th>how much 30\
+                 <tr><td>rain of the year 95<td>x 90<td>the same every year 90\
+                 <tr><td>more of our pages 4<td>x 95<td>read them all, every one of them, today 3\
+                 <tr><td>more of our offers 4<td>read all of them too 3<td>y 3</table>";
+    assert_eq!(
+        middle_of(mixed),
+        [
+            "what 30",
+            "how much 30",
+            "rain of the year 95",
+            "x 90",
+            "the same every year 90"
+        ]
+    );
+}
+
+#[test]
+fn a_table_that_lays_the_page_out_holds_nothing_together() {
+    let long = "words ".repeat(300);
+    let html = format!(
+        "<table><tr><td>menu 2<td>{long} 95<tr><td>footer of it 2<td>end of the text 90</table>"
+    );
+    let texts = kept(&html);
+    assert_eq!(texts.len(), 2, "{texts:?}");
+}
+
+#[test]
+fn linked_items_stay_in_a_list_and_a_term_with_its_definition() {
+    let list =
+        "<ul><li>the first thing to do 90<li><a href=x>link 20</a><li>the last thing to do 80</ul>";
+    assert_eq!(middle_of(list).len(), 3);
+    let definitions = "<dl><dt>rime 30<dd>ice that fog leaves on trees and wires 90\
+                       <dt>graupel 20<dd>snow in the shape of small pellets 88</dl>";
+    assert_eq!(middle_of(definitions).len(), 4);
+    let between = "<dl><dt>rime 45<dd>ice of fog 45<dt>graupel 45<dd>pellets of snow 45</dl>";
+    assert_eq!(middle_of(between).len(), 4);
+}
+
+#[test]
+fn a_listing_stays_with_the_text_that_introduces_it() {
+    assert_eq!(
+        middle_of("<pre>go(1) 30</pre><h2>next 60</h2><pre>go(2) 30</pre>").len(),
+        3
+    );
+    let alone = format!("{}<div><pre>go(3) 30</pre></div>", page(""));
+    assert!(!kept(&alone).iter().any(|text| text.contains("go(3)")));
+}
+
+#[test]
+fn blocks_of_equal_markup_stay_together_where_their_probability_falls() {
+    let entries: String = (0..12)
+        .map(|i| {
+            format!(
+                "<div class=entry>an entry of many that look alike {}</div>",
+                88 - 4 * i
+            )
+        })
+        .collect();
+    assert_eq!(middle_of(&entries).len(), 12);
+}
+
+#[test]
+fn the_headline_of_kept_text_is_kept() {
+    let html = "<h1>Of rain and snow 15</h1><p>a long sentence of an article, which goes on and on for long 97</p>\
+                <p>footer 1</p>";
+    assert_eq!(kept(html).len(), 2);
+}
+
+#[test]
+fn a_copy_for_small_screens_is_dropped_and_what_repeats_among_its_own_is_not() {
+    let verse = "<p>and the rain it raineth every day, with hey and ho 90</p>";
+    let verses = verse.repeat(3);
+    assert_eq!(middle_of(&verses).len(), 3);
+    let command = "<p>run it now 90</p><pre>curate extract crawl/a.warc.gz --out out 90</pre>\
+                   <p>and once more 90</p><pre>curate extract crawl/a.warc.gz --out out 90</pre>";
+    assert_eq!(middle_of(command).len(), 4);
+    let row = "<tr><td>no support, as far as anyone of us knows 90<td>9 months 90";
+    assert_eq!(middle_of(&format!("<table>{row}{row}</table>")).len(), 4);
+    let copy = "<div class=mobile><p>a sentence that stands on the page for small screens again 90</p></div>\
+                <div class=desktop><p>a sentence that stands on the page for small screens again 90</p></div>";
+    assert_eq!(middle_of(copy).len(), 1);
+}
+
+#[test]
+fn policies_move_the_threshold() {
+    let html = page(
+        "<p class=a>a paragraph that is likely, as it seems to be 72</p><p class=b>one that is hardly likely at all 35</p>",
+    );
+    let counts = [Policy::Precision, Policy::Balanced, Policy::Recall].map(|policy| {
+        let (_, choice) = chosen(&html, policy);
+        choice.kept.iter().filter(|&&kept| kept).count()
+    });
+    assert!(counts[0] < counts[1] && counts[1] < counts[2], "{counts:?}");
+}
+
+#[test]
+fn every_cell_of_a_row_is_decided_alike() {
+    use proptest::prelude::*;
+    let cell = (0..100_u32, "[a-z]{1,9}( [a-z]{1,9}){0,4}");
+    let row = prop::collection::vec(cell, 1..5);
+    let tables = prop::collection::vec(row, 2..6);
+    proptest!(|(rows in tables)| {
+        let rows: Vec<String> = rows
+            .iter()
+            .map(|row| {
+                let cells: String = row.iter().map(|(p, text)| format!("<td>{text} {p}")).collect();
+                format!("<tr>{cells}")
+            })
+            .collect();
+        let html = page(&format!("<table>{}</table>", rows.concat()));
+        let parsed = parse(&html).expect("few blocks");
+        let (_, choice) = chosen(&html, Policy::Balanced);
+        for node in parsed.nodes.iter().filter(|node| node.tag.name() == "tr") {
+            let row = &choice.kept[node.blocks.start as usize..node.blocks.end as usize];
+            prop_assert!(rows.iter().all(|row| row.matches("<td>").count() < 2) || row.iter().all(|&kept| kept == row[0]));
+        }
+    });
+}
