@@ -520,8 +520,8 @@ def add_counts(pretokens: Texts, counts: Texts) -> tuple[pa.Array, pa.Array]:
     # The kernel takes chunks of equal lengths as they are; others are put together first.
     if [*map(len, parts[0])] != [*map(len, parts[1])]:
         parts = [whole(pretokens)], [whole(counts)]
-    pretoken, count = _rust.add_counts(*parts)
-    return pa.array(pretoken), pa.array(count)
+    distinct, summed = _rust.add_counts(*parts)
+    return pa.array(distinct), pa.array(summed)
 
 
 def train_bpe(
