@@ -18,6 +18,7 @@ mod email;
 mod iban;
 mod ip;
 mod numbers;
+mod phone;
 mod replace;
 mod scan;
 mod secrets;
