@@ -166,8 +166,8 @@ class State:
         for row, value in enumerate(text):
             data = value.as_py().encode()
             if len(data) > self.config.max_bytes:
-                limit = self.config.max_bytes
-                refused[row] = {"rule": "redact.too_large", "value": len(data), "limit": limit}
+                most = self.config.max_bytes
+                refused[row] = {"rule": "redact.too_large", "value": len(data), "limit": most}
                 continue
             try:
                 found += [(row, *span) for span in json.loads(self.sandbox.call(data, **self.asked))]
@@ -177,8 +177,8 @@ class State:
             except Crashed as error:
                 refused[row] = {"rule": "redact.error", "detail": str(error)}
         rows, starts, ends, kinds = zip(*found, strict=True) if found else ((), (), (), ())
-        places = (pa.array(column, pa.uint32()) for column in (rows, starts, ends))
-        return Spans(*places, pa.array(kinds, pa.string())), refused
+        row_of, start, end = (pa.array(column, pa.uint32()) for column in (rows, starts, ends))
+        return Spans(row_of, start, end, pa.array(kinds, pa.string())), refused
 
 
 def close(state: State) -> None:

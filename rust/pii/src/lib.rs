@@ -15,10 +15,10 @@
 
 mod context;
 mod email;
-mod groups;
 mod iban;
 mod ip;
 mod numbers;
+mod phone;
 mod replace;
 mod scan;
 mod secrets;

@@ -11,9 +11,10 @@
 //! ```
 
 use crate::context::{Words, after, before, character_before, joins};
-use crate::groups::{Groups, gap};
-use crate::{Hit, Kind, Kinds};
+use crate::{Hit, Kind, Kinds, phone};
 
+const MAX_GROUPS: usize = 12;
+const MAX_DIGITS: usize = 40;
 /// Bytes of the longest number of any kind, with what sets its groups apart.
 const MAX_BYTES: usize = 48;
 /// Bytes of a card number in groups of four.
@@ -187,6 +188,112 @@ fn extent(text: &[u8], mut place: usize) -> (usize, usize) {
     }
 }
 
+/// Bytes and kind of what sets two groups apart: one sign, or two with a parenthesis among them (kind `(`).
+#[inline]
+fn gap(text: &[u8], place: usize) -> Option<(usize, u8)> {
+    let rest = &text[place..];
+    let is_sign = |byte: u8| b" -./()".contains(&byte);
+    match *rest {
+        [b'(' | b')', next, ..] => Some((1 + usize::from(is_sign(next)), b'(')),
+        [first, b'(' | b')', ..] if is_sign(first) => Some((2, b'(')),
+        [first, ..] if is_sign(first) => Some((1, first)),
+        [0xC2, 0xA0, ..] => Some((2, b' ')), // no-break space
+        [0xE2, 0x80, 0x90 | 0x91, ..] => Some((3, b'-')), // hyphens of Unicode
+        _ => None,
+    }
+}
+
+/// Groups of digits with what sets them apart.
+#[derive(Default)]
+pub(crate) struct Groups {
+    /// First byte and end of each group.
+    bounds: [(usize, usize); MAX_GROUPS],
+    count: usize,
+    /// Kind of the gap behind each group.
+    gaps: [u8; MAX_GROUPS],
+    digits: [u8; MAX_GROUPS],
+    all: Digits,
+}
+
+/// The digits of all groups, without what sets them apart.
+struct Digits {
+    values: [u8; MAX_DIGITS],
+    count: usize,
+}
+
+impl Default for Digits {
+    fn default() -> Self {
+        Self {
+            values: [0; MAX_DIGITS],
+            count: 0,
+        }
+    }
+}
+
+impl Groups {
+    /// The groups in `place..end`; None where they are too many for a number of any kind.
+    fn read(text: &[u8], mut place: usize, end: usize) -> Option<Self> {
+        let mut groups = Self::default();
+        loop {
+            // A stretch that ends inside a gap is none.
+            let length = text
+                .get(place..end)?
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .count();
+            let next = place + length;
+            let (space, kind) = if next < end { gap(text, next)? } else { (0, 0) };
+            groups.push(&text[place..next], place, kind)?;
+            if next == end {
+                return Some(groups);
+            }
+            place = next + space;
+        }
+    }
+
+    fn push(&mut self, group: &[u8], start: usize, gap: u8) -> Option<()> {
+        let all = &mut self.all;
+        all.values
+            .get_mut(all.count..all.count + group.len())?
+            .copy_from_slice(group);
+        all.count += group.len();
+        *self.bounds.get_mut(self.count)? = (start, start + group.len());
+        self.digits[self.count] = group.len() as u8;
+        self.gaps[self.count] = gap;
+        self.count += 1;
+        Some(())
+    }
+
+    /// Digits of each group.
+    pub(crate) fn shape(&self) -> &[u8] {
+        &self.digits[..self.count]
+    }
+
+    /// Kinds of the gaps between groups.
+    pub(crate) fn gaps(&self) -> &[u8] {
+        &self.gaps[..self.count - 1]
+    }
+
+    /// Whether all gaps are of one kind, and of these.
+    pub(crate) fn evenly(&self, kinds: &[u8]) -> bool {
+        let gaps = self.gaps();
+        gaps.iter()
+            .all(|gap| *gap == gaps[0] && kinds.contains(gap))
+    }
+
+    pub(crate) fn digits(&self) -> &[u8] {
+        &self.all.values[..self.all.count]
+    }
+
+    fn start(&self) -> usize {
+        self.bounds[0].0
+    }
+
+    fn end(&self) -> usize {
+        self.bounds[self.count - 1].1
+    }
+}
+
 /// What decides on groups of digits of a text.
 struct Judge<'t> {
     text: &'t [u8],
@@ -198,7 +305,7 @@ impl Judge<'_> {
     /// What the groups in `start..end` are.
     fn hit(&self, start: usize, end: usize) -> Option<Hit> {
         let groups = &Groups::read(self.text, start, end)?;
-        if groups.digits().len() < 7 || !self.stands_alone(groups) {
+        if groups.all.count < 7 || !self.stands_alone(groups) {
             return None;
         }
         if self.kinds.has(Kind::Card) && self.is_card(groups) {
@@ -304,11 +411,11 @@ impl Judge<'_> {
         }
         let (plus, open) = (self.opens_with(groups, b'+'), self.opens_with(groups, b'('));
         let strong = if plus {
-            is_international(groups)
+            phone::is_international(groups)
         } else {
-            is_national(groups) || open && has_area(groups)
+            phone::is_national(groups) || open && phone::has_area(groups)
         };
-        if !(strong || !plus && is_weak(groups) && self.is_said_to_be_phone(groups)) {
+        if !(strong || !plus && phone::is_weak(groups) && self.is_said_to_be_phone(groups)) {
             return None;
         }
         if before(self.text, groups.start(), 16, &OTHER_WORDS) {
@@ -390,111 +497,4 @@ fn luhn(digits: &[u8]) -> bool {
         })
         .sum();
     sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != digits[0])
-}
-
-// -- phone numbers ------------------------------------------------------------------------------------------
-
-/// Behind a `+`: a country, and 8 to 15 digits in all.
-fn is_international(groups: &Groups) -> bool {
-    let digits = groups.digits();
-    // Two groups with a full stop are a decimal number.
-    let decimal = groups.count == 2 && groups.gaps()[0] == b'.';
-    // North America has 11 digits, with its 1.
-    let length = if digits[0] == b'1' { 11..=11 } else { 8..=15 };
-    length.contains(&digits.len()) && digits[0] != b'0' && !decimal && groups.count <= 7
-}
-
-/// With the area in parentheses: `(area) number`.
-fn has_area(groups: &Groups) -> bool {
-    let (digits, shape) = (groups.digits(), groups.shape());
-    let year = shape[0] == 4 && (digits.starts_with(b"19") || digits.starts_with(b"20"));
-    (2..=4).contains(&groups.count)
-        && groups.gaps()[0] == b'('
-        && !groups.gaps()[1..].contains(&b'(')
-        && (8..=12).contains(&digits.len())
-        && (2..=5).contains(&shape[0])
-        && shape[1..].iter().all(|&length| length >= 2)
-        && !year
-}
-
-/// The written forms of North America, and of countries whose national numbers begin with 0.
-fn is_national(groups: &Groups) -> bool {
-    let (digits, shape) = (groups.digits(), groups.shape());
-    let area = |place: usize| (b'2'..=b'9').contains(&digits[place]);
-    let zero = digits[0] == b'0';
-    let one_kind = groups.evenly(b" -.");
-    let spaces = groups.evenly(b" ");
-    match *shape {
-        [3, 3, 4] if one_kind => zero || area(0) && (area(3) || !spaces),
-        [1, 3, 3, 4] => one_kind && digits[0] == b'1' && area(1) || is_north_american(groups),
-        [3, 3, 3, 4] => one_kind && digits.starts_with(b"00"),
-        [2, 2, 2, 2, 2] => one_kind && zero && digits[1] != b'0' && !is_ascending(digits),
-        [2, 3, 3, 4]
-        | [4, 3, 2, 2]
-        | [4, 2, 2, 2]
-        | [2, 3, 2, 2]
-        | [3, 3, 2, 2]
-        | [3, 4, 4]
-        | [5, 3, 3] => spaces && zero,
-        _ => {
-            digits.starts_with(b"00")
-                && digits[2] != b'0'
-                && (11..=16).contains(&digits.len())
-                && spaces
-                && shape.len() > 1
-                && shape[0] > 3
-        }
-    }
-}
-
-/// `1 (212) 555-0143`
-fn is_north_american(groups: &Groups) -> bool {
-    groups.digits()[0] == b'1' && groups.gaps()[..2] == [b'(', b'('] && groups.gaps()[2] != b'('
-}
-
-/// Whether each pair of digits is greater than the one before, as in numbers that were drawn.
-fn is_ascending(digits: &[u8]) -> bool {
-    digits.as_chunks::<2>().0.is_sorted()
-}
-
-/// Forms that other numbers have too.
-fn is_weak(groups: &Groups) -> bool {
-    let (digits, shape) = (groups.digits(), groups.shape());
-    let years = shape.iter().all(|&length| length == 4)
-        && digits
-            .chunks(4)
-            .all(|year| matches!(year, [b'1', b'9', ..] | [b'2', b'0', ..]));
-    let known = matches!(
-        *shape,
-        [7] | [10]
-            | [11]
-            | [3, 4]
-            | [4, 4]
-            | [2, 6]
-            | [4, 7]
-            | [3, 6]
-            | [3, 7]
-            | [3, 8]
-            | [4, 5]
-            | [5, 5]
-            | [5, 6]
-            | [4, 6]
-            | [3, 3, 3]
-            | [2, 3, 3]
-            | [3, 2, 3]
-            | [2, 3, 4]
-            | [3, 3, 4]
-            | [3, 4, 4]
-            | [5, 3, 3]
-            | [2, 4, 4]
-            | [2, 2, 2, 2]
-            | [3, 2, 2]
-            | [3, 3, 2, 2]
-            | [2, 3, 2, 2]
-            | [2, 3, 3, 4]
-            | [3, 3, 3, 4]
-            | [2, 2, 2, 2, 2]
-    );
-    let one_kind = groups.count == 1 || groups.gaps().iter().all(|gap| b" -.(".contains(gap));
-    known && one_kind && !years
 }

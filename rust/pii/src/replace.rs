@@ -241,7 +241,10 @@ fn made_up(kind: Kind, value: &str, number: usize) -> Option<String> {
         Kind::Iban => {
             // Check digits 00 are given to no account.
             let width = count(value).saturating_sub(4);
-            in_groups_of(value, &format!("{}00{number:0width$}", &value[..2]))
+            in_groups_of(
+                value,
+                &format!("{}00{number:0width$}", value.get(..2).unwrap_or("XX")),
+            )
         }
         Kind::Wallet | Kind::ApiKey | Kind::PrivateKey => return None,
     })

@@ -205,6 +205,10 @@ fn phone_numbers() {
         ("416 60 039 office", "<PHONE> office"),
         ("电话：010 1234 5678。", "电话：<PHONE>。"),
         ("tel\u{a0}030\u{a0}1234567", "tel\u{a0}<PHONE>"),
+        (
+            "1234 5678 9012 345 (212) 555-0143",
+            "1234 5678 9012 345 <PHONE>",
+        ),
     ]);
     stay(&[
         "ISBN 978-3-16-148410-0 and 0-306-40615-2, ISSN 1234-5678, call for papers ISSN 2049-3630",
@@ -480,6 +484,14 @@ proptest! {
     #[test]
     fn any_text_is_cut_at_characters(
         text in r#"([a-z0-9.@:_'é漢/=&+() -]|\PC|[a-z]@[a-z]\.com|8\.8\.8\.8|\+1 212-555-014[0-9]|"|ssn|tel ){0,60}"#
+    ) {
+        redacted(&text);
+        redacted_as(&text, Kind::ALL, Style { placeholder: "", realistic: true });
+    }
+
+    #[test]
+    fn any_groups_of_digits_are_cut_at_characters(
+        text in r#"([0-9]{1,5}[ .()/-]{0,2}|4111 1111 1111 1111 |\+|tel |\(212\) |\xA0| {0,2}|x[0-9]|GB82 |[a-f:]{1,3}|\.[0-9]{1,3}){0,40}"#
     ) {
         redacted(&text);
     }
