@@ -172,7 +172,8 @@ def _words(text: str) -> list[str]:
 def _source_words(source: str) -> Counter[str]:
     source = re.sub(r"<!--.*?-->", " ", source, flags=re.S)
     words: Counter[str] = Counter()
-    for joint in ("", " "):
-        plain = html_library.unescape(re.sub(r"<[^>]*>", joint, source))
+    for joint, raised in (("", ""), ("", " "), (" ", " ")):  # an exponent is set apart from its base, not from a word
+        plain = re.sub(r"<su[pb]\b[^>]*>", raised, source)
+        plain = html_library.unescape(re.sub(r"<[^>]*>", joint, plain))
         words += Counter(_words(re.sub("[\u00ad\u200b]", "", plain)))
     return words

@@ -24,6 +24,8 @@ const DEMAND_BESIDE_SURE: f32 = 0.7;
 /// languages of DAnIEL, left out of training, .7 costs .004 of F1 in the mean and .8 costs .004 of recall.
 const KNOWN_LANGUAGE: f32 = 0.4;
 const DEMAND_UNKNOWN_LANGUAGE: f32 = 0.75;
+/// A page whose best block is less probable has no content: an error page, or a menu around what a script would load.
+const SOME: f32 = 0.05;
 /// This part of the demand is enough for a block that leads one that is kept.
 const LEAD: f32 = 0.4;
 /// For the headline: a single h1 above what is kept.
@@ -31,7 +33,7 @@ const HEADLINE: f32 = 0.2;
 /// For a unit that stands between kept blocks of the element around it,
 const BETWEEN: f32 = 0.5;
 /// and for code that follows the kept text that introduces it.
-const LISTING: f32 = 0.35;
+const LISTING: f32 = 0.25;
 /// A block stays with equals whose mean is above the threshold from this part of it on.
 const EQUALS: f32 = 0.5;
 /// The fewest blocks of equal markup that are decided together.
@@ -132,6 +134,7 @@ pub fn choose(
         DEMAND
     };
     let limit = gap(probabilities, f1 * demand * policy.factor()).min(highest);
+    let limit = if highest < SOME { SOME } else { limit };
     let mut chooser = Chooser {
         page,
         units,

@@ -16,6 +16,9 @@ const MAX_CELL_BLOCKS: u32 = 12;
 /// An item, a definition or a figure of more blocks is a container (a post, a product).
 const MAX_ITEM_BLOCKS: u32 = 4;
 
+/// A page of more units was made by a machine, or to take memory: what follows stands in no unit.
+const MAX_UNITS: usize = 1 << 16;
+
 /// What a unit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -112,6 +115,9 @@ impl Units {
     fn at(&mut self, page: &Page, at: usize, above: u32, seen: &mut Vec<Seen>) -> u32 {
         let node = &page.nodes[at];
         let within = self.kind(above);
+        if self.all.len() >= MAX_UNITS {
+            return above;
+        }
         let kind = match node.tag {
             Tag::TABLE => {
                 if let Some(table) = self.table(above) {

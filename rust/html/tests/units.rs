@@ -144,6 +144,15 @@ fn a_copy_for_small_screens_is_dropped_and_what_repeats_among_its_own_is_not() {
 }
 
 #[test]
+fn a_page_of_nothing_but_a_menu_has_no_content() {
+    assert!(kept("<ul><li>Home 3<li>About us 4</ul><p>All rights reserved 2</p>").is_empty());
+    assert_eq!(
+        kept("<p>a short notice and nothing else 12</p><p>All rights reserved 2</p>").len(),
+        1
+    );
+}
+
+#[test]
 fn policies_move_the_threshold() {
     let html = page(
         "<p class=a>a paragraph that is likely, as it seems to be 72</p><p class=b>one that is hardly likely at all 35</p>",
