@@ -217,7 +217,7 @@ def test_ids_equal_the_reference_and_decode_to_the_text(small: Path, values: lis
 
 def test_rows_end_with_the_end_of_document(small: Path) -> None:
     tokenizer = read_tokenizer(small)
-    assert tokenizer.end_of_document == 0
+    assert tokenizer.end_of_document() == 0
     result = pa.array(tokenizer.encoder().encode(column(["", EOD, "a"]), end_of_document=0))
     assert result.type.value_type == pa.uint16()
     rows = result.to_pylist()
@@ -283,7 +283,7 @@ def test_files_of_the_reference_are_read(tmp_path: Path) -> None:
         (lambda f: f.update(normalizer={"type": "Lowercase"}), "normalizer Lowercase"),
         (lambda f: f.update(pre_tokenizer={"type": "Whitespace"}), "Whitespace"),
         (lambda f: f.update(pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True}), "add_prefix_space"),
-        (lambda f: f["added_tokens"][0].update(special=False), "not a special one"),
+        (lambda f: f["added_tokens"][0].update(special=False, lstrip=True), "sets lstrip"),
     ],
 )
 def test_files_of_another_kind_are_refused(small: Path, tmp_path: Path, change: Any, reason: str) -> None:

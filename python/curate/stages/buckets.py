@@ -7,7 +7,7 @@ no bucket and keep their source. Where `by` is empty all documents are of one ki
 
 The limits of all buckets are buckets/limits.parquet in the run's folder.
 
-    curate buckets scored/ --by topic --count 4 --source-name {by}-{bucket} --out mixed
+    curate buckets scored/ --by topic --source-name {by}-{bucket} --out mixed
 """
 
 from collections.abc import Mapping, Sequence

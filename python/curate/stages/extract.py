@@ -18,7 +18,7 @@ Every page that an extractor failed at, or was killed at, is a reject with its U
 extract.timeout). Where they are more than `max_failures` of the pages, the run stops.
 
     curate extract crawl/*.warc.gz --out pages
-    curate extract crawl/*.warc.gz --out pages --policy balanced --policy recall
+    curate extract crawl/ --policy balanced --policy recall --out pages
     curate extract --explain page.html   why each block was kept or not
 """
 

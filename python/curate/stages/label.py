@@ -4,8 +4,8 @@
 column `name` and its probability, 0..1, into `<name>_score`. An empty text gets a label, too: that of the model without
 a word. With `keep` documents of other labels are dropped, with `min_score` those whose label is less sure.
 
-    curate train-classifier --label forum=posts/ --label news=news/ --out topics
-    curate label docs/ --model topics --name topic --out labeled
+    curate train-classifier --label forum=posts/ --label news=news/ --out m
+    curate label docs/ --model m --name topic --out labeled
 """
 
 from typing import Self

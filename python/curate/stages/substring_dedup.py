@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import kernels, schema
-from curate.config import Settings, setting
+from curate.config import ByteSize, Settings, setting
 from curate.dedup.costs import ANCHOR_BYTES, ANCHOR_DISK, SPAN_BYTES, anchors_of
 from curate.dedup.find import PATH, block
 from curate.dedup.sorting import SortedBatches, key_view, recut
@@ -41,7 +41,9 @@ PER_ANCHOR = 256  # different contexts of one hash that an anchor is compared wi
 class SubstringDedup(Settings):
     """How long a repeat must be, and whether the texts can be searched afterwards."""
 
-    min_length: int = setting(400, "shorter repeats stay; some 100 tokens of English", unit="bytes", ge=32, le=1 << 20)
+    min_length: ByteSize = setting(
+        400, "shorter repeats stay; some 100 tokens of English", unit="bytes", ge=32, le=1 << 20
+    )
     keep_index: bool = setting(False, "keep the texts with their suffix arrays in find/, for `curate find`")
 
 

@@ -169,7 +169,7 @@ fn by_bytes(
                 *server
             })
         }
-        (_, [first, ..]) if !fits(guess, page) => *first,
+        (_, [first, ..]) if !fits(guess, page) => first,
         _ => guess,
     }
 }

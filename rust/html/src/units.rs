@@ -205,10 +205,9 @@ impl Units {
         let counts = &mut seen[row as usize];
         counts.cells += 1;
         counts.heads += u32::from(node.tag == Tag::TH);
-        if bytes > MAX_CELL_BYTES || blocks.len() as u32 > MAX_CELL_BLOCKS {
-            if let Some(table) = self.table(row) {
-                seen[table].layout = true;
-            }
+        let is_layout = bytes > MAX_CELL_BYTES || blocks.len() as u32 > MAX_CELL_BLOCKS;
+        if is_layout && let Some(table) = self.table(row) {
+            seen[table].layout = true;
         }
     }
 

@@ -162,6 +162,12 @@ fn v4(text: &[u8], start: usize, seen: &mut Seen) -> Option<usize> {
     is_public_v4(Ipv4Addr::from(octets)).then_some(end)
 }
 
+/// Whether four numbers with full stops between them, and no more, stand at `start`.
+pub(crate) fn looks_like_v4(text: &[u8], start: usize) -> bool {
+    let (_, count, end) = dotted_numbers(text, start);
+    count == 4 && ends(text, end)
+}
+
 /// Numbers of 0 to 255 with full stops between them, four at most: their values, how many, and where they end.
 fn dotted_numbers(text: &[u8], start: usize) -> ([u8; 4], usize, usize) {
     let (mut octets, mut end) = ([0; 4], start);

@@ -11,6 +11,7 @@
 //! ```
 
 use crate::context::{Words, after, before, character_before, joins};
+use crate::ip::looks_like_v4;
 use crate::{Hit, Kind, Kinds, phone};
 
 const MAX_GROUPS: usize = 12;
@@ -169,7 +170,8 @@ fn digits_at(text: &[u8], place: usize) -> usize {
         .count()
 }
 
-/// Where the groups of digits that begin at `place` end, and how many digits they have.
+/// Where the groups of digits that begin at `place` end, and how many digits they have. Behind a space an IPv4 address
+/// is none of them.
 #[inline]
 fn extent(text: &[u8], mut place: usize) -> (usize, usize) {
     let mut digits = 0;
@@ -179,8 +181,10 @@ fn extent(text: &[u8], mut place: usize) -> (usize, usize) {
             place += 1;
         }
         digits += place - begin;
-        match gap(text, place) {
-            Some((length, _)) if text.get(place + length).is_some_and(u8::is_ascii_digit) => {
+        let next = gap(text, place)
+            .filter(|(length, _)| text.get(place + length).is_some_and(u8::is_ascii_digit));
+        match next {
+            Some((length, kind)) if kind != b' ' || !looks_like_v4(text, place + length) => {
                 place += length
             }
             _ => return (place, digits),

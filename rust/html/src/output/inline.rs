@@ -1,6 +1,6 @@
 //! The text of one block: as it is, or with the marks of its links, code, emphasis and images.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::characters::collapse;
@@ -24,15 +24,15 @@ pub struct Style {
     /// What is asked for.
     pub form: Form,
     /// Number of each address in `Page::addresses` that is written.
-    pub labels: HashMap<u32, u32>,
+    pub labels: BTreeMap<u32, u32>,
 }
 
 impl Style {
     /// Of a page's kept blocks; links to one address have one number.
     pub fn new(page: &Page, kept: &[bool], form: Form) -> Self {
-        let mut labels = HashMap::new();
+        let mut labels = BTreeMap::new();
         if form.format == Format::Markdown && form.links == Links::Reference {
-            let mut numbers: HashMap<String, u32> = HashMap::new();
+            let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
             let blocks = page.blocks.iter().zip(kept).filter(|(_, kept)| **kept);
             for mark in blocks.flat_map(|(block, _)| marks(page, &block.marks)) {
                 let address = address(page, mark.address);
@@ -178,7 +178,7 @@ fn is_wanted(kind: Inline, style: &Style, place: Place) -> bool {
 fn nested(sorted: Vec<Span>) -> Vec<Span> {
     let mut out: Vec<Span> = Vec::with_capacity(sorted.len());
     let mut open: Vec<usize> = Vec::new();
-    let mut last: HashMap<u8, usize> = HashMap::new();
+    let mut last: BTreeMap<u8, usize> = BTreeMap::new();
     for span in sorted {
         while open
             .last()
@@ -230,12 +230,12 @@ struct Writer<'a> {
     text: &'a str,
     escaper: Escaper,
     /// How many elements begin or end at a place.
-    borders: HashMap<usize, u32>,
+    borders: BTreeMap<usize, u32>,
     out: String,
 }
 
-fn borders(spans: &[Span]) -> HashMap<usize, u32> {
-    let mut borders = HashMap::new();
+fn borders(spans: &[Span]) -> BTreeMap<usize, u32> {
+    let mut borders = BTreeMap::new();
     for span in spans {
         *borders.entry(span.start).or_insert(0) += 1;
         *borders.entry(span.end).or_insert(0) += 1;
@@ -409,7 +409,7 @@ pub fn image(page: &Page, number: u32, style: &Style) -> String {
             links: Links::Text,
             ..style.form
         },
-        labels: HashMap::new(),
+        labels: BTreeMap::new(),
     };
     let escaped = if style.marks_text() {
         let mut out = String::new();

@@ -1,6 +1,6 @@
 //! Markdown: every unit with its marks, and what it stands in before each of its lines.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::output::inline::{self, Style, runs};
 use crate::output::units::{Around, Kind, Unit};
@@ -18,7 +18,7 @@ pub fn write(page: &Page, units: &[Unit], style: &Style) -> String {
         page,
         out: String::new(),
         open: Vec::new(),
-        marks: HashMap::new(),
+        marks: BTreeMap::new(),
     };
     for (at, unit) in units.iter().enumerate() {
         writer.unit(at.checked_sub(1).map(|last| &units[last]), unit);
@@ -39,7 +39,7 @@ struct Writer<'a> {
     out: String,
     open: Vec<Open>,
     /// The sign of each list that was begun: lists side by side have different ones.
-    marks: HashMap<u32, u8>,
+    marks: BTreeMap<u32, u8>,
 }
 
 impl Writer<'_> {
