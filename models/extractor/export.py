@@ -34,7 +34,7 @@ def kind_table(hashes: np.ndarray, weights: np.ndarray, most: int) -> bytes:
     largest = np.abs(small.astype(int)).max(axis=1)
     kept = np.sort(np.argsort(-largest, kind="stable")[:most])
     kept = kept[largest[kept] > 0]
-    return struct.pack("<I", len(kept)) + bytes(hashes[kept].astype("<u4")) + small[kept].tobytes()
+    return bytes(struct.pack("<I", len(kept)) + hashes[kept].astype("<u4").tobytes() + small[kept].tobytes())
 
 
 def model_file(tables: bytes, first: Any, second: Any) -> bytes:

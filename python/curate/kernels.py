@@ -28,6 +28,9 @@ def _chunks(column: Texts) -> list[pa.Array]:
     return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
 
 
+_LARGE_BATCH = 4 << 20  # bytes of pages that take some ten times as much memory while they are extracted
+
+
 def _give_back() -> None:
     """Give memory that Arrow holds in reserve back to the system, before a kernel that takes much."""
     pa.default_memory_pool().release_unused()
@@ -365,6 +368,8 @@ def extract_html(
     other than the package's own.
     """
     form = {"format": format, "links": links, "images": images, "comments": comments}
+    if pages.nbytes >= _LARGE_BATCH:
+        _give_back()
     return pa.array(_rust.extract_html(whole(pages), whole(charsets), **form, policies=list(policies), model=model))
 
 

@@ -75,7 +75,7 @@ DOCUMENT = pa.schema(
         _field("lang_declared", CATEGORY, "language tag that the page declares, lower case; set by extract"),
         _field("extract_score", pa.float32(), "mean probability of the words extracted; set by extract", "0..1"),
         _field("extract_share", pa.float32(), "words extracted among the page's; set by extract", "0..1"),
-        _field("page_type", CATEGORY, "article, forum, product, listing, collection, documentation or service; by extract"),
+        _field("page_type", CATEGORY, "kind of page, as article or forum; set by extract"),
         _field("page_type_score", pa.float32(), "probability of page_type", "0..1"),
         _field("lang", CATEGORY, "language: ISO 639-1, else 639-3, or und or mixed; set by langid"),
         _field("lang_score", pa.float32(), "confidence of lang", "0..1"),
