@@ -11,10 +11,12 @@
 
 use crate::Error;
 use crate::jaccard::Sets;
-use curate_text::hash::mix;
+use curate_text::hash::finish;
 
 /// A shingle of the document that stays varies where one variant in so many lacks it.
 const VARIES: usize = 4;
+/// Spreads a digest before the next number is added: 2^64 divided by the golden ratio.
+const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// How the documents that go for one differ from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,8 +45,9 @@ pub fn differences(
     };
     let head = set(stays)?;
     let digest = |set: &[u64]| {
-        set.iter()
-            .fold(set.len() as u64, |hash, &value| mix(hash, value))
+        set.iter().fold(set.len() as u64, |hash, &value| {
+            finish(hash.wrapping_mul(ODD) ^ value)
+        })
     };
     let mut variants: Vec<(u64, (u32, u32))> = Vec::with_capacity(others.len());
     for &place in others {

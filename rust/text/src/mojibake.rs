@@ -43,7 +43,7 @@ impl Gate {
     pub fn new(encodings: &[Vec<char>], alone: &str) -> Self {
         let mut all: Vec<(char, u64)> = Vec::new();
         for (bit, characters) in encodings.iter().take(MOST).enumerate() {
-            for (byte, &character) in (0x80u8..).zip(characters).filter(|(_, c)| **c != '\0') {
+            for (byte, &character) in (0x80u8..=0xFF).zip(characters).filter(|(_, c)| **c != '\0') {
                 let group = match byte {
                     0x80..=0xBF => NEXT,
                     0xC2..=0xDF => TWO,

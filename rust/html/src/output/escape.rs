@@ -53,7 +53,8 @@ impl Escaper {
             marked,
             stars: flanking('*') > 1,
             underscores: flanking('_') > 1,
-            backticks: has(Inline::Code) || runs(text, '`').take(2).count() > 1,
+            // Marks of emphasis may stand between the signs of one run.
+            backticks: has(Inline::Code) || text.matches('`').take(2).count() > 1,
             tildes: has(Inline::Deleted) || runs(text, '~').take(2).count() > 1,
             numbered_links: style.form.links == Links::Reference,
             cell: place == Place::Cell,
