@@ -2,7 +2,7 @@
 
 use curate_text::{Texts, hash};
 
-use crate::{Error, MAX_N, Normalizer};
+use crate::{Error, Normalizer, check_length};
 
 /// The hashes of the word n-grams of every text in reading order: row i is `values[offsets[i]..offsets[i + 1]]`.
 ///
@@ -94,14 +94,6 @@ impl Phrases {
             }));
         }
         Ok(places)
-    }
-}
-
-fn check_length(n: usize) -> Result<(), Error> {
-    if (1..=MAX_N).contains(&n) {
-        Ok(())
-    } else {
-        Err(Error::Length(n))
     }
 }
 

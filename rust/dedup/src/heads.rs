@@ -14,7 +14,7 @@
 //! costs has a bound, and its comparisons that a bound has cut off are counted.
 
 use crate::Error;
-use crate::jaccard::{Sets, at_least, similarity};
+use crate::jaccard::{Sets, at_least, placed, similarity};
 
 /// The members of clusters: those of a cluster stand together, in keep order.
 #[derive(Clone, Copy, Debug)]
@@ -112,15 +112,8 @@ struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     fn set(&self, number: usize) -> Result<&'a [u64], Error> {
         let place = self.start + number;
-        let (part, row) = (self.members.part[place], self.members.row[place]);
-        match self.sets.get(part as usize) {
-            Some(sets) if (row as usize) < sets.len() => sets.checked(row as usize),
-            found => Err(Error::NoSuchRow {
-                pair: place,
-                row,
-                rows: found.map_or(0, Sets::len),
-            }),
-        }
+        let at = (self.members.part[place], self.members.row[place]);
+        placed(self.sets, at, place)
     }
 
     fn first(&self, out: &mut Heads) -> Result<(), Error> {

@@ -56,6 +56,22 @@ impl<'a> Sets<'a> {
     }
 }
 
+/// The set in this row of this part of several; an error names `pair` where there is none.
+pub(crate) fn placed<'a>(
+    parts: &[Sets<'a>],
+    (part, row): (u32, u32),
+    pair: usize,
+) -> Result<&'a [u64], Error> {
+    match parts.get(part as usize) {
+        Some(sets) if (row as usize) < sets.len() => sets.checked(row as usize),
+        found => Err(Error::NoSuchRow {
+            pair,
+            row,
+            rows: found.map_or(0, Sets::len),
+        }),
+    }
+}
+
 /// |A and B| / |A or B| of sets a[i] and b[i], 0 to 1; two empty sets have 0, for nothing shows them alike.
 pub fn jaccard(sets: Sets<'_>, a: &[u32], b: &[u32]) -> Result<Vec<f64>, Error> {
     if a.len() != b.len() {

@@ -13,8 +13,6 @@ use crate::Error;
 use curate_text::hash::Stream;
 use curate_text::{Cpu, Texts, Words};
 
-/// Buckets of words.
-pub const BUCKETS: usize = 1 << 16;
 /// The length of a quantized vector: a dot of two is ONE^2 times their cosine.
 pub const ONE: f64 = 8192.0;
 
@@ -104,10 +102,7 @@ pub fn embed(rows: Rows<'_>, idf: &[f32], basis: &[f32], dim: usize) -> Result<V
         rows.weigh(row, idf, &mut weights)?;
         sums.fill(0.0);
         for &(bucket, weight) in &weights {
-            let start = bucket as usize * dim;
-            for (sum, &value) in sums.iter_mut().zip(&basis[start..start + dim]) {
-                *sum += weight * value;
-            }
+            add(&mut sums, weight, &basis[bucket as usize * dim..][..dim]);
         }
         quantize(sums.iter().map(|&sum| f64::from(sum)), &mut out);
     }

@@ -10,7 +10,7 @@
 //! edited each lacks other shingles of the one that stays; of a template all lack the same, those that hold a slot.
 
 use crate::Error;
-use crate::jaccard::Sets;
+use crate::jaccard::{Sets, placed};
 use curate_text::hash::finish;
 
 /// A shingle of the document that stays varies where one variant in so many lacks it.
@@ -35,14 +35,7 @@ pub fn differences(
     others: &[(u32, u32)],
     sets: &[Sets<'_>],
 ) -> Result<Differences, Error> {
-    let set = |(part, row): (u32, u32)| match sets.get(part as usize) {
-        Some(sets) if (row as usize) < sets.len() => sets.checked(row as usize),
-        found => Err(Error::NoSuchRow {
-            pair: 0,
-            row,
-            rows: found.map_or(0, Sets::len),
-        }),
-    };
+    let set = |place| placed(sets, place, 0);
     let head = set(stays)?;
     let digest = |set: &[u64]| {
         set.iter().fold(set.len() as u64, |hash, &value| {

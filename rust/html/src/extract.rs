@@ -177,11 +177,19 @@ impl<'m> Extractor<'m> {
         for (at, &policy) in policies.iter().enumerate() {
             let kept = self.choose(&page, &units, settings, policy).kept;
             let (score, share) = self.confidence(&kept);
-            let text = trimmed(output::write(&page, &kept, settings.form));
-            extracted.texts[at] = Text { text, score, share };
-            if at == 0 && settings.form.format == Format::Blocks {
-                extracted.blocks = output::typed(&page, &kept, settings.form, &self.probabilities);
-            }
+            let form = settings.form;
+            let text = if at == 0 && form.format == Format::Blocks {
+                let text;
+                (text, extracted.blocks) = output::typed(&page, &kept, form, &self.probabilities);
+                text
+            } else {
+                output::write(&page, &kept, form)
+            };
+            extracted.texts[at] = Text {
+                text: trimmed(text),
+                score,
+                share,
+            };
         }
         if page.blocks.len() > MANY_BLOCKS {
             *self = Self::new(self.model, self.cpu); // one huge page must not hold memory for ever

@@ -288,7 +288,7 @@ fn typed_blocks_say_what_each_part_is() {
         "<h3>a</h3><p>b</p><ul><li>c<ul><li>d</ul></ul><blockquote><p>e</blockquote><pre>f</pre><table><tr><th>g<th>h<tr><td>i<td></table>",
     );
     let scores: Vec<f32> = (0..page.blocks.len()).map(|n| n as f32 / 10.0).collect();
-    let blocks = typed(
+    let (_, blocks) = typed(
         &page,
         &vec![true; page.blocks.len()],
         form(Format::Blocks),

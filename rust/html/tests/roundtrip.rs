@@ -305,7 +305,7 @@ proptest! {
         for format in [Format::Text, Format::Markdown] {
             prop_assert_eq!(words(&write(&page, &kept, form(format))), expected.clone());
         }
-        let blocks = typed(&page, &kept, form(Format::Blocks), &vec![0.5; kept.len()]);
+        let (_, blocks) = typed(&page, &kept, form(Format::Blocks), &vec![0.5; kept.len()]);
         prop_assert_eq!(blocks.iter().map(|block| words(&block.text)).collect::<String>(), expected);
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use curate_text::cpu::Path;
 use curate_text::nfc::composed;
+use curate_text::windows::head;
 use curate_text::{Cpu, Texts};
 
 use crate::Error;
@@ -178,15 +179,6 @@ impl<'a> Identifier<'a> {
         }
         scores
     }
-}
-
-/// The first `characters` characters of a text.
-fn head(text: &str, characters: usize) -> &str {
-    if text.len() <= characters {
-        return text;
-    }
-    let end = text.char_indices().nth(characters);
-    end.map_or(text, |(end, _)| &text[..end])
 }
 
 /// A text as the model has seen texts: in normalization form C, and in lower case where all of it is in capitals.

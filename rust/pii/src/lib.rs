@@ -148,15 +148,13 @@ pub struct Kinds(u16);
 impl Kinds {
     /// The kinds with these names.
     pub fn named<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, Error> {
-        let mut kinds = Self::default();
-        for name in names {
-            let kind = Kind::named(name).ok_or_else(|| Error::UnknownKind {
+        let kind = |name| {
+            Kind::named(name).ok_or_else(|| Error::UnknownKind {
                 name: name.to_string(),
                 known: Kind::ALL.map(Kind::name).join(", "),
-            })?;
-            kinds.0 |= 1 << kind as u16;
-        }
-        Ok(kinds)
+            })
+        };
+        names.into_iter().map(kind).collect()
     }
 
     /// Whether the kind is one of them.

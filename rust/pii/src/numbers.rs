@@ -489,9 +489,9 @@ fn is_network(digits: &[u8]) -> bool {
     }
 }
 
-/// Luhn's check of the last digit; a number of one digit repeated is none.
-fn luhn(digits: &[u8]) -> bool {
-    let sum: u32 = digits
+/// Luhn's sum of digits, the last of them the check digit.
+pub(crate) fn luhn_sum(digits: &[u8]) -> u32 {
+    digits
         .iter()
         .rev()
         .enumerate()
@@ -499,6 +499,10 @@ fn luhn(digits: &[u8]) -> bool {
             let value = u32::from(digit - b'0') << (place % 2);
             if value > 9 { value - 9 } else { value }
         })
-        .sum();
-    sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != digits[0])
+        .sum()
+}
+
+/// Luhn's check of the last digit; a number of one digit repeated is none.
+fn luhn(digits: &[u8]) -> bool {
+    luhn_sum(digits).is_multiple_of(10) && digits.iter().any(|digit| *digit != digits[0])
 }

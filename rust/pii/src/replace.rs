@@ -12,6 +12,7 @@ use std::io::Write;
 
 use curate_text::{Texts, hash};
 
+use crate::numbers::luhn_sum;
 use crate::{Error, Kind, checked};
 
 /// Spans to replace, by row and start; `kinds` are their types by name, any name at all.
@@ -254,15 +255,7 @@ fn made_up(kind: Kind, value: &str, number: usize) -> Option<String> {
 fn card(value: &str, number: usize) -> String {
     let width = count(value).saturating_sub(7);
     let body = format!("400000{number:0width$}");
-    let sum: u32 = body
-        .bytes()
-        .rev()
-        .enumerate()
-        .map(|(place, byte)| {
-            let value = u32::from(byte - b'0') << (1 - place % 2);
-            if value > 9 { value - 9 } else { value }
-        })
-        .sum();
+    let sum = luhn_sum(format!("{body}0").as_bytes());
     // 10 - sum is right, so one more is wrong.
     format!("{body}{}", (11 - sum % 10) % 10)
 }

@@ -134,37 +134,37 @@ impl Grams {
     }
 }
 
-/// The rule of seeds and alignment, opened once a worker; threads may share it.
-#[pyclass(frozen, module = "curate._rust")]
-struct AlignedFinder {
+/// The words of items and their n-grams.
+struct Items {
     question: Lists<UInt32Type>,
     frequency: Lists<UInt16Type>,
     option: Lists<UInt32Type>,
     option_count: Primitive<UInt32Type>,
     answer: Lists<UInt32Type>,
     grams: Grams,
-    rule: Aligned,
 }
 
-fn columns<'a>(
-    question: &'a Lists<UInt32Type>,
-    frequency: &'a Lists<UInt16Type>,
-    option: &'a Lists<UInt32Type>,
-    option_count: &'a Primitive<UInt32Type>,
-    answer: &'a Lists<UInt32Type>,
-    grams: &'a Grams,
-) -> Columns<'a> {
-    Columns {
-        question_offsets: question.offsets(),
-        questions: question.values(),
-        frequencies: frequency.values(),
-        option_counts: option_count,
-        option_offsets: option.offsets(),
-        options: option.values(),
-        answer_offsets: answer.offsets(),
-        answers: answer.values(),
-        postings: grams.postings(),
+impl Items {
+    fn columns(&self) -> Columns<'_> {
+        Columns {
+            question_offsets: self.question.offsets(),
+            questions: self.question.values(),
+            frequencies: self.frequency.values(),
+            option_counts: &self.option_count,
+            option_offsets: self.option.offsets(),
+            options: self.option.values(),
+            answer_offsets: self.answer.offsets(),
+            answers: self.answer.values(),
+            postings: self.grams.postings(),
+        }
     }
+}
+
+/// The rule of seeds and alignment, opened once a worker; threads may share it.
+#[pyclass(frozen, module = "curate._rust")]
+struct AlignedFinder {
+    items: Items,
+    rule: Aligned,
 }
 
 #[pymethods]
@@ -186,42 +186,21 @@ impl AlignedFinder {
         weight: Primitive<UInt16Type>,
         n: usize,
     ) -> Result<Self, Error> {
-        let grams = Grams { gram, item, place };
-        let rule = py.detach(|| {
-            let columns = columns(
-                &question,
-                &frequency,
-                &option,
-                &option_count,
-                &answer,
-                &grams,
-            );
-            Aligned::new(columns, &word, &weight, n)
-        })?;
-        Ok(Self {
+        let items = Items {
             question,
             frequency,
             option,
             option_count,
             answer,
-            grams,
-            rule,
-        })
+            grams: Grams { gram, item, place },
+        };
+        let rule = py.detach(|| Aligned::new(items.columns(), &word, &weight, n))?;
+        Ok(Self { items, rule })
     }
 
     /// Every item that the rule finds, the best of each span.
     fn find(&self, py: Python<'_>, text: TextColumn) -> Result<FoundColumns, Error> {
-        let found = py.detach(|| {
-            let columns = columns(
-                &self.question,
-                &self.frequency,
-                &self.option,
-                &self.option_count,
-                &self.answer,
-                &self.grams,
-            );
-            self.rule.find(columns, text.texts())
-        })?;
+        let found = py.detach(|| self.rule.find(self.items.columns(), text.texts()))?;
         Ok(columns_of(found))
     }
 }

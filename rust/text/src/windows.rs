@@ -68,12 +68,12 @@ impl Parts {
 }
 
 /// The first `characters` characters.
-fn head(text: &str, characters: usize) -> &str {
-    let end = text
-        .char_indices()
-        .nth(characters)
-        .map_or(text.len(), |(place, _)| place);
-    &text[..end]
+pub fn head(text: &str, characters: usize) -> &str {
+    if text.len() <= characters {
+        return text;
+    }
+    let end = text.char_indices().nth(characters);
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 /// Where the last `characters` characters begin.

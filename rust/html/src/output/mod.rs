@@ -91,12 +91,8 @@ pub fn write(page: &Page, kept: &[bool], form: Form) -> String {
     }
 }
 
-/// The kept blocks one by one; `scores` are the probabilities of all blocks of the page.
-pub fn typed(page: &Page, kept: &[bool], form: Form, scores: &[f32]) -> Vec<Typed> {
-    let form = Form {
-        format: Format::Text,
-        ..form
-    };
+/// The plain text of the kept blocks, and these one by one; `scores` are the probabilities of all blocks of the page.
+pub fn typed(page: &Page, kept: &[bool], form: Form, scores: &[f32]) -> (String, Vec<Typed>) {
     let style = Style::new(page, kept, form);
     let score = |unit: &Unit| {
         let (mut sum, mut bytes) = (0.0, 0.0);
@@ -138,5 +134,5 @@ pub fn typed(page: &Page, kept: &[bool], form: Form, scores: &[f32]) -> Vec<Type
             score: score(unit),
         }
     });
-    typed.collect()
+    (plain::write(page, &units), typed.collect())
 }
