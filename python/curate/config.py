@@ -503,3 +503,10 @@ def parse_pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
                 raise ConfigError(f"{flag} {text}: {key} was given before; give it once")
             pairs[key] = value
     return pairs
+
+
+def split_source(text: str) -> tuple[str, str]:
+    """(source, path) of `[SOURCE=]PATH`; the source is "" where none is given."""
+    source, equals, path = text.partition("=")
+    # A path may hold `=` itself; only letters, digits, - and _ before it are a source.
+    return (source, path) if equals and source.replace("_", "").replace("-", "").isalnum() else ("", text)

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from curate import kernels
 from curate.errors import ConfigError, DataError
 from curate.io.inputs import InputSettings, cut, list_files, reads_raw
 from curate.io.read import ReadCounts, open_decompressed, read
@@ -132,7 +131,7 @@ def _score(batch: Sequence[Labelled], state: State, tally: _Tally) -> None:
             f"the engine could not read labelled text {row + 1} of a batch: {why['rule']}; raise its limits"
         )
     found = _by_row(spans, len(batch))
-    redacted = _replaced(texts, spans, state)
+    redacted = state.replaced(texts, spans)
     for one, places, after in zip(batch, found, redacted.to_pylist(), strict=True):
         labels = [label for label in one.spans if label[2] in state.config.types]
         data = one.text.encode()
@@ -161,17 +160,12 @@ def _by_row(spans: Spans, rows: int) -> list[list[Place]]:
     return found
 
 
-def _replaced(texts: pa.Array, spans: Spans, state: State) -> pa.Array:
-    config = state.config
-    return kernels.replace_spans(texts, *spans, placeholder=config.placeholder, realistic=config.style == "realistic")
-
-
 def _still(texts: pa.Array, state: State) -> tuple[list[tuple[int, str]], dict[int, dict[str, Any]]]:
     """(row, type) of every value that redaction would replace by something else, and row -> why it cannot be read."""
     spans, refused = state.find(texts)
     found = [(row, place) for row, places in enumerate(_by_row(spans, len(texts))) for place in places]
     if state.config.style == "realistic":  # a made-up value is replaced by itself
-        after = _replaced(texts, spans, state)
+        after = state.replaced(texts, spans)
         values = {row: (texts[row].as_py().encode(), after[row].as_py()) for row, _ in found}
         found = [(row, p) for row, p in found if values[row][0][p[0] : p[1]].decode() not in values[row][1]]
     return [(row, place[2]) for row, place in found], refused

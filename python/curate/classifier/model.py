@@ -11,6 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from curate import lookups
 from curate.errors import ConfigError
 
@@ -34,6 +37,11 @@ class Opened:
     def plain(self) -> bool:
         """Whether it reads texts in the form of lookups.plain_tokens."""
         return self.card.get("text") == "plain"
+
+    def scores(self, text: pa.Array) -> np.ndarray:
+        """float32 [rows, labels]: the probability of every label, 0..1."""
+        found = self.classifier.scores(text, plain=self.plain)
+        return np.asarray(found.flatten()).reshape(len(text), len(self.labels))
 
 
 def files_of(path: str) -> list[str]:

@@ -78,13 +78,10 @@ def train_run(
 
 def _entry(text: str, columns: dict[str, str]) -> "InputSettings":
     """`[SOURCE=]PATH` as an input."""
-    from curate.config import validate
+    from curate.config import split_source, validate
     from curate.io.inputs import InputSettings
 
-    source, equals, path = text.partition("=")
-    # A path may hold `=` itself; only letters, digits, - and _ before it are a source.
-    if not equals or not source.replace("_", "").replace("-", "").isalnum():
-        source, path = "", text
+    source, path = split_source(text)
     return validate(InputSettings, {"path": path, "columns": columns, "source": source or "main"}, name="input")
 
 

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from curate import kernels, schema
 from curate.dedup.keep import RANK_COLUMNS
 from curate.dedup.sorting import LIST_ROWS
-from curate.dedup.units import first_hashes
 
 DIM = 256
 ONE = 8192  # the length of a vector
@@ -37,9 +36,8 @@ PAIRS = pa.schema(
 )  # fmt: skip
 
 
-def sampled(ids: pa.Array) -> np.ndarray:
+def sampled(hashes: np.ndarray) -> np.ndarray:
     """The rows of a batch that are sampled, ascending: those with the smallest hashes of their doc_ids."""
-    hashes = first_hashes(ids.cast(pa.binary()))
     return np.sort(np.argsort(hashes, kind="stable")[:SAMPLED_A_BATCH])
 
 
@@ -134,7 +132,7 @@ def resolved(pairs: pa.Table) -> Iterator[pa.Table]:
 
 def pairs_of(members: pa.Table, min_cosine: float) -> pa.Table:
     """PAIRS of the members of clusters: cluster, RANK_COLUMNS and vector."""
-    names = ("cluster", *(name for name in ("rank", "origin_file", "origin_offset", "doc_id")))
+    names = ("cluster", "rank", "origin_file", "origin_offset", "doc_id")
     members = members.take(pc.sort_indices(members, sort_keys=[(n, "ascending") for n in names])).combine_chunks()
     clusters = members.column("cluster").to_numpy()
     starts = np.flatnonzero(np.diff(clusters, prepend=clusters[:1] + np.uint64(1)))

@@ -74,6 +74,13 @@ def exposed() -> list[str]:
     return found if network is None else [*found, f"use the network ({network})"]
 
 
+def remark(who: str) -> str:
+    """For plan and log: that `who` runs in a child, and what a child on this machine can do although it should not."""
+    found = exposed()
+    able = f"can still {' and '.join(found)}" if found else "can change no file and use no network"
+    return f"{who} runs in a process of its own, which {able}"
+
+
 class _Child(NamedTuple):
     """A forked child: its process, the socket to it, and an open /proc file with its times, or -1."""
 

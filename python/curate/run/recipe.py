@@ -21,7 +21,17 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from curate import plugins, stages
-from curate.config import Document, Settings, assign, load_yaml, parse_assignment, setting, suggest, validate
+from curate.config import (
+    Document,
+    Settings,
+    assign,
+    load_yaml,
+    parse_assignment,
+    setting,
+    split_source,
+    suggest,
+    validate,
+)
 from curate.errors import ConfigError
 from curate.io.inputs import InputSettings
 from curate.stages.protocol import Stage
@@ -307,10 +317,7 @@ def _replace_inputs(existing: Any, given: Sequence[str]) -> list[dict[str, Any]]
     entries = [e for e in found if not e.get("against")]
     replaced = [e for e in found if e.get("against")]
     for text in given:
-        source, equals, path = text.partition("=")
-        # A path may hold `=` itself; only letters, digits, - and _ before it are a source.
-        if not equals or not source.replace("_", "").replace("-", "").isalnum():
-            source, path = "", text
+        source, path = split_source(text)
         same = [e for e in entries if (e.get("source", "main") == source if source else len(entries) == 1)]
         base = dict(same[0]) if same else {}
         replaced.append({**base, "path": path, **({"source": source} if source else {})})

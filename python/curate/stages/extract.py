@@ -34,7 +34,7 @@ from curate import kernels, schema
 from curate.config import ByteSize, Settings, setting, suggest
 from curate.errors import ConfigError
 from curate.extract.extractors import EXTRACTORS
-from curate.extract.sandbox import Crashed, Sandbox, Timeout, exposed
+from curate.extract.sandbox import Crashed, Sandbox, Timeout, remark
 from curate.stages.protocol import Applied, Failures, Phase, Side, Stage, with_verdicts
 
 BLOCKS = "blocks"
@@ -424,9 +424,7 @@ def _remarks(config: Extract) -> list[str]:
     """What the child process of a foreign extractor can do on this machine although it should not."""
     if config.extractor == BLOCKS:
         return []
-    found = exposed()
-    able = f"can still {' and '.join(found)}" if found else "can change no file and use no network"
-    return [f"extract: {config.extractor} runs in a process of its own, which {able}"]
+    return [remark(f"extract: {config.extractor}")]
 
 
 STAGE = Stage(

@@ -49,8 +49,7 @@ def open_state(config: Label, side: Side) -> tuple[Label, Opened]:
 def apply(batch: pa.RecordBatch, state: tuple[Label, Opened]) -> Applied:
     """Sets the two columns; drops rows of other labels, or with a probability below the limit."""
     config, model = state
-    scores = model.classifier.scores(batch.column("text"), plain=model.plain)
-    table = np.asarray(scores.flatten()).reshape(batch.num_rows, len(model.labels))
+    table = model.scores(batch.column("text"))
     best = table.argmax(axis=1) if batch.num_rows else np.zeros(0, np.int64)
     values = table[np.arange(batch.num_rows), best]
     names = pa.array(model.labels, pa.string()).take(pa.array(best))

@@ -103,8 +103,7 @@ def identify(text: pa.Array, state: State) -> tuple[list[str], list[float]]:
     else:
         assert state.theirs is not None
         labels = state.theirs.labels
-        scores = state.theirs.classifier.scores(text, plain=state.theirs.plain)
-        table = np.asarray(scores.flatten()).reshape(len(text), len(labels))
+        table = state.theirs.scores(text)
         columns, probabilities = pa.array(table.argmax(axis=1)), pa.array(table.max(axis=1))
         least = 1.5 / len(labels)
     found = zip(columns.to_pylist(), probabilities.to_pylist(), strict=True)

@@ -174,9 +174,7 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
 def _scores(batch: pa.RecordBatch, state: State) -> np.ndarray:
     """The score of each row, NaN for none. Those of a model are rounded to 32 bits, as the column has them."""
     if state.model is not None:
-        found = state.model.classifier.scores(batch.column("text"), plain=state.model.plain)
-        table = np.asarray(found.flatten()).reshape(batch.num_rows, len(state.model.labels))
-        return table[:, state.config.good(state.model)].astype(np.float64)
+        return state.model.scores(batch.column("text"))[:, state.config.good(state.model)].astype(np.float64)
     assert state.scores is not None
     scores = np.full(batch.num_rows, np.nan)
     for listed, rows, places in state.scores.find(key_view(batch.column("doc_id"))):

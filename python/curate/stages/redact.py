@@ -34,7 +34,7 @@ from pydantic import field_validator
 from curate import kernels, schema
 from curate.config import ByteSize, Settings, setting, suggest
 from curate.errors import ConfigError
-from curate.extract.sandbox import Crashed, Sandbox, Timeout, exposed
+from curate.extract.sandbox import Crashed, Sandbox, Timeout, remark
 from curate.redaction.engine import RECOGNIZERS, analyze, model_files, model_form
 from curate.redaction.kinds import BY_MODEL, BY_PATTERN, EVERYTHING, ON_DEMAND, TYPES
 from curate.stages.protocol import Applied, Failures, Phase, Resources, Side, Stage, with_column
@@ -180,6 +180,13 @@ class State:
         row_of, start, end = (pa.array(column, pa.uint32()) for column in (rows, starts, ends))
         return Spans(row_of, start, end, pa.array(kinds, pa.string())), refused
 
+    def replaced(self, text: pa.Array, spans: Spans) -> pa.Array:
+        """The texts with every value replaced."""
+        config = self.config
+        return kernels.replace_spans(
+            text, *spans, placeholder=config.placeholder, realistic=config.style == "realistic"
+        )
+
 
 def close(state: State) -> None:
     """End the child process, if there is one."""
@@ -202,8 +209,7 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
         dropped = pa.array(list(refused), pa.uint32())
         spans = spans.filter(pc.invert(pc.is_in(spans.row, value_set=dropped)))
         counts[list(refused)] = 0
-    realistic = config.style == "realistic"
-    text = kernels.replace_spans(text, *spans, placeholder=config.placeholder, realistic=realistic)
+    text = state.replaced(text, spans)
     # A recipe may redact twice, and the input may have been redacted: counts add up.
     before = pc.fill_null(batch.column("n_redactions"), 0).to_numpy()
     total = (before + counts).astype(np.uint32)
@@ -249,9 +255,7 @@ def _remarks(config: Redact) -> list[str]:
     """What the engine's process can do on this machine although it should not."""
     if config.engine == "patterns":
         return []
-    found = exposed()
-    able = f"can still {' and '.join(found)}" if found else "can change no file and use no network"
-    return [f"redact: presidio runs in a process of its own, which {able}"]
+    return [remark("redact: presidio")]
 
 
 def _libraries(config: Redact) -> Sequence[str]:

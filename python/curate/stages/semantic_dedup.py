@@ -55,7 +55,6 @@ from curate.stages.protocol import Applied, Channel, Own, Phase, Reads, Resource
 
 MEMBER_BYTES = 2200  # of memory, a row of a cluster while it is compared
 VECTOR_BYTES = 1100  # a vector while clusters are trained
-PAIR_BYTES = 400  # a pair while it is decided which documents stay
 
 
 class SemanticDedup(Settings):
@@ -78,9 +77,10 @@ def count(batch: pa.RecordBatch, config: SemanticDedup) -> Applied:
     """Emits (bucket, documents) of the words of the batch, the number of documents, and the words of a sample."""
     bucket, counts = kernels.word_counts(batch.column("text"), words=config.words)
     found, documents = np.unique(bucket.flatten().to_numpy(), return_counts=True)
-    rows = sampled(batch.column("doc_id"))
+    hashes = first_hashes(batch.column("doc_id").cast(pa.binary()))
+    rows = sampled(hashes)
     sample = {
-        "hash": pa.array(first_hashes(batch.column("doc_id").cast(pa.binary()))[rows], pa.uint64()),
+        "hash": pa.array(hashes[rows], pa.uint64()),
         "bucket": bucket.take(pa.array(rows)),
         "count": counts.take(pa.array(rows)),
     }
