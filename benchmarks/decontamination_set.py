@@ -10,11 +10,10 @@ terms, TeX, source code.
 import bz2
 import hashlib
 import io
-import json
 import random
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from curate import kernels
 from curate.audits.planting import Planter
 from curate.decontam.items import Item, Keys, read_items
 from curate.decontam.rules import ALIGNED, RULES
+from tests.corpus import write_jsonl
 
 # The answer of these goes on with the sentence of the question.
 CONTINUED = {"copa", "lambada_openai", "hellaswag"}
@@ -63,11 +63,6 @@ def write_benchmarks(folder: Path) -> list[Path]:
         write_jsonl(path.with_suffix(".jsonl"), ({"question": q, "answer": a} for q, a in rows))
         path.unlink()
     return sorted(path for path in folder.iterdir() if path.suffix in (".json", ".jsonl"))
-
-
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def all_items(folder: Path) -> list[Item]:
@@ -156,8 +151,7 @@ def without_items() -> Iterator[tuple[str, str]]:
 def _rows(folder: str, names: str, key: str) -> Iterator[str]:
     """The texts of files whose rows may have none."""
     for path in sorted((texts.SHARED / folder).glob(f"{names}.jsonl.zst")):
-        for line in zstandard.open(path, "rt", encoding="utf-8"):
-            found = json.loads(line)
+        for found in texts.rows(path):
             text = found.get(key) or found.get("main") or ""
             text = "\n".join(map(str, text)) if isinstance(text, list) else str(text)
             if len(text) > 40:

@@ -13,17 +13,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import fasttext
 import ftfy
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import zstandard
 
 from benchmarks.harness import Report, measure, run
 from benchmarks.texts import SHARED, column, documents, size
+from benchmarks.texts import rows as _rows
 from curate import kernels, language, lookups
 from curate.classifier import measure as figures
 from curate.classifier.examples import choose
@@ -290,19 +289,6 @@ def _whole_pages() -> Iterator[tuple[str, str]]:
 def _input(name: str) -> InputSettings:
     """A file of ../shared/data/text as an input; its name is its source."""
     return InputSettings(path=str(SHARED / f"text/{name}.jsonl.zst"), source=name)
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSONL.zst file."""
-    if not path.exists():
-        raise SystemExit(f"the real data that this benchmark reads is absent: {path}")
-    with path.open("rb") as file, zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file) as stream:
-        rest = b""
-        while chunk := stream.read(1 << 20):
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from map(json.loads, filter(None, lines))
-        if rest:
-            yield json.loads(rest)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import zstandard
-
 from benchmarks.executors import digest
 from benchmarks.harness import Report, run
-from benchmarks.texts import SHARED
+from benchmarks.texts import SHARED, documents
 from benchmarks.variations import copies
 
 HOME = Path(__file__).resolve().parents[1] / "target" / "bench"
@@ -66,10 +64,7 @@ def _large_file(report: Report, form: str, stage: str, large: Path, small: Path)
 def json_lines(path: Path, size: int) -> Path:
     """A JSON-lines file of at least `size` bytes, made once: every text with its number before it."""
     if not path.exists():
-        lines = []
-        for source in sorted((SHARED / "text").glob("*.jsonl.zst")):
-            with zstandard.open(source, "rt", encoding="utf-8") as handle:
-                lines += [json.loads(line)["text"] for line in handle]
+        lines = [text for _, _, text in documents("text")]
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path.with_suffix(".part"), "w", encoding="utf-8") as out:
             number = 0

@@ -6,6 +6,7 @@ import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import zstandard
@@ -19,10 +20,17 @@ def documents(folder: str, names: str = "*") -> Iterator[tuple[str, str, str]]:
     if not paths:
         raise SystemExit(f"the real data that this benchmark reads is absent: {SHARED / folder}")
     for path in paths:
-        with path.open("rb") as file:
-            for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8"):
-                row = json.loads(line)
-                yield path.name.partition(".")[0], row.get("lang") or "", row["text"]
+        for row in rows(path):
+            yield path.name.partition(".")[0], row.get("lang") or "", row["text"]
+
+
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a .jsonl.zst file."""
+    if not path.exists():
+        raise SystemExit(f"the real data that this benchmark reads is absent: {path}")
+    with path.open("rb") as file:
+        stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file)
+        yield from map(json.loads, io.TextIOWrapper(stream, encoding="utf-8"))
 
 
 def code() -> Iterator[str]:

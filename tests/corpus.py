@@ -3,7 +3,7 @@
 import io
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from warcio.statusandheaders import StatusAndHeaders
@@ -126,7 +126,7 @@ def write_warc(path: Path, pages: Iterable[tuple[str, bytes]], *, gz: bool = Tru
     return path
 
 
-def write_jsonl(path: Path, rows: Iterable[dict[str, object]]) -> Path:
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path

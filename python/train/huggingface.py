@@ -26,12 +26,12 @@ from train.config import ModelSettings, Shape, TrainSettings, check_shape, shape
 from train.machine import DTYPES, fast_bf16, pick_device
 from train.model import Model, tensors_of
 
-HOW = Literal["same", "transposed", "joined", "stacked"]
+HOW = Literal["same", "transposed", "stacked"]
 
 
 class Pair(NamedTuple):
-    """One tensor of theirs. `same`: our tensor; `transposed`: turned, as GPT-2 keeps its matrices; `joined`: several of
-    ours one below the other, then turned; `stacked`: number `expert` of our tensor.
+    """One tensor of theirs. `same`: our tensor; `transposed`: ours, several one below the other, a matrix turned as
+    GPT-2 keeps it; `stacked`: number `expert` of our tensor.
     """
 
     theirs: str
@@ -84,11 +84,10 @@ def pairs(shape: Shape, form: str) -> Iterator[Pair]:
         for layer in range(shape.layers):
             here, there = f"blocks.{layer}.", f"transformer.h.{layer}."
             for part in parts:
-                how: HOW = "transposed" if part == "weight" else "same"
                 joined = tuple(f"{here}attention.{name}.{part}" for name in ("query", "key", "value"))
-                yield Pair(f"{there}attn.c_attn.{part}", joined, "joined")
+                yield Pair(f"{there}attn.c_attn.{part}", joined, "transposed")
                 for ours, theirs in GPT2_BLOCK.items():
-                    yield Pair(f"{there}{theirs}.{part}", (f"{here}{ours}.{part}",), how)
+                    yield Pair(f"{there}{theirs}.{part}", (f"{here}{ours}.{part}",), "transposed")
                 for ours, theirs in GPT2_NORMS.items():
                     yield Pair(f"{there}{theirs}.{part}", (f"{here}{ours}.{part}",))
         for part in parts:
@@ -119,7 +118,7 @@ def to_theirs(shape: Shape, form: str, tensors: dict[str, Tensor]) -> dict[str, 
             one = tensors[pair.ours[0]][pair.expert]
         else:
             one = torch.cat([tensors[name] for name in pair.ours])
-        turned = pair.how in ("transposed", "joined") and one.dim() == 2
+        turned = pair.how == "transposed" and one.dim() == 2
         found[pair.theirs] = (one.T if turned else one).contiguous()
     return found
 
@@ -131,7 +130,7 @@ def from_theirs(shape: Shape, form: str, theirs: dict[str, Tensor], model: Model
         if pair.theirs not in left:
             raise DataError(f"the model lacks the tensor {pair.theirs}")
         one = left.pop(pair.theirs)
-        if pair.how in ("transposed", "joined") and one.dim() == 2:
+        if pair.how == "transposed" and one.dim() == 2:
             one = one.T
         targets = [ours[name] for name in pair.ours]
         if pair.how == "stacked":
