@@ -18,7 +18,7 @@ from oracles import words
 
 STOPS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 # Unicode words (UAX 29) of the letters used here: Han characters alone, else runs with joints inside.
-LETTER = "[A-Za-zéÉßЖж]"
+LETTER = "[A-Za-zéÉßЖжＡ]"
 UNICODE_WORD = re.compile(
     rf"[漢字]|(?:{LETTER}|[0-9_])(?:{LETTER}|[0-9_]|(?<={LETTER})[.':](?={LETTER})|(?<=[0-9])[.',;](?=[0-9]))*"
 )
@@ -30,7 +30,7 @@ COUNTER = re.compile(rf"^\W*\d(?:,|\.|\d)*[kmb]?\s+(?:{COUNTED})\W*$")
 
 prose = [
     "the ", "The", "have ", "a b ", "same line\n", "x y z w v ", "\n\n", "\n", "- item\n", "• item\n", "end...\n",
-    "…", ". . .", "#", "12,000 ", "it's ", "_a", "e.g. ", "漢字", "Жé", "\u00a0", "\u3000", "\x1c", "\x00", "\t", "1 ",
+    "…", ". . .", "#", "12,000 ", "it's ", "_a", "e.g. ", "漢字", "Жé", "Ａb ", "\u00a0", "\u3000", "\x1c", "\x00", "\t", "1 ",
     "(so)", "http://a.b/c ", "。",
 ]  # fmt: skip
 lines = [
@@ -75,6 +75,10 @@ def ngram_share(tokens: list[str], n: int) -> float:
         return share(most * max(sum(map(len, gram)) for gram in grams if counts[gram] == most), total)
     covered = {i + k for i, gram in enumerate(grams) if counts[gram] > 1 for k in range(n)}
     return share(sum(len(tokens[i]) for i in covered), total)
+
+
+def script(letter: str) -> str:
+    return "han" if letter in "漢字" else "cyrillic" if letter in "Жж" else "latin"
 
 
 def again(segments: list[str]) -> tuple[int, int]:
@@ -183,7 +187,7 @@ def oracle(text: str) -> dict[str, float]:
     spaces = sum(map(str.isspace, text))
     marks = max(0, len(text) - sum(map(len, tokens)) - spaces - 2 * text.count("..."))
     all_words = max(1, len(tokens) + marks)
-    lengths = sorted(map(len, space))
+    lengths, letters = sorted(map(len, space)), [c for c in text if c.isalpha()]
     later_lines, later_paragraphs = again(re.split("\n+", text)), again(re.split("\n{2,}", text.strip()))
     tfds, datatrove = c4(text, tfds=True), c4(text, tfds=False)
     urls = [w for w in re.split("[ \t\n\f\r]", text) if "://" in w or "www." in w]
@@ -212,6 +216,9 @@ def oracle(text: str) -> dict[str, float]:
         "mixed_script_word_share": share(
             sum(bool(re.search("[A-Za-zéÉß]", w) and re.search("[Жж]", w)) for w in tokens), len(tokens)
         ),
+        "main_script_share": share(max(Counter(map(script, letters)).values(), default=0), len(letters)),
+        "styled_letter_share": share(letters.count("Ａ"), len(letters)),
+        "readability_eflaw": share(len(tokens) + sum(len(w) <= 3 for w in tokens), sum(map(sentences, split))),
         "periodic_repeats": periodic(tokens),
         "dup_line_share": line,
         "dup_paragraph_share": paragraph,
