@@ -207,7 +207,7 @@ def test_a_wrong_file_of_groups_is_told_before_the_run(text: str, message: str, 
 
 
 def test_scores_and_measures_decide_together_by_thresholds_of_a_label(tmp_path: Path) -> None:
-    """One of two classifiers is enough, readability has another limit for science; the reject says what all compared."""
+    """One of two classifiers is enough; science may be harder to read; a reject says what all parts compared."""
     path = tmp_path / "topics.yaml"
     path.write_text("science:\n  limits: {own.readability_eflaw_max: 90, own.edu_score_min: 0.2}\n")
     rules = ["quality_score >= 0.6 or column:edu_score >= 0.4", "readability_eflaw <= 20"]

@@ -30,8 +30,8 @@ COUNTER = re.compile(rf"^\W*\d(?:,|\.|\d)*[kmb]?\s+(?:{COUNTED})\W*$")
 
 prose = [
     "the ", "The", "have ", "a b ", "same line\n", "x y z w v ", "\n\n", "\n", "- item\n", "• item\n", "end...\n",
-    "…", ". . .", "#", "12,000 ", "it's ", "_a", "e.g. ", "漢字", "Жé", "Ａb ", "\u00a0", "\u3000", "\x1c", "\x00", "\t", "1 ",
-    "(so)", "http://a.b/c ", "。",
+    "…", ". . .", "#", "12,000 ", "it's ", "_a", "e.g. ", "漢字", "Жé", "Ａb ", "\u00a0", "\u3000", "\x1c", "\x00",
+    "\t", "1 ", "(so)", "http://a.b/c ", "。",
 ]  # fmt: skip
 lines = [
     "A line of five words ends.\n", "A line of five words ends.\n", 'She said "yes it is so"\n',

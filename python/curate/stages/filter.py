@@ -75,7 +75,9 @@ class Filter(Settings):
     )
     limits: dict[str, float] = setting({}, "other limits than the presets', by rule name")
     without: list[str] = setting([], "rules of the presets to leave out")
-    rules: list[str] = setting([], 'own rules, each as what it keeps: "digit_share <= 0.2"; " or " between alternatives')
+    rules: list[str] = setting(
+        [], 'own rules, each as what it keeps: "digit_share <= 0.2"; " or " between alternatives'
+    )
     groups: str | None = setting(None, "YAML file of other limits and stop words by language or label", min_length=1)
     by: str = setting("lang", "column whose values the file of groups has", min_length=1)
     tokenizer: str | None = setting(None, f"a tokenizer.json, for the measure {TOKENS[0]}", min_length=1)
@@ -318,8 +320,9 @@ STAGE = Stage(
     needs=lambda config: ("text", *([config.by] if config.groups else []), *columns_of(config)),
     presets=lambda config: ", ".join(config.preset) or None,
     expected=lambda config: (0.02, 1.0),
-    files=lambda config: {name: [path] if path else [] for name, path in
-                          (("groups", config.groups), ("tokenizer", config.tokenizer))},
+    files=lambda config: {
+        name: [path] if path else [] for name, path in (("groups", config.groups), ("tokenizer", config.tokenizer))
+    },
     libraries=lambda config: ["spacy"] if config.words == "spacy" else [],
     resources=lambda config: Resources(
         state_bytes=(config.words == "spacy") * SPACY_BYTES + bool(config.tokenizer) * TOKENIZER_BYTES

@@ -45,9 +45,8 @@ impl English {
         let mut found = vec![];
         let mut english = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         english.words(text, &mut found);
-        let word = |word: &curate_signals::Word| {
-            text[word.from as usize..word.to as usize].to_owned()
-        };
+        let word =
+            |word: &curate_signals::Word| text[word.from as usize..word.to as usize].to_owned();
         found.iter().map(word).collect()
     }
 }

@@ -185,7 +185,9 @@ impl English {
             let words = spans.iter().map(|&(from, to)| Word::new(chunk, from, to));
             self.memo.put(hash, words);
         }
-        let words = spans.iter().map(|&(from, to)| Word::new(text, start + from, start + to));
+        let words = spans
+            .iter()
+            .map(|&(from, to)| Word::new(text, start + from, start + to));
         found.extend(words);
     }
 

@@ -141,7 +141,12 @@ impl<'e> Meter<'e> {
         values.n_bytes = text.len() as f64;
         values.n_words = self.scan.hashes().len() as f64;
         values.n_sentences = self.sentences.iter().map(|&n| f64::from(n)).sum();
-        let short = self.tokens.chars.iter().filter(|&&chars| chars <= 3).count();
+        let short = self
+            .tokens
+            .chars
+            .iter()
+            .filter(|&&chars| chars <= 3)
+            .count();
         let words = (self.tokens.chars.len() + short) as f64;
         values.readability_eflaw = words / values.n_sentences.max(1.0);
         values.url_char_share = share(self.url_bytes(text.as_bytes()), text.len());

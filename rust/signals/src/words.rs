@@ -175,7 +175,9 @@ mod tests {
         let words = |text: &str| -> Vec<_> {
             let place = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
             let words = text.split_whitespace();
-            words.map(|word| Word::new(text, place(word), place(word) + word.len())).collect()
+            words
+                .map(|word| Word::new(text, place(word), place(word) + word.len()))
+                .collect()
         };
         for (text, expected) in [
             ("", 0),
