@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import kernels
+from curate.filters import english
 from oracles import words
 
 STOPS = {"the", "be", "to", "of", "and", "that", "have", "with"}
@@ -295,3 +297,41 @@ def test_repeated_spam_stands_out() -> None:
     found = measured([spam])[0]
     assert found["dup_line_share"] == found["dup_10gram_char_share"] == 1
     assert found["top_2gram_char_share"] == len("watchesonline") / 43
+
+
+# -- spaCy's words ------------------------------------------------------------------------------------------------
+
+PIECES = [
+    "word", "Word", "US", "a", "B", "7", "3.14", "1,000", "-", "--", "—", "–", "…", ".", "..", ",", ":", ";", "!", "?",
+    "(", ")", "[", '"', "'", "`", "’", "‘", "“", "”", "'s", "’s", "n't", "don't", "can’t", "U.S.", "e.g.", "a.m.",
+    "Mr.", "5km", "10%", "$", "US$5", "£", "°C.", "°", "+", "=", "/", "<", ">", "~", "^", "*", "&", "#", "_", "@", "©", "é",
+    "Ä", "example.org", "www.a.com/b?c=d", "http://", "x@y.com", "8.8.8.8", ":)", ";-)", "C++", "and/or", "漢字", "я",
+    "²",
+]  # fmt: skip
+chunks = st.lists(st.sampled_from([*PIECES, *PIECES, " ", "\n", "\u00a0"]), max_size=14).map("".join)
+
+
+@pytest.fixture(scope="module")
+def both() -> Any:
+    """(our words of a text, spaCy's)."""
+    pytest.importorskip("spacy")
+    import spacy
+
+    ours, theirs = english.load(), spacy.blank("en").tokenizer
+    return lambda text: (ours.words(text), [word.text for word in theirs(text) if not word.is_space])
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.one_of(chunks, documents))
+def test_words_are_those_of_spacy(both: Any, text: str) -> None:
+    ours, theirs = both(text)
+    assert ours == theirs
+
+
+@pytest.mark.realdata
+def test_words_of_real_text_are_those_of_spacy(both: Any, shared: Path) -> None:
+    with open(shared / "quality" / "dclm_human_quality.jsonl.zst", "rb") as file:
+        lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8")
+        for text, _ in zip((json.loads(line)["text"][:20_000] for line in lines), range(100), strict=False):
+            ours, theirs = both(text)
+            assert ours == theirs

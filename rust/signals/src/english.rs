@@ -5,13 +5,19 @@
 //! affixes themselves are put together again in a second pass. All of it depends on the chunk alone, so that a memo of
 //! chunks is exact.
 //!
+//! Most chunks need no pattern: [`short`] has the same rules for ASCII and quotation marks, which are used where they say
+//! what the patterns say of some thousand probes.
+//!
 //! Chunks of more than [`MOST`] bytes are one word, where spaCy's time grows with their square. Patterns that run out
 //! of steps match nothing.
+
+mod short;
 
 use curate_text::chars::{self, ALPHA, SPACE};
 use curate_text::hash::hash_bytes;
 use fancy_regex::{Regex, RegexBuilder};
 
+use self::short::{PROBES, may_be_url};
 use crate::characters::{is_punctuation, is_symbol, is_terminal};
 use crate::tokens::hash_word;
 use crate::{Error, n_chars};
@@ -130,8 +136,10 @@ impl English {
             ),
             compound: Cases::default(),
             first: Cases::default(),
+            short: false,
             memo: Memo::default(),
         };
+        made.short = made.agrees();
         let mut compound = vec![];
         for (key, _) in &rules.special {
             let cut = made.prefix_length(key) > 0
@@ -292,31 +300,61 @@ impl English {
         if special && self.special_case(part, from, spans) {
             return;
         }
-        if part.contains('.') && self.url.is_match(part).unwrap_or(false) {
+        if (!self.short || may_be_url(part)) && self.url.is_match(part).unwrap_or(false) {
             spans.push((from, to));
             return;
         }
         let mut start = 0;
-        if !part
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'\'')
-        {
-            for infix in self.infix.find_iter(part).map_while(Result::ok) {
-                if infix.start() == 0 {
-                    continue;
-                }
-                if infix.start() > start {
-                    spans.push((from + start, from + infix.start()));
-                }
-                if infix.start() < infix.end() {
-                    spans.push((from + infix.start(), from + infix.end()));
-                }
-                start = infix.end();
+        self.infixes(part, |infix, end| {
+            if infix == 0 {
+                return;
             }
-        }
+            if infix > start {
+                spans.push((from + start, from + infix));
+            }
+            if infix < end {
+                spans.push((from + infix, from + end));
+            }
+            start = end;
+        });
         if start < part.len() {
             spans.push((from + start, to));
         }
+    }
+
+    /// The infixes of a part in order.
+    fn infixes(&self, part: &str, mut emit: impl FnMut(usize, usize)) {
+        if self.short && short::has_infixes(part) {
+            short::infixes(part.as_bytes(), emit);
+            return;
+        }
+        for infix in self.infix.find_iter(part).map_while(Result::ok) {
+            emit(infix.start(), infix.end());
+        }
+    }
+
+    /// Whether the short rules say of every probe what the patterns say.
+    fn agrees(&self) -> bool {
+        let probe = |text: &str| {
+            let mut found = [vec![], vec![]];
+            let infixes = self.infix.find_iter(text).map_while(Result::ok);
+            found[0].extend(infixes.map(|infix| (infix.start(), infix.end())));
+            short::infixes(text.as_bytes(), |from, to| found[1].push((from, to)));
+            (!short::has_infixes(text) || found[0] == found[1])
+                && short::prefix(text).is_none_or(|length| length == self.prefix_length(text))
+                && short::suffix(text).is_none_or(|length| length == self.suffix_length(text))
+                && (may_be_url(text) || !self.url.is_match(text).unwrap_or(false))
+        };
+        let mut text = String::new();
+        PROBES.iter().all(|a| {
+            PROBES.iter().all(|b| {
+                PROBES.iter().all(|c| {
+                    text.clear();
+                    [a, b, c].iter().for_each(|part| text.push_str(part));
+                    probe(&text)
+                })
+            })
+        })
     }
 
     fn special_case(&self, part: &str, base: usize, spans: &mut Vec<Span>) -> bool {
@@ -331,17 +369,10 @@ impl English {
         true
     }
 
-    /// Bytes of the prefix. Short cuts for ASCII first: letters and digits begin no prefix but in units of money.
+    /// Bytes of the prefix.
     fn prefix_length(&self, part: &str) -> usize {
-        let Some(&first) = part.as_bytes().first() else {
-            return 0;
-        };
-        match first {
-            b'0'..=b'9' | b'a'..=b'z' => return 0,
-            b'A'..=b'Z' if !part.contains('$') => return 0,
-            _ if CUT_AT_BOTH.contains(&first) || matches!(first, b'$' | b'%' | b'=') => return 1,
-            0xE2 if part.starts_with(QUOTES_AND_DASHES) => return 3,
-            _ => {}
+        if let Some(length) = short::prefix(part).filter(|_| self.short) {
+            return length;
         }
         let window = &part[..part.floor_char_boundary(WINDOW)];
         let end = |text: &str| {
@@ -357,30 +388,10 @@ impl English {
         }
     }
 
-    /// Bytes of the suffix, with short cuts as above.
+    /// Bytes of the suffix.
     fn suffix_length(&self, part: &str) -> usize {
-        let bytes = part.as_bytes();
-        let Some(&last) = bytes.last() else {
-            return 0;
-        };
-        match last {
-            _ if CUT_AT_BOTH.contains(&last) => return 1,
-            b'0'..=b'9' => return 0,
-            b'.' if ends_a_word(bytes) => return 1,
-            0x80.. if part.ends_with(QUOTES_AND_DASHES) => return 3,
-            b'a'..=b'z' | b'A'..=b'Z' => {
-                if last | 0x20 == b's' && bytes.len() > 1 && bytes[bytes.len() - 2] == b'\'' {
-                    return 2;
-                }
-                // Units follow digits; other letters are no suffix.
-                if !bytes
-                    .iter()
-                    .any(|byte| byte.is_ascii_digit() || *byte >= 0x80)
-                {
-                    return 0;
-                }
-            }
-            _ => {}
+        if let Some(length) = short::suffix(part).filter(|_| self.short) {
+            return length;
         }
         let cut = part.ceil_char_boundary(part.len().saturating_sub(WINDOW));
         let start = |text: &str| {
@@ -395,21 +406,6 @@ impl English {
             place if place < 16 && cut > 0 => part.len() - start(part),
             place => window.len() - place,
         }
-    }
-}
-
-/// ASCII that is both a prefix and a suffix of one byte.
-const CUT_AT_BOTH: &[u8] = b",:;!?()[]{}<>_#*&\"'`";
-
-/// Characters of three bytes that are both a prefix and a suffix.
-const QUOTES_AND_DASHES: [char; 6] = ['‘', '’', '“', '”', '–', '—'];
-
-/// Whether the period at the end is a suffix for sure: behind a digit, a small letter, or two capitals.
-fn ends_a_word(bytes: &[u8]) -> bool {
-    match bytes {
-        [.., a, b, _] if b.is_ascii_uppercase() => a.is_ascii_uppercase(),
-        [.., b, _] => b.is_ascii_digit() || b.is_ascii_lowercase(),
-        _ => false,
     }
 }
 
