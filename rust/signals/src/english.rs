@@ -62,6 +62,8 @@ pub struct English {
     compound: Cases,
     /// First words of those.
     first: Cases,
+    /// Whether the short rules say what the patterns do.
+    short: bool,
     memo: Memo,
 }
 
@@ -300,7 +302,12 @@ impl English {
         if special && self.special_case(part, from, spans) {
             return;
         }
-        if (!self.short || may_be_url(part)) && self.url.is_match(part).unwrap_or(false) {
+        let may_be_url = if self.short {
+            may_be_url(part)
+        } else {
+            part.contains('.')
+        };
+        if may_be_url && self.url.is_match(part).unwrap_or(false) {
             spans.push((from, to));
             return;
         }
