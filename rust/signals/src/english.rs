@@ -191,14 +191,12 @@ impl English {
         }
         let chunk = &text[start..end];
         let spans = self.take_apart(chunk);
+        let word = |&(from, to): &Span| Word::new(chunk, from, to);
+        let words: Vec<_> = spans.iter().map(word).collect();
         if chunk.len() <= MEMO_BYTES {
-            let words = spans.iter().map(|&(from, to)| Word::new(chunk, from, to));
-            self.memo.put(hash, words);
+            self.memo.put(hash, &words);
         }
-        let words = spans
-            .iter()
-            .map(|&(from, to)| Word::new(text, start + from, start + to));
-        found.extend(words);
+        found.extend(words.iter().map(|word| word.moved(start as u32)));
     }
 
     /// Both passes over a chunk.
@@ -507,7 +505,7 @@ impl Memo {
         (slot.hash != 0).then(|| &self.words[first..first + slot.count as usize])
     }
 
-    fn put(&mut self, hash: u64, words: impl ExactSizeIterator<Item = Word>) {
+    fn put(&mut self, hash: u64, words: &[Word]) {
         if self.chunks == MEMO_CHUNKS || self.words.len() + words.len() > MEMO_WORDS {
             return;
         }
@@ -525,7 +523,7 @@ impl Memo {
             first: self.words.len() as u32,
             count: words.len() as u32,
         };
-        self.words.extend(words);
+        self.words.extend_from_slice(words);
         self.chunks += 1;
     }
 }
