@@ -219,6 +219,11 @@ def quality(report: Report) -> None:
         differ = np.percentile(sampled["classifier"] - sampled[name], [2.5, 97.5])
         between = "" if name == "classifier" else f"{differ[0]:+.3f} … {differ[1]:+.3f}"
         lines.append([name, f"{figures.auc(good, values):.3f}", f"{low:.3f} … {high:.3f}", between])
+    best = max((name for name in scores if name != "classifier"), key=lambda name: figures.auc(good, scores[name]))
+    over = np.percentile(sampled["classifier"] - sampled[best], [2.5, 97.5])
+    note = f"over {best}, the best preset; 95 % {over[0]:+.3f} … {over[1]:+.3f}"
+    value = figures.auc(good, scores["classifier"])
+    report.row("quality_auc", value, "AUC", 1, best, figures.auc(good, scores[best]), note)
     header = ["score", "AUC", "95 % interval", "classifier less this, 95 %"]
     report.table(f"{len(rows)} documents labeled by people", header, lines)
 
