@@ -66,8 +66,8 @@ def test_a_grid_counts_what_filtering_again_would(
         shown = {int(identity, 16) for identity in cell.entering}
         assert shown == set(sorted(there - now)[:10])
     for near in sweep.nearest():
-        values = {name: table[name][int(near.doc_id, 16)] for name in "xyz"}
-        others = [rule.keeps(values[rule.measure], limit) for rule, limit in rules if rule.name != near.rule]
+        values = {name: table[name][[int(near.doc_id, 16)]] for name in "xyz"}
+        others = [not rule.fails(values, limit)[0] for rule, limit in rules if rule.name != near.rule]
         assert all(others) and near.kept == (int(near.doc_id, 16) in now)
 
 
