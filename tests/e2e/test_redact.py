@@ -278,7 +278,8 @@ model.train_model(rows, rows[:8], output_dir=str(folder / "steps"), max_steps=15
                   per_device_train_batch_size=16, save_strategy="no", eval_strategy="no", report_to="none", use_cpu=True)
 model.save_pretrained(folder / "model", safe_serialization=True)
 asked = {"types": [*names], "model": str(folder / "model"), "min_score": 0.4}
-sandbox = Sandbox("curate.redaction.engine:analyze", timeout=60.0, memory_bytes=64 << 30, prepare={**asked, "probe": True})
+entry, limits = "curate.redaction.engine:analyze", {"timeout": 60.0, "memory_bytes": 64 << 30}
+sandbox = Sandbox(entry, **limits, prepare={**asked, "probe": True})
 sandbox.open()
 print(sandbox.call(sys.argv[2].encode(), **asked))
 sandbox.close()
