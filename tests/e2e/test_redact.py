@@ -274,8 +274,9 @@ torch.set_num_threads(1)
 sizes = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128)
 BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder / "base")
 model = GLiNER.from_config(GLiNERConfig(model_name=str(folder / "base"), hidden_size=64, max_width=3, dropout=0.1))
-model.train_model(rows, rows[:8], output_dir=str(folder / "steps"), max_steps=150, learning_rate=2e-3, others_lr=2e-3,
-                  per_device_train_batch_size=16, save_strategy="no", eval_strategy="no", report_to="none", use_cpu=True)
+rates = dict(max_steps=150, learning_rate=2e-3, others_lr=2e-3, per_device_train_batch_size=16, use_cpu=True)
+quiet = dict(save_strategy="no", eval_strategy="no", report_to="none")
+model.train_model(rows, rows[:8], output_dir=str(folder / "steps"), **rates, **quiet)
 model.save_pretrained(folder / "model", safe_serialization=True)
 asked = {"types": [*names], "model": str(folder / "model"), "min_score": 0.4}
 entry, limits = "curate.redaction.engine:analyze", {"timeout": 60.0, "memory_bytes": 64 << 30}
