@@ -27,8 +27,10 @@ label has of its own:
           - readability_eflaw <= 30
           - tokens_per_char <= 0.35
         tokenizer: tokenizer.json
-        by: topic                  # what `label` wrote, for example
-        groups: topics.yaml        # science: {limits: {own.readability_eflaw_max: 45}}
+        by: topic
+        groups: topics.yaml
+
+Here topics.yaml may say `science: {limits: {own.readability_eflaw_max: 45}}`, where `label` wrote the column topic.
 
 `words: spacy` counts, in presets that follow datatrove, the words of the installed spaCy, which is exact and takes
 twice as long.
