@@ -321,7 +321,7 @@ def measured(path: Path, folder: Path, out: Path, monkeypatch: pytest.MonkeyPatc
     text = json.dumps({"version": 1, "inputs": [{"path": str(path)}], "steps": steps, "guard": "off"})
     outcome = driver.run(resolve(parse_yaml(text, "r.yaml")), out)
     tables = [
-        pa.concat_tables([pq.read_table(file) for file in sorted(out.glob(pattern))])
+        pa.concat_tables([pq.read_table(file) for file in sorted(out.glob(pattern))], promote_options="default")
         for pattern in ("documents/*.parquet", "signals/*.parquet")
     ]
     return tables[0], tables[1], outcome
