@@ -6,25 +6,17 @@ by a signal with a checkpoint written. Torch is imported when a command starts t
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from curate import console
-
-if TYPE_CHECKING:
-    from curate.config import Settings
-
-FOLDER = console.Place(local=True)
-OUT = console.Place(local=True, made=True)
-OUT_FILE = console.Place(local=True)
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-DEVICE = click.option("--device", metavar="NAME", default="auto", help="cpu, cuda, or auto (the default).")
-THREADS = click.option(
-    "--threads", metavar="N", type=click.IntRange(min=0), default=0, help="CPU threads; 0, the default, takes all."
-)
+from train.ablation.cli import ablate
+from train.audit.cli import audit
+from train.options import AS_JSON, DEVICE, FOLDER, OUT, OUT_FILE, THREADS
+from train.settings import describe
 
 
 class RunCommand(click.Command):
@@ -35,20 +27,6 @@ class RunCommand(click.Command):
 
         with formatter.section("Settings, for --config FILE and --set KEY=VALUE"):
             formatter.write_dl(list(describe(TrainSettings)))
-
-
-def describe(model: type["Settings"], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(key, what it is) for every setting of a model, nested ones with their prefix."""
-    from curate.config import Settings
-
-    for name, field in model.model_fields.items():
-        if isinstance(field.default, Settings):
-            yield from describe(type(field.default), f"{prefix}{name}.")
-            continue
-        extra: Any = field.json_schema_extra
-        unit = f", in {extra['unit']}" if extra else ""
-        default = field.default if isinstance(field.default, str) else json.dumps(field.default)
-        yield prefix + name, f"{field.description}{unit} [{default}]"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -63,6 +41,8 @@ def cli() -> None:
     train score --checkpoint MODEL --data RUN        the same by document
     train plot MODEL MODEL --out FILE                runs side by side
     train export --checkpoint MODEL --out DIR        for Hugging Face
+    train audit memorization …                       what it knows by heart
+    train ablate RECIPE RECIPE …                     which data is better
     """
 
 
@@ -281,6 +261,10 @@ def import_command(folder: Path, out: Path, as_json: bool) -> None:
 
     result = import_(folder, out)
     console.out(json.dumps(result) if as_json else f"read the {result['form']} model; it is in {result['checkpoint']}")
+
+
+cli.add_command(audit)
+cli.add_command(ablate)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

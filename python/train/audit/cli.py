@@ -1,0 +1,77 @@
+"""`train audit`: what a model kept of its training data. Torch is imported when a command starts to work."""
+
+import json
+from pathlib import Path
+
+import click
+
+from curate import console
+from train.options import AS_JSON, CHECKPOINT, DEVICE, FOLDER, OUT, THREADS
+from train.settings import CHANGED, SettingsCommand, read_settings
+
+
+@click.group()
+def audit() -> None:
+    """Measure what a model kept of its training data.
+
+    \b
+    train audit memorization --checkpoint MODEL --data RUN --out DIR
+    train audit plant --data RUN --out PLANTED
+    """
+
+
+@audit.command("memorization", cls=SettingsCommand, settings=("train.audit.memorization", "Memorization"))
+@CHECKPOINT
+@click.option("--data", required=True, type=FOLDER, metavar="RUN", help="Folder of the run that it was trained on.")
+@click.option("--out", required=True, type=OUT, metavar="DIR", help="Folder of the result.")
+@click.option("--reference", type=FOLDER, metavar="DIR", help="A model that never saw these tokens.")
+@click.option("--copies", type=FOLDER, metavar="RUN", help="A run that compared the documents; without it --data.")
+@CHANGED
+@DEVICE
+@THREADS
+@AS_JSON
+def memorization_command(
+    checkpoint: Path, data: Path, out: Path, reference: Path | None, copies: Path | None,
+    assignments: tuple[str, ...], device: str, threads: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Which training text a model writes by heart, and why.
+
+    Spans by copies, near-duplicate mass, when they were read, source and
+    quality; draws; lengths of the prefix; attacks on membership; canaries.
+    With --copies, of copies that were trained on: curate near-dedup RUN
+    --pairs. Stopped, the same command goes on.
+
+    \b
+    train audit memorization --checkpoint model --data out --out audit
+    """
+    from train.audit.memorization import Memorization, memorization
+    from train.audit.report import text
+    from train.intervals import plain
+
+    settings = read_settings(Memorization, assignments)
+    result = memorization(checkpoint, data, out, settings, reference, copies, device, threads)
+    console.out(json.dumps(plain(result)) if as_json else text(result))
+
+
+@audit.command("plant", cls=SettingsCommand, settings=("train.audit.canaries", "Canaries"))
+@click.option("--data", required=True, type=FOLDER, metavar="RUN", help="Folder of a curate run with tokens.")
+@click.option("--out", required=True, type=OUT, metavar="DIR", help="Folder of the run with canaries.")
+@CHANGED
+@AS_JSON
+def plant_command(data: Path, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Copy a run's tokens with canaries in them.
+
+    Train on DIR, then audit the model with --data DIR: the exposure of
+    canaries says how often a text must come before it is remembered.
+
+    \b
+    train audit plant --data out --out planted
+    train run --data planted --out model --minutes 2
+    """
+    from train.audit.canaries import Canaries, plant
+
+    result = plant(data, out, read_settings(Canaries, assignments))
+    words = (
+        f"planted {result['planted']:,} copies of {result['canaries']:,} canaries in {result['documents']:,} documents"
+    )
+    console.out(json.dumps(result) if as_json else f"{words}; the run is {out}")

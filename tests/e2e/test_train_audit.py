@@ -1,0 +1,141 @@
+"""`train audit` as a user meets it: plant, train, audit, stop, go on; and what it refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import shards as made
+from conftest import Finished
+
+STEPS, T, BATCH = 30, 48, 4
+SMALL = ["--size", "tiny", "--tokens", STEPS * T * BATCH]
+SMALL += [part for text in (f"sequence_length={T}", f"batch_rows={BATCH}", "threads=1") for part in ("--set", text)]
+SPANS = [part for text in ("prefix=12", "suffix=8", "prefixes=[4, 12, 20]", "spans=40") for part in ("--set", text)]
+CANARIES = [part for text in ("each=2", "repeats=[0, 3]", "candidates=64") for part in ("--set", text)]
+
+
+@pytest.fixture(scope="module")
+def train() -> Callable[..., Finished]:
+    """`train("run", "--data", …)` in this process: the entry point itself, without the seconds of its imports."""
+    import contextlib
+    import io
+
+    from train.cli import main
+
+    def call(*arguments: object) -> Finished:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
+            main(list(map(str, arguments)))
+        return Finished(end.value.code, out.getvalue(), err.getvalue())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, train: Callable[..., Finished]) -> tuple[Path, Path, Path]:
+    """A run with canaries, a model trained on it, and one trained on the run without them."""
+    home = tmp_path_factory.mktemp("audit")
+    made.real_run(home / "data")
+    planted = train("audit", "plant", "--data", home / "data", "--out", home / "planted", *CANARIES, "--json")
+    assert planted.code == 0, planted.err
+    assert planted.json["planted"] == 6
+    for data, out in (("planted", "model"), ("data", "other")):
+        done = train("run", "--data", home / data, "--out", home / out, *SMALL)
+        assert done.code == 0, done.err
+    return home / "planted", home / "model", home / "other"
+
+
+def test_an_audit_gives_rates_with_intervals_rows_and_goes_on_where_it_was_stopped(
+    trained: tuple[Path, Path, Path], tmp_path: Path, train: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, model, other = trained
+    audit = [
+        "audit",
+        "memorization",
+        "--checkpoint",
+        model,
+        "--data",
+        data,
+        "--reference",
+        other,
+        *SPANS,
+        "--threads",
+        1,
+    ]
+    done = train(*audit, "--out", tmp_path / "whole", "--json")
+    assert done.code == 0, done.err
+    found = done.json
+    assert json.loads((tmp_path / "whole" / "audit.json").read_text()) == found
+    told = found["discoverable"]
+    assert (
+        found["documents"]
+        == 30
+        == told["extracted"]["n"]
+        + sum((found["left_out"]["short"], found["left_out"]["unread"], found["low_entropy"]["extracted"]["n"]))
+    )
+    for one in (told["extracted"], told["reference"], told["heldout"]["extracted"], told["right"]):
+        assert one["low"] <= one["value"] <= one["high"] and one["n"]
+    assert {"times_read", "occurrences", "last_step", "source"} <= found["groups"].keys()
+    assert sum(group["extracted"]["n"] for group in found["groups"]["last_step"]) == told["extracted"]["n"]
+    assert {name: len(one) for name, one in found["membership"].items()} == dict.fromkeys(
+        ("loss", "zlib", "min_k", "min_k_pp", "reference"), 2
+    )
+    assert [one["prefix"] for one in found["sweep"]] == [4, 12, 20] and len(found["drawn"]) == 15
+    assert [(one["repeats"], one["exposure"]["n"]) for one in found["canaries"]["levels"]] == [(0, 2), (3, 2)]
+    rows = pq.read_table(tmp_path / "whole" / "spans.parquet").to_pylist()
+    inside = [row for row in rows if not row["heldout"]]
+    steps = [json.loads(line) for line in (model / "metrics.jsonl").read_text().splitlines()]
+    assert all(row["times_read"] >= 1 and 0 <= row["last_step"] < len(steps) for row in inside)
+    assert all(row["occurrences"] >= 1 for row in inside) and len(rows) > len(inside) == told["extracted"]["n"]
+    assert pq.read_table(tmp_path / "whole" / "canaries.parquet").num_rows == 4
+
+    # Stopped after two passes, it computes only what is missing, and gives the same.
+    from train.audit import tried
+
+    forced, calls = tried.forced, []
+
+    def counted(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return forced(*arguments)
+
+    monkeypatch.setattr(tried, "forced", counted)
+    assert train(*audit, "--out", tmp_path / "parts").code == 130
+    assert train(*audit, "--out", tmp_path / "parts").code == 0
+    assert len(calls) == 3 + 2 * (2 + 3) - 2
+    for name in ("audit.json", "spans.parquet"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    shown = train(*audit, "--out", tmp_path / "whole")
+    assert shown.code == 0 and "never saw them" in shown.out and "canaries planted" in shown.out
+
+
+def test_what_does_not_fit_is_told(
+    trained: tuple[Path, Path, Path], tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    data, model, other = trained
+
+    def refused(*arguments: object) -> str:
+        done = train("audit", "memorization", "--checkpoint", model, "--out", tmp_path / "out", *arguments)
+        assert done.code == 2 and "Traceback" not in done.err, done.err
+        return " ".join(done.err.split())
+
+    plain = data.parent / "data"
+    assert "was not trained on the tokens in" in refused("--data", plain, *SPANS)
+    assert "it was trained on the same tokens" in refused("--data", data, "--reference", model, *SPANS)
+    assert "trained on rows of 48" in refused("--data", data)
+    assert "--set prefx=3: prefx: no such setting; did you mean" in refused("--data", data, "--set", "prefx=3")
+    assert "no documents/ here" in refused("--data", data, *SPANS, "--copies", plain)
+    long = ["--set", "prefix=40", "--set", "suffix=8", "--set", "prefixes=[40]"]
+    short = made.write_run(
+        tmp_path / "short", {"web": [[1, 2, 3]] * 40}, vocab_size=400, tokenizer=(plain / "tokenizer.json").read_bytes()
+    )
+    assert train("run", "--data", short, "--out", tmp_path / "m", *SMALL[:2], "--tokens", 96, *SMALL[4:]).code == 0
+    done = train(
+        "audit", "memorization", "--checkpoint", tmp_path / "m", "--data", short, "--out", tmp_path / "o", *long
+    )
+    assert done.code == 2 and "none that training read has 48 tokens in a row" in " ".join(done.err.split())
+    assert other.exists()
