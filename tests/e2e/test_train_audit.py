@@ -1,12 +1,14 @@
-"""`train audit` as a user meets it: plant, train, audit, stop, go on; and what it refuses."""
+"""`train audit` and `train ablate` as a user meets them: plant, train, audit, stop, go on; and what they refuse."""
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+import corpus
 import shards as made
 from conftest import Finished
 
@@ -139,3 +141,47 @@ def test_what_does_not_fit_is_told(
     )
     assert done.code == 2 and "none that training read has 48 tokens in a row" in " ".join(done.err.split())
     assert other.exists()
+
+
+@pytest.mark.slow
+def test_an_ablation_goes_from_recipes_to_differences_and_goes_on_where_it_was_stopped(
+    tmp_path: Path, train: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(1)
+    articles = [corpus.article(rng, 8) for _ in range(150)]
+    short = [" ".join(["buy"] * rng.randrange(3, 30)) for _ in range(50)]
+    for name, texts in (("docs", articles[:120] + short), ("news", articles[120:])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    for name, steps in (("raw", "[normalize]"), ("kept", "[normalize, {filter: {preset: gopher@dclm}}]")):
+        recipe = f"version: 1\nguard: off\ninputs: [{{path: {tmp_path / 'docs.jsonl'}}}]\nsteps: {steps}\n"
+        (tmp_path / f"{name}.yaml").write_text(recipe)
+    asked = ["ablate", tmp_path / "raw.yaml", tmp_path / "kept.yaml", "--heldout", tmp_path / "news.jsonl", *SMALL]
+    asked += ["--vocab-size", 400, "--points", 2, "--workers", 1, "--out", tmp_path / "out"]
+
+    from train.ablation import runs
+
+    trained, calls = runs.train, []
+
+    def counted(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return trained(*arguments)
+
+    monkeypatch.setattr(runs, "train", counted)
+    assert train(*asked).code == 130
+    done = train(*asked, "--json")
+    assert done.code == 0, done.err
+    assert len(calls) == 5  # two models were finished, and are not opened again
+    found = done.json
+    removed = {row["rule"]: row["documents"] for row in found["rules"]["kept"]["removed"]}
+    assert sum(removed.values()) >= 50 and "gopher.min_words" in removed
+    (apart,) = found["differences"]
+    assert apart["difference"]["low"] <= apart["difference"]["value"] <= apart["difference"]["high"]
+    assert [len(one["tokens"]) for one in found["curves"]] == [2, 2]
+    page = (tmp_path / "out" / "ablation.html").read_text()
+    data = page.partition('id="data">')[2].partition("</script>")[0]
+    assert json.loads(data) == found == json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert page.count("<svg") == 3 and "http" not in page
+    refused = train(*asked, "--seeds", 3)
+    assert refused.code == 2 and "seeds: 2 before, 3 now" in refused.err

@@ -13,7 +13,6 @@ average where the model does not know it, log2 |R| where it comes first.
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from train.cache import Cache
 from train.checkpoint import Trained, write_file
 from train.intervals import Estimate, mean, slope
 from train.model import Model
+from train.shardfiles import link, link_beside
 from train.shards import check_tokenizer, open_shards
 
 FILE = "canaries.json"
@@ -94,10 +94,7 @@ def plant(data: Path, out: Path, settings: Canaries) -> dict[str, Any]:
     texts = [f"{one.head}{secret(settings, one.number, 0)}.\n" for one in canaries_of(settings)]
     try:
         shutil.rmtree(partial, ignore_errors=True)
-        for path in sorted(path for path in data.rglob("*") if path.is_file()):
-            relative = path.relative_to(data)
-            if relative.parts[0] in LINKED:
-                _link(path, partial / relative)
+        link_beside(data, partial, LINKED)
         first, files = 0, []
         for file in shards.manifest.files:
             mine = {
@@ -127,18 +124,10 @@ def _hosts(documents: int, settings: Canaries) -> dict[int, int]:
     return dict(zip(chosen, wanted, strict=True))
 
 
-def _link(path: Path, to: Path) -> None:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path, to)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(path, to)
-
-
 def _write(path: Path, to: Path, entry: dict[str, Any], texts: dict[int, str], encoder: Encoder) -> dict[str, Any]:
     """Copy a shard with the texts put before their documents; returns its entry in the manifest."""
     if not texts:
-        _link(path, to)
+        link(path, to)
         return entry
     to.parent.mkdir(parents=True, exist_ok=True)
     order = sorted(texts)

@@ -17,6 +17,7 @@ def audit() -> None:
     \b
     train audit memorization --checkpoint MODEL --data RUN --out DIR
     train audit plant --data RUN --out PLANTED
+    train audit collapse --data RUN --out DIR
     """
 
 
@@ -75,3 +76,36 @@ def plant_command(data: Path, out: Path, assignments: tuple[str, ...], as_json: 
         f"planted {result['planted']:,} copies of {result['canaries']:,} canaries in {result['documents']:,} documents"
     )
     console.out(json.dumps(result) if as_json else f"{words}; the run is {out}")
+
+
+@audit.command("collapse", cls=SettingsCommand, settings=("train.audit.collapse", "Collapse"))
+@click.option("--data", required=True, type=FOLDER, metavar="RUN", help="A run with tokens and held-out tokens.")
+@click.option("--out", required=True, type=OUT, metavar="DIR", help="Folder of all generations and the result.")
+@click.option("--size", metavar="NAME", help="Parameters of the models, as 1m (the default is 5m).")
+@click.option("--tokens", metavar="N", help="Budget of each model; by default an epoch of what it learns from.")
+@click.option("--train", "training", multiple=True, metavar="KEY=VALUE", help="One setting of `train run`.")
+@CHANGED
+@click.option("--take-over", is_flag=True, help="Go on where a process of another host holds DIR and has ended.")
+@AS_JSON
+def collapse_command(
+    data: Path, out: Path, size: str | None, tokens: str | None, training: tuple[str, ...],
+    assignments: tuple[str, ...], take_over: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """What becomes of models that learn from texts of models.
+
+    Lines of generations, with and without the real documents kept: bits
+    per byte of real held-out text, and how varied the texts are. What the
+    models write is marked as synthetic. DIR/collapse.html has the curves.
+
+    \b
+    train audit collapse --data out --out collapse --size 1m
+    """
+    from train.config import load_settings
+
+    trained = load_settings(None, training, size=size, tokens=tokens)
+    from train.audit.collapse import Collapse, collapse, table
+    from train.intervals import plain
+
+    result = collapse(data, out, read_settings(Collapse, assignments), trained, take_over=take_over)
+    shown = f"{table(result)}\n\nthe curves are in {out / 'collapse.html'}"
+    console.out(json.dumps(plain(result)) if as_json else shown)

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.config import Settings, setting
-from curate.errors import ConfigError, CurateError, DataError
+from curate.errors import ConfigError, DataError
 from curate.tokenizer.model import open_encoder
 from train import checkpoint
 from train.audit import canaries
@@ -33,6 +32,7 @@ from train.evaluation.documents import check_tokens
 from train.intervals import Estimate, Ints, mean, plain, proportion
 from train.machine import pick_device, set_threads
 from train.packing import Packed, pack
+from train.parquet import write_table
 from train.parts import Parts
 from train.shards import Shards, open_shards
 
@@ -146,16 +146,6 @@ def memorization(
     checkpoint.write_file(out / "audit.json", json.dumps(plain(result), indent=1).encode())
     parts.remove()
     return result
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file in one piece. Raises CurateError if the disk refuses."""
-    sink = pa.BufferOutputStream()
-    try:
-        pq.write_table(table, sink, compression="zstd")
-    except pa.ArrowException as error:
-        raise CurateError(f"{path}: cannot be written: {error}") from None
-    checkpoint.write_file(path, sink.getvalue())
 
 
 def _facts(asked: Asked) -> dict[str, Any]:

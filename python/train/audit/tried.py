@@ -103,10 +103,10 @@ def passes(
     return Forced(*(np.concatenate([one[field] for one in found]) for field in Forced._fields))
 
 
-def decode(encoder: Encoder, tokens_NL: Ints, vocab_size: int) -> list[bytes]:
+def decode(encoder: Encoder, rows: Sequence[Sequence[int]] | Ints, vocab_size: int) -> list[bytes]:
     """The UTF-8 bytes of every row of tokens."""
     item = pa.uint16() if vocab_size <= 1 << 16 else pa.uint32()
-    decoded: list[bytes] = pa.array(encoder.decode(pa.array(tokens_NL.tolist(), pa.large_list(item)))).to_pylist()
+    decoded: list[bytes] = pa.array(encoder.decode(pa.array(list(rows), pa.large_list(item)))).to_pylist()
     return decoded
 
 
