@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_told(
 
     def refused(*arguments: object) -> str:
         done = train("audit", "memorization", "--checkpoint", model, "--out", tmp_path / "out", *arguments)
-        assert done.code == 2 and "Traceback" not in done.err, done.err
+        assert done.code in (1, 2) and "Traceback" not in done.err, done.err
         return " ".join(done.err.split())
 
     plain = data.parent / "data"
@@ -139,7 +139,7 @@ def test_what_does_not_fit_is_told(
     done = train(
         "audit", "memorization", "--checkpoint", tmp_path / "m", "--data", short, "--out", tmp_path / "o", *long
     )
-    assert done.code == 2 and "none that training read has 48 tokens in a row" in " ".join(done.err.split())
+    assert done.code == 1 and "none that training read has 48 tokens in a row" in " ".join(done.err.split())
     assert other.exists()
 
 
@@ -185,3 +185,35 @@ def test_an_ablation_goes_from_recipes_to_differences_and_goes_on_where_it_was_s
     assert page.count("<svg") == 3 and "http" not in page
     refused = train(*asked, "--seeds", 3)
     assert refused.code == 2 and "seeds: 2 before, 3 now" in refused.err
+
+
+@pytest.mark.slow
+def test_generations_learn_from_each_other_and_what_they_wrote_is_marked(
+    trained: tuple[Path, Path, Path], tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    data = trained[0].parent / "data"
+    settings = [p for text in SMALL[5::2] for p in ("--train", text)]
+    asked = ["audit", "collapse", "--data", data, "--size", "tiny", *settings, "--out", tmp_path / "out"]
+    few = ["--set", "documents=20", "--set", "rows=8"]
+    done = train(*asked, *few, "--set", "generations=2", "--json")
+    assert done.code == 0, done.err
+    found = done.json
+    assert [(one["keep"], one["generation"]) for one in found["generations"]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    counts = {
+        keep: json.loads((tmp_path / "out" / f"keep-{keep}-1/generation-1/data/tokens/manifest.json").read_text())
+        for keep in (0, 1)
+    }
+    assert {keep: one["sources"]["documents"]["documents"] for keep, one in counts.items()} == {0: 20, 1: 40}
+    rows = pq.read_table(tmp_path / "out/keep-0-1/generation-0/documents").to_pylist()
+    assert len(rows) == 20 == len({row["doc_id"] for row in rows})
+    assert all(row["synthetic"] and len(row["generator"]) == 64 and len(row["prompt_hash"]) == 64 for row in rows)
+    page = (tmp_path / "out" / "collapse.html").read_text()
+    assert json.loads(page.partition('id="data">')[2].partition("</script>")[0]) == found
+
+    # Another generation goes on with what there is; other documents would not.
+    before = (tmp_path / "out/keep-0-1/generation-1/model/metrics.jsonl").stat().st_mtime_ns
+    assert train(*asked, *few, "--set", "generations=3").code == 0
+    assert (tmp_path / "out/keep-0-1/generation-1/model/metrics.jsonl").stat().st_mtime_ns == before
+    refused = train(*asked, "--set", "documents=15", "--set", "rows=8")
+    assert refused.code == 2 and "it holds lines of another documents" in " ".join(refused.err.split())
+    assert train(*asked, "--set", "documents=99").code == 2

@@ -208,7 +208,7 @@ def exposures(trained: Trained, settings: Canaries, encoder: Encoder) -> Iterato
 
 
 @torch.no_grad()
-def continuation_nats(model: Model, texts: Sequence[Sequence[int]], end_of_document: int) -> np.ndarray:
+def continuation_nats(model: Model, texts: Sequence[list[int]], end_of_document: int) -> np.ndarray:
     """-ln p of each text after what all of them share at the beginning, which is computed once."""
     least, most = min(texts), max(texts)
     shared = next((n for n, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), len(least))

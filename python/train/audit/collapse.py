@@ -100,11 +100,8 @@ def collapse(
 
 
 def _lines(out: Path, settings: Collapse) -> list[Line]:
-    return [
-        Line(out / f"keep-{keep:g}-{seed}", keep, seed)
-        for keep in settings.keep
-        for seed in range(1, settings.seeds + 1)
-    ]
+    seeds = range(1, settings.seeds + 1)
+    return [Line(out / f"keep-{keep:g}-{seed}", keep, seed) for keep in settings.keep for seed in seeds]
 
 
 def _check_same(out: Path, settings: Collapse, training: TrainSettings, data: str) -> None:
@@ -181,7 +178,8 @@ def _write_data(folder: Path, real: Real, ids: list[list[int]], line: Line) -> N
 
 def _written(folder: Path, line: Line, real: Real, settings: Collapse, number: int) -> list[list[int]]:
     """The documents that a model writes, as token ids; kept as Parquet, some at a time."""
-    trained, ids = None, []  # type: ignore[var-annotated]
+    trained: checkpoint.Trained | None = None
+    ids: list[list[int]] = []
     for start in range(0, settings.documents, settings.rows):
         path = folder / "documents" / f"{start:08}.parquet"
         if not path.exists():

@@ -9,7 +9,7 @@ from train.plot import COLORS, STYLE, Line, panel
 
 
 def page(rows: Sequence[dict[str, Any]], data: dict[str, Any], measures: dict[str, str]) -> str:
-    """A panel a measure, a line for each part of real data kept; the mean of the seeds. data: as collapse.json has it."""
+    """A panel a measure, a line for each part of real data kept; the mean of seeds. data: as collapse.json has it."""
     lines = []
     for keep in sorted({row["keep"] for row in rows}):
         some = [one for one in data["means"] if one["keep"] == keep]

@@ -84,7 +84,7 @@ def _inputs(span_BL: Tensor, end_of_document: int) -> Tensor:
 
 def _chunks(x: Tensor) -> tuple[Tensor, ...]:
     """[B, T, …] as pieces of at most POSITIONS positions."""
-    return x.flatten(0, 1).split(POSITIONS)
+    return torch.split(x.flatten(0, 1), POSITIONS)
 
 
 def _measured(model: Model, x_BLC: Tensor, span_BL: Tensor, suffix: int, drawing: Drawing) -> tuple[Tensor, ...]:
@@ -109,7 +109,7 @@ def _measured(model: Model, x_BLC: Tensor, span_BL: Tensor, suffix: int, drawing
 def known(correct_NS: npt.NDArray[np.bool_]) -> Int:
     """How many tokens of each suffix greedy generation writes before the first wrong one."""
     wrong = ~correct_NS
-    return np.where(wrong.any(axis=1), wrong.argmax(axis=1), correct_NS.shape[1])
+    return np.asarray(np.where(wrong.any(axis=1), wrong.argmax(axis=1), correct_NS.shape[1]))
 
 
 def extracted(drawn: Floats, n: int) -> npt.NDArray[np.float64]:

@@ -33,10 +33,8 @@ class Outcome(NamedTuple):
 
     def data(self) -> dict[str, Any]:
         """Estimates: extracted, right, and with a reference that of the same spans and the difference of the two."""
-        found = {
-            "extracted": proportion(self.extracted, self.clusters),
-            "right": mean(self.right, self.clusters).within(0.0, 1.0),
-        }
+        right = mean(self.right, self.clusters).within(0.0, 1.0)
+        found = {"extracted": proportion(self.extracted, self.clusters), "right": right}
         if self.reference is not None:
             found["reference"] = proportion(self.reference, self.clusters)
             apart = self.extracted.astype(np.float64) - self.reference

@@ -165,8 +165,8 @@ def _heldout(asked: Asked) -> list[Packed]:
 
 
 def _outcome(own: Forced, other: Forced | None, clusters: Ints) -> Outcome:
-    reference = None if other is None else other.correct.all(axis=1)
-    return Outcome(own.correct.all(axis=1), own.correct.mean(axis=1), reference, clusters)
+    reference = None if other is None else np.asarray(other.correct.all(axis=1))
+    return Outcome(np.asarray(own.correct.all(axis=1)), own.correct.mean(axis=1), reference, clusters)
 
 
 def _rates(tried: Tried, beside: Tried, found: Known, settings: Memorization, steps: int) -> dict[str, Any]:
