@@ -206,15 +206,8 @@ def sign_against(batch: pa.RecordBatch, config: NearDedup) -> Applied:
 
 def _too_short(keys: pa.Array, config: NearDedup) -> pa.RecordBatch:
     """MARK rows of the documents without keys, which have fewer than `ngram` words."""
-    rows = pc.indices_nonzero(keys.is_null()).cast(pa.int64())
-    n = len(rows)
-    data = {
-        "row": rows,
-        "action": ["mark"] * n,
-        "rule": ["near_dedup.too_short"] * n,
-        "limit": [float(config.ngram)] * n,
-    }
-    return schema.conform(pa.RecordBatch.from_pydict(data), schema.MARK)
+    rows = pc.indices_nonzero(keys.is_null())
+    return schema.marks(rows, "mark", "near_dedup.too_short", None, None, limit=float(config.ngram))
 
 
 # -- match and verify ----------------------------------------------------------------------------------------
