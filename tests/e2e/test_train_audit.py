@@ -183,8 +183,9 @@ def test_an_ablation_goes_from_recipes_to_differences_and_goes_on_where_it_was_s
     data = page.partition('id="data">')[2].partition("</script>")[0]
     assert json.loads(data) == found == json.loads((tmp_path / "out" / "ablation.json").read_text())
     assert page.count("<svg") == 3 and "http" not in page
-    refused = train(*asked, "--seeds", 3)
-    assert refused.code == 2 and "seeds: 2 before, 3 now" in refused.err
+    assert train(*asked, "--seeds", 3).code == 0 and len(calls) == 7  # a model more of each arm
+    refused = train(*asked, "--points", 3)
+    assert refused.code == 2 and "points: 2 before, 3 now" in refused.err
 
 
 @pytest.mark.slow

@@ -129,8 +129,9 @@ def test_nats_by_place_add_up_to_those_of_documents(tmp_path: Path) -> None:
 def test_what_cannot_be_compared_is_told_before_anything_is_trained(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     check(plan)
-    with pytest.raises(ResumeError, match=r"another ablation:\n  seeds: 2 before, 3 now"):
-        check(plan._replace(settings=Ablation(seeds=3)))
+    check(plan._replace(settings=Ablation(seeds=3)))  # more seeds go on with the models that there are
+    with pytest.raises(ResumeError, match=r"another ablation:\n  points: 4 before, 2 now"):
+        check(plan._replace(settings=Ablation(points=2)))
     with pytest.raises(ConfigError, match="two recipes or more"):
         check(plan._replace(arms=plan.arms[:1]))
     plan.arms[0].recipe.write_text("version: 1\nsteps: [normalize, tokenize]\n")

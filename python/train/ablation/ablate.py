@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,10 +33,8 @@ def ablate(plan: Plan, *, take_over: bool = False) -> dict[str, Any]:
         check(plan)
         make_data(plan)
         have, heldout = check_budget(plan), open_heldout(plan)
-        prints = {arm.name: _fingerprint(plan.tokens(arm.name)) for arm in plan.arms}
         texts = {name: shards.fingerprint for name, shards in heldout.items()}
-        facts = {"version": 1, "arms": prints, "heldout": texts, "points": plan.settings.points}
-        parts = Parts(plan.out / "measured", {**facts, "tokens": plan.settings.heldout_tokens})
+        parts = Parts(plan.out / "measured", {"version": 1, "heldout": texts, "tokens": plan.settings.heldout_tokens})
         found = {
             arm.name: {seed: measured(plan, parts, arm.name, seed, heldout) for seed in plan.seeds} for arm in plan.arms
         }
@@ -49,11 +46,6 @@ def ablate(plan: Plan, *, take_over: bool = False) -> dict[str, Any]:
         lines = [_training(plan, arm.name) for arm in plan.arms]
         checkpoint.write_file(plan.out / "ablation.html", page(result, lines, data).encode())
     return result
-
-
-def _fingerprint(folder: Path) -> str:
-    manifest = folder / "tokens" / "manifest.json"
-    return "".join(sorted(file["sha256"] for file in json.loads(manifest.read_text())["files"]))
 
 
 def _training(plan: Plan, arm: str) -> Line:

@@ -96,9 +96,13 @@ def check(plan: Plan) -> None:
     now, path = facts(plan), plan.out / FILE
     if path.exists():
         before = load_yaml(path).data
-        differs = [key for key in now if before.get(key) != now[key]]
+        # More arms and more seeds go on with the models that there are.
+        shared = before["arms"].keys() & now["arms"].keys()
+        pairs = {f"arms.{name}": (before["arms"][name], now["arms"][name]) for name in sorted(shared)}
+        pairs |= {key: (before.get(key), now[key]) for key in now if key not in ("arms", "seeds")}
+        differs = {key: (old, new) for key, (old, new) in pairs.items() if old != new}
         if differs:
-            told = "\n".join(f"  {key}: {before.get(key)} before, {now[key]} now" for key in differs)
+            told = "\n".join(f"  {key}: {old} before, {new} now" for key, (old, new) in differs.items())
             raise ResumeError(f"{plan.out} holds another ablation:\n{told}\nGive the same, or another --out folder.")
     checkpoint.write_file(path, dump_yaml(now).encode())
 

@@ -57,7 +57,8 @@ def measured(
     plan: Plan, parts: Parts, arm: str, seed: int, heldout: dict[str, Shards]
 ) -> dict[int, dict[str, Measured]]:
     """By step and held-out text what a model gave; trained and measured here where that has not been done."""
-    stored = parts.arrays(f"{arm}-{seed}", lambda: _train_and_measure(plan, arm, seed, heldout))
+    name = f"{arm}-{seed}-{opened(plan.tokens(arm)).fingerprint[:12]}"
+    stored = parts.arrays(name, lambda: _train_and_measure(plan, arm, seed, heldout))
     found: dict[int, dict[str, Measured]] = {}
     for step in stored["steps"].tolist():
         found[step] = {
