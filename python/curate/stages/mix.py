@@ -111,9 +111,9 @@ def _with_less_synthetic(
         have = sum(capacity[name] for name in some)
         if part * total > have * (1 + 1e-9):
             raise ConfigError(
-                f"mix.max_synthetic: {part:.4g} of {total:,} tokens would have to come from sources that no model wrote,"
-                f" and these give {int(have):,} in {config.max_epochs:g} passes; ask for {int(have / part):,} tokens or "
-                "fewer, or raise mix.max_synthetic or mix.max_epochs"
+                f"mix.max_synthetic: {part:.4g} of {total:,} tokens have to come from sources that no model wrote,"
+                f" and these give {int(have):,} in {config.max_epochs:g} passes; ask for {int(have / part):,} tokens "
+                "or fewer, or raise mix.max_synthetic or mix.max_epochs"
             )
         if part:
             scale = sum(some.values())

@@ -131,6 +131,8 @@ def memorization(
         "checkpoint": str(asked.models.own.folder),
         "step": told.steps,
         "reference": str(asked.models.other.folder) if asked.models.other else None,
+        "copies": str(asked.copies),
+        "copies_trained_on": asked.copies != data,
         "settings": settings.model_dump(),
         "documents": inside.documents,
         "left_out": {"short": inside.short, "unread": inside.unread, "copies_unknown": unknown},

@@ -47,6 +47,10 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
         f"of {result['documents']:,} documents {left['short']:,} have no piece that is long enough, {left['unread']:,} "
         "were not read"
     )
+    if "n_copies" in result["groups"] and not result["copies_trained_on"]:
+        yield "copies and mass count documents that were dropped before training; --copies names a run that says more"
+    if result["copies_trained_on"] and left["copies_unknown"]:
+        yield f"{result['copies']} does not know {left['copies_unknown']:,} of the documents"
     yield ""
     rows = [
         _row("training", told),
