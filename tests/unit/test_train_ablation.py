@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import shards as made
+from conftest import ROOT
 from curate.errors import ConfigError, ResumeError
+from curate.run.recipe import load_recipe
 from curate.schema import REJECT, conform, doc_id
 from train.ablation.compare import bits_per_byte, by_place, differences, overlap, tables, verdict
 from train.ablation.data import check_budget
@@ -124,6 +126,18 @@ def test_nats_by_place_add_up_to_those_of_documents(tmp_path: Path) -> None:
     assert found.tokens.sum(axis=1).tolist() == lengths.tolist()
     # Of a row of 32 tokens 16 are in the first part; a longer document has several such.
     assert found.tokens[:, 0].tolist() == [n // 32 * 16 + min(16, n % 32) for n in lengths]
+
+
+def test_the_arms_that_are_shipped_are_valid_recipes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    arms = {path.stem: path for path in (ROOT / "pipelines" / "ablation").glob("*.yaml")} | {
+        "default": ROOT / "pipelines" / "default.yaml"
+    }
+    with pytest.raises(ConfigError, match="quality-model: no such file"):  # the user's own, as the recipe says
+        load_recipe(arms.pop("fineweb-fasttext"))
+    steps = {name: [step.stage.name for step in load_recipe(path).steps] for name, path in arms.items()}
+    assert all(names[0] == "extract" and "tokenize" not in names for names in steps.values())
+    assert steps["raw"] == ["extract"] and steps["fineweb"].count("filter") == 2
 
 
 def test_what_cannot_be_compared_is_told_before_anything_is_trained(tmp_path: Path) -> None:

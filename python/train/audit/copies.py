@@ -84,7 +84,11 @@ class _Dropped:
         where = where & ds.field("rule").isin(list(kinds))
         table = _table(self.folder, ["doc_id", "value", "detail"], where)
         for child, value, detail in _rows(table, ("doc_id", "value", "detail")):
-            yield child, bytes.fromhex(detail[-32:]), 1.0 if value is None else value
+            try:
+                parent = bytes.fromhex(detail[-32:])
+            except (TypeError, ValueError):
+                raise DataError(f"{self.folder}: the reject of {child.hex()} names no document: {detail}") from None
+            yield child, parent, 1.0 if value is None else value
 
     def _children(self, parents: Collection[bytes], kinds: Collection[str]) -> list[tuple[bytes, bytes, float]]:
         details = [f"{words} {one.hex()}" for one in sorted(parents) for words in ("copy of", "in the cluster of")]
