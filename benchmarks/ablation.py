@@ -24,7 +24,7 @@ HOME = ROOT / "target" / "bench-ablation"
 OUT = HOME / f"{SIZE}-{TOKENS.replace('_', '')}"
 HELDOUT = {"encyclopedia": "wiki", "book": "books_en", "news": "news_reuters"}
 ARMS = {"raw": "ablation/raw.yaml", "default": "default.yaml", "fineweb": "ablation/fineweb.yaml"}
-LETTERS = 1_500_000  # of each held-out text
+LETTERS = 400_000  # of each held-out text
 
 
 def heldout() -> list[str]:
@@ -49,7 +49,20 @@ def curation(report: Report) -> None:
     """Every arm against raw extraction."""
     arms = [f"{name}={ROOT / 'pipelines' / path}" for name, path in ARMS.items()]
     texts = [part for text in heldout() for part in ("--heldout", text)]
-    asked = ("--tokens", TOKENS, "--size", SIZE, "--seeds", SEEDS, "--vocab-size", 4096, "--heldout-tokens", 150_000)
+    asked = (
+        "--tokens",
+        TOKENS,
+        "--size",
+        SIZE,
+        "--seeds",
+        SEEDS,
+        "--vocab-size",
+        4096,
+        "--heldout-tokens",
+        60_000,
+        "--points",
+        2,
+    )
     places = ("--input", f"web={SHARED / 'crawl'}", "--out", OUT, "--set", "threads=1", "--workers", 1, "--json")
     words = [sys.executable, "-m", "train", "ablate", *arms, *texts, *map(str, (*asked, *places))]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True)

@@ -15,7 +15,7 @@ import corpus
 import shards as made
 from curate.errors import ConfigError
 from curate.schema import DOCUMENT, REJECT, conform
-from train.audit import canaries
+from train.audit import canaries, synthetic
 from train.audit.attacks import lowest
 from train.audit.copies import copies_of
 from train.audit.diversity import distance, diversity, grams
@@ -259,3 +259,30 @@ def test_texts_that_repeat_are_less_varied_and_further_from_real_ones() -> None:
     assert repeated["distance"]["2"] > alike["distance"]["2"] > 0
     assert distance(grams([["a", "b"]], 1), grams([["b", "a"]], 1)) == 0
     assert distance(grams([["a"]], 1), grams([["b"]], 1)) == pytest.approx(1)
+
+
+def test_synthetic_documents_say_who_wrote_them(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    texts = [corpus.article(rng, 4) for _ in range(60)]
+    rows = {
+        "doc_id": pa.array([identity(n) for n in range(60)], pa.binary(16)),
+        "text": texts,
+        "synthetic": [None] * 30 + [True] * 30,
+        "generator": [None] * 30 + ["m1"] * 10 + [None] * 20,
+        "prompt_hash": [None] * 30 + ["p"] * 5 + [None] * 25,
+        "extra": [None] * 40 + ['{"generator": "m2", "prompt_hash": "q"}'] * 15 + ["[1]"] * 5,
+    }
+    (tmp_path / "documents").mkdir()
+    table = pa.table(conform(pa.RecordBatch.from_pydict(rows), DOCUMENT))
+    pq.write_table(table, tmp_path / "documents" / "0.parquet")
+    found = synthetic.check(tmp_path)
+    assert (found["documents"], found["synthetic"], found["without_generator"]) == (60, 30, 5)
+    counts = {
+        name: (one["documents"], one["without_prompt_hash"], one["prompts"])
+        for name, one in found["generators"].items()
+    }
+    assert counts == {"m1": (10, 5, 1), "m2": (15, 0, 1), synthetic.UNKNOWN: (5, 5, 0)}
+    assert all(0 < one["measures"]["distance"]["2"] <= 1 for one in found["generators"].values())
+    assert "5 of them do not say which model wrote them" in synthetic.table(found)
+    with pytest.raises(ConfigError, match="no documents/ here"):
+        synthetic.check(tmp_path / "documents")

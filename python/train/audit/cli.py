@@ -17,6 +17,7 @@ def audit() -> None:
     \b
     train audit memorization --checkpoint MODEL --data RUN --out DIR
     train audit plant --data RUN --out PLANTED
+    train audit synthetic --data RUN
     train audit collapse --data RUN --out DIR
     """
 
@@ -76,6 +77,26 @@ def plant_command(data: Path, out: Path, assignments: tuple[str, ...], as_json: 
         f"planted {result['planted']:,} copies of {result['canaries']:,} canaries in {result['documents']:,} documents"
     )
     console.out(json.dumps(result) if as_json else f"{words}; the run is {out}")
+
+
+@audit.command("synthetic")
+@click.option("--data", required=True, type=FOLDER, metavar="RUN", help="Folder of a curate run.")
+@AS_JSON
+def synthetic_command(data: Path, as_json: bool) -> None:
+    """The documents that models wrote: origin, prompts, diversity.
+
+    Which generators wrote how many, how many lack a generator or the hash
+    of a prompt; distinct n-grams, near copies among them, and how far they
+    are from the run's real documents. Their share of what is trained on is
+    capped by `curate mix`: synthetic, max_synthetic.
+
+    \b
+    train audit synthetic --data out
+    """
+    from train.audit.synthetic import check, table
+
+    result = check(data)
+    console.out(json.dumps(result) if as_json else table(result))
 
 
 @audit.command("collapse", cls=SettingsCommand, settings=("train.audit.collapse", "Collapse"))
