@@ -32,7 +32,7 @@ PREFIX = SUFFIX = 50
 END = 0
 LETTERS = 900  # of a passage
 COPIES = (1, 2, 4, 8, 16, 32)
-EACH = 24  # passages of every kind
+EACH = 16  # passages of every kind
 NEAR = {0.8: 0.0233, 0.5: 0.078}  # words exchanged so that 5-grams of words are alike by so much
 
 
@@ -108,7 +108,7 @@ def passages() -> list[str]:
     found = []
     for name, language, text in documents("text"):
         if name in ("books_en", "wiki", "docs_peps") and language in ("", "en"):
-            found += [text[at : at + LETTERS] for at in range(2000, len(text) - LETTERS, 12 * LETTERS)]
+            found += [text[at : at + LETTERS] for at in range(2000, len(text) - LETTERS, 3 * LETTERS)]
     random.Random(1).shuffle(found)
     return found
 
