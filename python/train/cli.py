@@ -13,18 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate import console
+from train.evaluation.cli import evaluate_command
+from train.options import AS_JSON, DEVICE, FOLDER, OUT, OUT_FILE, THREADS
+from train.scaling.cli import scaling
 
 if TYPE_CHECKING:
     from curate.config import Settings
-
-FOLDER = console.Place(local=True)
-OUT = console.Place(local=True, made=True)
-OUT_FILE = console.Place(local=True)
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-DEVICE = click.option("--device", metavar="NAME", default="auto", help="cpu, cuda, or auto (the default).")
-THREADS = click.option(
-    "--threads", metavar="N", type=click.IntRange(min=0), default=0, help="CPU threads; 0, the default, takes all."
-)
 
 
 class RunCommand(click.Command):
@@ -118,35 +112,6 @@ def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, i
     speed = f"{result['tokens_per_second']:,} tokens/s"
     console.out(f"{result['seconds']:,.0f} s for the last {result['steps_now']:,} steps, {speed}")
     console.out(f"the model is in {result['checkpoint']}")
-
-
-@cli.command("eval")
-@click.option("--checkpoint", required=True, type=FOLDER, metavar="DIR", help="Folder of a model or of one checkpoint.")
-@click.option("--data", required=True, type=FOLDER, metavar="RUN", help="Folder of a curate run with held-out tokens.")
-@click.option(
-    "--tokens",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="Of each source at most about N; 0, the default, takes all.",
-)
-@DEVICE
-@THREADS
-@AS_JSON
-def evaluate_command(checkpoint: Path, data: Path, tokens: int, device: str, threads: int, as_json: bool) -> None:
-    """Bits per byte of every source on held-out text; lower is better.
-
-    Beside the model stand a unigram of the training tokens and the same model
-    before training. The result is also written to eval.json in the model's
-    folder.
-
-    \b
-    train eval --checkpoint model --data out
-    """
-    from train.evaluation.bits_per_byte import evaluate, table
-
-    result = evaluate(checkpoint, data, tokens, device, threads)
-    console.out(json.dumps(result) if as_json else table(result))
 
 
 @cli.command("generate")
@@ -281,6 +246,10 @@ def import_command(folder: Path, out: Path, as_json: bool) -> None:
 
     result = import_(folder, out)
     console.out(json.dumps(result) if as_json else f"read the {result['form']} model; it is in {result['checkpoint']}")
+
+
+cli.add_command(evaluate_command)
+cli.add_command(scaling)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
