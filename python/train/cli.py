@@ -14,6 +14,7 @@ import click
 
 from curate import console
 from train.evaluation.cli import evaluate_command
+from train.mixing.cli import mixture
 from train.options import AS_JSON, DEVICE, FOLDER, OUT, OUT_FILE, THREADS
 from train.scaling.cli import scaling
 
@@ -53,10 +54,13 @@ def cli() -> None:
     \b
     train run --data RUN --out MODEL --minutes 2     train, or continue
     train eval --checkpoint MODEL --data RUN         bits per byte, held out
+    train eval --checkpoint MODEL --task FILE        scores of tasks
     train generate --checkpoint MODEL --prompt TEXT  a sample
     train score --checkpoint MODEL --data RUN        the same by document
     train plot MODEL MODEL --out FILE                runs side by side
     train export --checkpoint MODEL --out DIR        for Hugging Face
+    train mixture rule --data RUN --file FILE        shares of the sources
+    train scaling plan --data RUN --out DIR          a law of size and tokens
     """
 
 
@@ -249,6 +253,7 @@ def import_command(folder: Path, out: Path, as_json: bool) -> None:
 
 
 cli.add_command(evaluate_command)
+cli.add_command(mixture)
 cli.add_command(scaling)
 
 

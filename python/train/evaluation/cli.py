@@ -34,6 +34,8 @@ from train.options import AS_JSON, CHECKPOINT, DEVICE, FOLDER, THREADS
     metavar="N",
     help="Of these, so many are asked in other formats too (100).",
 )
+@click.option("--lm-eval", "lm_eval", multiple=True, metavar="NAME", help="A task of the package lm-eval.")
+@click.option("--lm-eval-path", type=FOLDER, metavar="DIR", help="Folder of further tasks of lm-eval.")
 @DEVICE
 @THREADS
 @AS_JSON
@@ -48,11 +50,13 @@ def evaluate_command(
     contaminated: Path | None,
     limit: int,
     format_items: int,
+    lm_eval: tuple[str, ...],
+    lm_eval_path: Path | None,
     device: str,
     threads: int,
     as_json: bool,
 ) -> None:
-    """What a model knows: bits per byte of held-out text, scores of tasks.
+    """Bits per byte of held-out text, and scores of tasks.
 
     Every figure has its standard error. Beside the bits per byte stand those
     of a unigram of the training tokens and of the model before training.
@@ -71,6 +75,8 @@ def evaluate_command(
     """
     from train.evaluation.evaluate import Asked, evaluate, text
 
-    wanted = Asked(data, tokens, tasks, listing, shots, delimiter, contaminated, limit, format_items)
+    wanted = Asked(
+        data, tokens, tasks, listing, shots, delimiter, contaminated, limit, format_items, lm_eval, lm_eval_path
+    )
     result = evaluate(checkpoint, wanted, device, threads)
     console.out(json.dumps(result) if as_json else text(result))

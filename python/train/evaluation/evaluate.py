@@ -1,7 +1,7 @@
 """`train eval`: what a model knows, on held-out text and on tasks, into eval.json of the model's folder.
 
-    eval.json       checkpoint, step; `sources`: bits per byte and perplexity; `tasks`: scores. What was not asked for
-                    this time stays from before, if it was measured on the same weights
+    eval.json       checkpoint, step; `sources`: bits per byte and perplexity; `tasks`: scores; `lm_eval`: those of
+                    that package. What was not asked for this time stays, if it was measured on the same weights
     eval/*.parquet  every item of every task; a stopped evaluation goes on from them
 
 A model in a Hugging Face form (llama, mistral, mixtral, gpt2) is imported for the time of the evaluation.
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from curate.errors import ConfigError
 from curate.tokenizer.model import open_encoder
 from train import checkpoint
-from train.evaluation import bits_per_byte, scores
+from train.evaluation import bits_per_byte, lm_eval, scores
 from train.evaluation.contamination import Findings
 from train.evaluation.items import Evaluator
 from train.evaluation.tasks import TaskData, load_tasks
@@ -30,7 +30,7 @@ class Asked(NamedTuple):
     """What an evaluation is asked for; files and folders as given on the command line.
 
     tokens: of each source, 0 for all. limit: items of each task, 0 for all. format_items: of these, those asked in
-    other formats too, 0 for none.
+    other formats too, 0 for none. lm_eval: names of tasks of that package; lm_eval_path: a folder of further ones.
     """
 
     data: Path | None = None
@@ -42,6 +42,8 @@ class Asked(NamedTuple):
     contaminated: Path | None = None
     limit: int = 0
     format_items: int = 0
+    lm_eval: Sequence[str] = ()
+    lm_eval_path: Path | None = None
 
 
 @contextmanager
@@ -63,7 +65,7 @@ def evaluate(folder: Path, asked: Asked, device: str = "auto", threads: int = 0)
 
     Raises ConfigError and DataError for tasks, data and models that cannot be read, before anything is computed.
     """
-    if not asked.data and not asked.tasks and not asked.listing:
+    if not (asked.data or asked.tasks or asked.listing or asked.lm_eval):
         raise ConfigError("nothing to evaluate: give --data RUN for held-out text, or --task FILE, or both")
     if asked.contaminated and not (asked.tasks or asked.listing):
         raise ConfigError("--contaminated tells items of tasks apart; give --task FILE too")
@@ -81,6 +83,11 @@ def evaluate(folder: Path, asked: Asked, device: str = "auto", threads: int = 0)
             found["sources"] = bits_per_byte.held_out(trained, asked.data, asked.tokens)
         if tasks:
             found["tasks"] = _tasks(trained, home, tasks, findings, asked)
+        if asked.lm_eval:
+            encoder = open_encoder(checkpoint.tokenizer_of(trained.folder))
+            found["lm_eval"] = lm_eval.evaluate_tasks(
+                trained, encoder, asked.lm_eval, asked.lm_eval_path, asked.limit, asked.shots
+            )
     checkpoint.write_file(home / FILE, json.dumps({**facts, **_before(home, facts), **found}, indent=1).encode())
     return {**facts, **found}
 
@@ -98,7 +105,7 @@ def _before(home: Path, facts: dict[str, Any]) -> dict[str, Any]:
     try:
         known = json.loads((home / FILE).read_text(encoding="utf-8"))
         same = known.get("weights") == facts["weights"]
-        return {key: known[key] for key in ("sources", "tasks") if same and key in known}
+        return {key: known[key] for key in ("sources", "tasks", "lm_eval") if same and key in known}
     except (OSError, ValueError, AttributeError):
         return {}
 
@@ -110,4 +117,6 @@ def text(result: dict[str, Any]) -> str:
         parts.append(bits_per_byte.table(result["sources"], result["step"]))
     if "tasks" in result:
         parts.append(scores.tables(result["tasks"]))
+    if "lm_eval" in result:
+        parts.append(lm_eval.table(result["lm_eval"]))
     return "\n\n".join(parts)

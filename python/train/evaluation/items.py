@@ -111,28 +111,36 @@ class Evaluator:
         fitting = sorted((n for n in range(len(known)) if len(ids[n]) <= room), key=lambda n: (len(ids[n]), n))
         for start in range(0, len(fitting), WRITTEN_ROWS):
             batch = fitting[start : start + WRITTEN_ROWS]
-            texts = write(model, self.encoder, [ids[n] for n in batch], end, task)
+            asked = [ids[n] for n in batch]
+            texts = write(model, self.encoder, asked, end, task.generated_tokens, task.early_stopping_criteria)
             for number, text in zip(batch, texts, strict=True):
                 item = data.items[known[number].row]
                 lines[number] = {"state": "scored", "accuracy": right(text, item, task), "written": text}
         return lines
 
 
-def write(model: Model, encoder: Encoder, ids: Sequence[Sequence[int]], end_of_document: int, task: Any) -> list[str]:
-    """The likeliest continuations of prompts, until each holds a stop of the task or has its longest length."""
-    sampling = Sampling(tokens=task.generated_tokens, temperature=0)
+def write(
+    model: Model,
+    encoder: Encoder,
+    ids: Sequence[Sequence[int]],
+    end_of_document: int,
+    tokens: int,
+    stops: Sequence[str],
+) -> list[str]:
+    """The likeliest continuations of prompts, until each holds one of the stops or has `tokens` tokens."""
+    sampling = Sampling(tokens=tokens, temperature=0)
     new: list[list[int]] = [[] for _ in ids]
     texts = [""] * len(ids)
     item = pa.large_list(pa.uint16() if model.shape.vocab_size <= 1 << 16 else pa.uint32())
     with torch.no_grad():
-        for tokens in generate(model, ids, end_of_document, sampling):
-            for row, token in tokens.items():
+        for step in generate(model, ids, end_of_document, sampling):
+            for row, token in step.items():
                 new[row].append(token)
-            decoded = pa.array(encoder.decode(pa.array([new[row] for row in tokens], item))).to_pylist()
-            for row, content in zip(tokens, decoded, strict=True):
+            decoded = pa.array(encoder.decode(pa.array([new[row] for row in step], item))).to_pylist()
+            for row, content in zip(step, decoded, strict=True):
                 texts[row] = content.decode("utf-8", errors="replace")
-            # Text before a stop counts only, so rows that have one may go on while others need them.
-            if all(any(stop in texts[row] for stop in task.early_stopping_criteria if stop) for row in tokens):
+            # Only text before a stop counts, so that rows that have one may go on while others need more.
+            if all(any(stop in texts[row] for stop in stops if stop) for row in step):
                 break
     return texts
 
