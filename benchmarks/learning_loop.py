@@ -1,4 +1,4 @@
-"""The learning loop: an evaluation of 1,000 items, the fits of laws of scaling and of mixing, accuracies beside lm-eval.
+"""The learning loop: an evaluation of 1,000 items, fits of laws of scaling and of mixing, accuracies beside lm-eval.
 
     python -m benchmarks.learning_loop --write
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+import corpus
 import models
+import shards
 from conftest import Finished
 from curate.errors import ConfigError, DataError
 from curate.tokenizer.model import open_encoder
@@ -324,6 +327,41 @@ def test_mistakes_are_one_message(
         pq.write_table(pa.table(columns), places[name])
     done = train("eval", "--checkpoint", model, *options.format(**places).split())
     assert done.code == code and message in " ".join(done.err.split()), done.err
+
+
+def test_held_out_text_has_errors_and_a_model_with_another_tokenizer_reads_the_texts(
+    model: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    rng = random.Random(1)
+    texts = [corpus.article(rng, 4) for _ in range(16)]
+    ids = encode_all(open_encoder(model / "tokenizer.json"), texts)
+    heldout = {"web": ids[8:12], "book": ids[12:]}
+    run = shards.write_run(
+        tmp_path / "run", {"web": ids[:8]}, heldout, vocab_size=models.VOCAB, tokenizer=models.tokenizer()
+    )
+    ask = ("eval", "--checkpoint", model, "--data", run, "--threads", 1)
+    done = train(*ask, "--json")
+    assert done.code == 0, done.err
+    found = done.json["sources"]
+    for row in found.values():
+        for name in ("model", "unigram", "untrained"):
+            assert row["standard_error"][name] > 0 and row["loss"][name]["standard_error"] > 0
+            assert row["perplexity"][name]["value"] == pytest.approx(math.exp(row["loss"][name]["value"]))
+        assert row["loss"]["model"] == row["loss"]["untrained"]  # the model of a seed is its own baseline
+    text = train(*ask).out
+    assert text.count("±") == 9 and max(map(len, text.splitlines())) <= 80
+    manifest = run / "heldout" / "tokens" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(json.loads(manifest.read_text())["tokenizer_sha256"], "other"))
+    missing = train(*ask)
+    assert missing.code == 1 and "holds no texts of the held-out documents" in " ".join(missing.err.split())
+    (run / "heldout" / "documents").mkdir()
+    source = pa.array(["web"] * 4 + ["book"] * 4).dictionary_encode()
+    columns = {"doc_id": pa.array([bytes(16)] * 8, pa.binary(16)), "source": source, "text": texts[8:]}
+    pq.write_table(pa.table(columns), run / "heldout" / "documents" / "a.parquet")
+    anew = train(*ask, "--json").json["sources"]
+    for name, row in anew.items():
+        assert list(row["bits_per_byte"]) == ["model"]
+        assert row["loss"]["model"]["value"] == pytest.approx(found[name]["loss"]["model"]["value"], rel=1e-6)
 
 
 def test_findings_are_found_below_a_run(tmp_path: Path) -> None:

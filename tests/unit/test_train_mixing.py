@@ -235,9 +235,12 @@ def test_robust_training_continues_with_the_same_weights_and_writes_their_mean(
 
 @pytest.mark.slow
 def test_robust_training_finds_a_planted_hard_source_and_does_not_collapse(
-    data: Path, tmp_path: Path, train: Callable[..., Finished]
+    tmp_path: Path, train: Callable[..., Finished]
 ) -> None:
-    ask = ["mixture", "doremi", "--data", data, "--out", tmp_path / "a", *SMALL, "--steps-tokens", 400 * 128]
+    tokens = [made.sentences(seed, 60, longest=40) for seed in (1, 2)]
+    easy = {name: [[token] * 20 for _ in range(60)] for name, token in (("easy", 7), ("even", 9))}
+    run = made.write_run(tmp_path / "run", {**easy, "hard": tokens[0]}, {"hard": tokens[1]})
+    ask = ["mixture", "doremi", "--data", run, "--out", tmp_path / "a", *SMALL, "--steps-tokens", 300 * 128]
     done = train(*ask, "--max-epochs", 99, "--set", "max_epochs=99")
     assert done.code == 0, done.err
     evidence = file(tmp_path / "a" / "mixture.yaml")["evidence"]
@@ -272,6 +275,7 @@ def test_proxies_are_planned_trained_fitted_and_solved(
     assert wrong.code == 2 and "--target x: the law has" in wrong.err
 
 
+@pytest.mark.slow
 def test_a_source_is_judged_by_annealing_with_and_without_it(
     data: Path, tmp_path: Path, train: Callable[..., Finished]
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import shards
 from conftest import Finished
 from curate.errors import ConfigError, DataError
 from train.scaling import laws
@@ -163,6 +164,36 @@ def test_a_study_is_fitted_drawn_and_asked_from_the_command_line(
     data = json.loads((tmp_path / "law.json").read_text())
     assert [len(one["points"]) for one in data["panels"]["loss against parameters (with_head)"]] == [15] * 9
     assert "<circle" in (tmp_path / "law.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_study_is_planned_trained_and_continued(tmp_path: Path, train: Callable[..., Finished]) -> None:
+    run = shards.write_run(tmp_path / "run", {"web": shards.sentences(1, 60)}, {"web": shards.sentences(2, 8)})
+    small = []
+    for setting in ("sequence_length=32", "batch_rows=2", "precision=fp32", "peak_tflops=1", "max_epochs=99",
+                    "model.layers=1", "model.heads=2", "model.kv_heads=1"):  # fmt: skip
+        small += ["--set", setting]
+    out = tmp_path / "study"
+    ask = ("scaling", "plan", "--data", run, "--out", out, "--halvings", 1, *small)
+    one = train(*ask, "--flops", 3e9, "--sizes", "0.5m,1m,2m", "--ratio", 20)
+    assert one.code == 2 and "add sizes smaller than" in one.err and "do not bracket" in one.err
+    done = train(*ask, "--flops", 3e9, "--sizes", "0.5m,1m,2m", "--ratio", 0.02)
+    assert done.code == 0 and "3 runs" in done.out and "(Chinchilla: 20)" in done.out, done.err
+    assert "is another plan" in train(*ask, "--flops", 3e9, "--sizes", "0.5m,1m,2m", "--ratio", 0.021).err
+    first = train("scaling", "run", "--out", out, "--threads", 1, "--json")
+    assert first.code == 0 and first.json["points_now"] == 6, first.err
+    lines = (out / "points.jsonl").read_text()
+    (out / "points.jsonl").write_text(lines[:-30])  # a line that was cut short
+    assert train("scaling", "run", "--out", out, "--threads", 1, "--json").json["points_now"] == 1
+    assert (out / "points.jsonl").read_text() == lines
+    points = [json.loads(line) for line in lines.splitlines()]
+    assert [point["tokens"] for point in points[::2]] == [point["tokens"] / 2 for point in points[1::2]]
+    for point in points:
+        assert point["standard_error"] > 0 and point["unique_tokens"] <= point["tokens"] and point["seconds"] > 0
+        counts = point["parameters"]
+        assert counts["no_embedding"] < counts["with_head"] <= counts["all"]
+    refused = train("scaling", "fit", "--out", out)
+    assert refused.code == 1 and "do not bracket the best size at every budget" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ class Scorer:
                 counts.append(len(sequence) - start)
                 row += 1
         nats, greedy = self._predict(torch.cat(states), torch.tensor(targets, device=last_BC.device))
-        sums = iter(zip(nats.split(counts), greedy.split(counts), counts, strict=True))
+        sums = iter(zip(torch.split(nats, counts), torch.split(greedy, counts), counts, strict=True))
         found = []
         for group in groups:
             scores = []

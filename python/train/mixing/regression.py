@@ -52,7 +52,7 @@ def draw_mixtures(
     base, most = root / root.sum() * len(names), np.array([caps[name] for name in names])
     found: list[dict[str, float]] = []
     for _ in range(TRIES * count):
-        strength = math.exp(rng.uniform(*map(math.log, strengths)))
+        strength = math.exp(rng.uniform(math.log(strengths[0]), math.log(strengths[1])))
         x = rng.dirichlet(strength * base)
         x = np.where(x < ZERO, 0.0, x)
         x /= x.sum()
@@ -148,7 +148,8 @@ def solve(laws: Sequence[Law], importance: Array, prior: Array, caps: Array, clo
 
     def project(x: Array) -> Array:
         shares = capped(dict(zip(names, map(float, x / x.sum()), strict=True)), limits)
-        return np.maximum(np.array([shares[name] for name in names]), 1e-15)
+        kept: Array = np.maximum(np.array([shares[name] for name in names]), 1e-15)
+        return kept
 
     def value(x: Array) -> float:
         return float(importance @ np.exp(slopes @ x) + closeness * (x * np.log(x / prior)).sum())

@@ -61,7 +61,8 @@ def _kaplan_basis(x_G2: Array, n: Array, d: Array) -> Array:
 
 
 def _kaplan_law(c: Array, x: Array, n0: float, d0: float) -> Kaplan:
-    return Kaplan(float(c[0] ** (x[1] / x[0]) * n0), float(c[1] * d0), float(x[0]), float(x[1]))
+    with np.errstate(over="ignore"):  # a law that does not converge is refused afterwards
+        return Kaplan(float(c[0] ** (x[1] / x[0]) * n0), float(c[1] * d0), float(x[0]), float(x[1]))
 
 
 def _chinchilla_law(c: Array, x: Array, n0: float, d0: float) -> Chinchilla:
