@@ -108,6 +108,18 @@ def test_a_rule_writes_a_mixture_with_its_evidence(data: Path, tmp_path: Path, t
     assert ran.code == 0, ran.err
 
 
+def test_a_mixture_ends_with_another_to_anneal_on(tmp_path: Path, train: Callable[..., Finished]) -> None:
+    for name, weights in (("main", "{web: 1}"), ("better", "{book: 1}")):
+        (tmp_path / f"{name}.yaml").write_text(f"version: 1\nphases: [{{name: x, tokens: 900, weights: {weights}}}]\n")
+    ask = ("mixture", "join", tmp_path / "main.yaml", tmp_path / "better.yaml", "--file", tmp_path / "all.yaml")
+    assert train(*ask, "--share", 0.1).code == 0
+    phases = file(tmp_path / "all.yaml")["phases"]
+    found = [(phase["name"], phase["tokens"], phase["weights"]) for phase in phases]
+    assert found == [("main", 810, {"web": 1}), ("anneal", 90, {"book": 1})]
+    bad = train(*ask, "--share", 1)
+    assert bad.code == 2 and "--share: must be between 0 and 1" in bad.err
+
+
 # -- proxy regression ----------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""`train mixture rule | plan | run | fit | solve | doremi | anneal` as commands."""
+"""`train mixture rule | join | plan | run | fit | solve | doremi | anneal` as commands."""
 
 import json
 from pathlib import Path
@@ -63,6 +63,7 @@ def mixture() -> None:
 
     \b
     train mixture rule --data out --file mix.yaml --temperature 2
+    train mixture join mix.yaml better.yaml --file all.yaml
     train mixture doremi --data out --out robust       robust training
     train mixture plan | run | fit | solve             proxy regression
     train mixture anneal --data out --out judged --init model --source new
@@ -104,6 +105,27 @@ def rule(
 
     made = make(data, file, tokens, temperature, factors, _epochs(max_epochs, worth), caps)
     _show(made, file, as_json)
+
+
+@mixture.command()
+@click.argument("first", type=FOLDER, metavar="MAIN")
+@click.argument("last", type=FOLDER, metavar="ANNEAL")
+@FILE
+@click.option("--share", type=float, default=0.1, metavar="X", help="Of the tokens, at the end (0.1).")
+def join(first: Path, last: Path, file: Path, share: float) -> None:
+    """End one mixture with another, to anneal on.
+
+    Train with a rate that goes to zero over the last phase:
+
+    \b
+    train run --data out --out model --mixture FILE \\
+      --set optim.schedule=wsd --set optim.final_fraction=0
+    """
+    from train.mixing.rules import join as make
+
+    made = make(first, last, share, file)
+    words = ", ".join(f"{phase.tokens:,} tokens of {phase.name}" for phase in made.phases)
+    console.out(f"{words}; the mixture is in {file}")
 
 
 @mixture.command()

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from curate.config import dump_yaml, load_yaml, validate
 from curate.errors import ConfigError
 from curate.mixture import Mixture
+from train.checkpoint import write_file
 from train.mixing.caps import by_pattern, fit_caps, tokens_of, write_mixture
 from train.shards import open_shards
 
@@ -53,3 +55,29 @@ def rule(
         "capped": cut,
     }
     return write_mixture(out, manifest, asked, shares, epochs, evidence)
+
+
+def join(first: Path, last: Path, share: float, out: Path) -> Mixture:
+    """Write a MIXTURE that reads `first`, and in the last `share` of its tokens `last`, to anneal on.
+
+    Raises ConfigError where a file is no MIXTURE, and where the two were made for different tokenizers.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"--share: must be between 0 and 1, found {share:g}")
+    parts = []
+    for path in (first, last):
+        document = load_yaml(path)
+        parts.append(validate(Mixture, document.data, document))
+    known = {part.tokenizer_sha256 for part in parts} - {None}
+    if len(known) > 1:
+        raise ConfigError(f"{first} and {last} were made for different tokenizers")
+    total, phases = parts[0].tokens, []
+    for part, name, factor in zip(parts, ("main", "anneal"), (1 - share, share), strict=True):
+        for number, phase in enumerate(part.phases, 1):
+            tokens = max(1, round(phase.tokens / part.tokens * total * factor))
+            label = name if len(part.phases) == 1 else f"{name} {number}"
+            phases.append(phase.model_copy(update={"name": label, "tokens": tokens}))
+    evidence = {"method": "annealing", "share": share, "main": parts[0].evidence, "anneal": parts[1].evidence}
+    made = Mixture(version=1, tokenizer_sha256=next(iter(known), None), phases=phases, evidence=evidence)
+    write_file(out, dump_yaml(made.model_dump()).encode())
+    return made

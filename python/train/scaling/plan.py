@@ -78,7 +78,7 @@ def make_plan(
                 "budgets would be less than 4 steps: raise --flops, lower --halvings or batch_rows"
             )
         for seed in range(1, seeds + 1):
-            names = {"name": f"{size}-s{seed}", "size": size, "seed": seed, "tokens": tokens}
+            names: dict[str, Any] = {"name": f"{size}-s{seed}", "size": size, "seed": seed, "tokens": tokens}
             runs.append(PlannedRun(**names, parameters=counts(shape), flops_per_token=cost))
     check_brackets(runs, budgets, ratio)
     kept = asked.model_copy(update={"optim": optim}).model_dump(exclude={"size", "seed", "tokens", "minutes"})
