@@ -108,6 +108,19 @@ def test_a_rule_writes_a_mixture_with_its_evidence(data: Path, tmp_path: Path, t
     assert ran.code == 0, ran.err
 
 
+def test_documents_with_copies_are_read_as_often_as_fineweb_2_reads_them(
+    data: Path, tmp_path: Path, train: Callable[..., Finished]
+) -> None:
+    run = made.write_run(tmp_path / "run", {f"web-{n}": [[1] * 9] * 20 for n in range(6)})
+    ask = ("mixture", "rule", "--data", run, "--file", tmp_path / "m.yaml", "--preset", "fineweb-2")
+    done = train(*ask, "--max-epochs", 8, "--tokens", 20 * 200)
+    assert done.code == 0, done.err
+    sources = file(tmp_path / "m.yaml")["evidence"]["sources"]
+    assert [sources[f"web-{n}"]["epochs"] for n in range(6)] == pytest.approx([1, 2, 3, 5, 8, 1], abs=1e-4)
+    bad = train(*ask[:3], data, *ask[4:])
+    assert bad.code == 2 and "no source is named by its number of copies" in bad.err
+
+
 def test_a_mixture_ends_with_another_to_anneal_on(tmp_path: Path, train: Callable[..., Finished]) -> None:
     for name, weights in (("main", "{web: 1}"), ("better", "{book: 1}")):
         (tmp_path / f"{name}.yaml").write_text(f"version: 1\nphases: [{{name: x, tokens: 900, weights: {weights}}}]\n")

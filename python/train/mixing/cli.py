@@ -78,6 +78,11 @@ def mixture() -> None:
 @click.option(
     "--factor", "factors", multiple=True, metavar="SOURCE=X", help="Raises or lowers a source; * for any characters."
 )
+@click.option(
+    "--preset",
+    type=click.Choice(["fineweb-2"]),
+    help="Factors by number of copies, of sources that `curate buckets` made.",
+)
 @EPOCHS
 @WORTH
 @CAP
@@ -88,6 +93,7 @@ def rule(
     tokens: int | None,
     temperature: float,
     factors: tuple[str, ...],
+    preset: str | None,
     max_epochs: float | None,
     worth: float | None,
     caps: tuple[str, ...],
@@ -103,7 +109,7 @@ def rule(
     """
     from train.mixing.rules import rule as make
 
-    made = make(data, file, tokens, temperature, factors, _epochs(max_epochs, worth), caps)
+    made = make(data, file, tokens, temperature, factors, _epochs(max_epochs, worth), caps, preset)
     _show(made, file, as_json)
 
 

@@ -9,6 +9,7 @@ and tier.
 """
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,21 @@ from train.checkpoint import write_file
 from train.mixing.caps import by_pattern, fit_caps, tokens_of, write_mixture
 from train.shards import open_shards
 
+# Repeats of a document by its number of copies, as FineWeb-2 gives them (1, 2, 3 and 4, 5 and more, 100 and more,
+# 1,000 and more); the sources are those of `curate buckets --column n_copies` with the edges 2, 3, 5, 100 and 1000.
+PRESETS = {"fineweb-2": ("*-0=1", "*-1=2", "*-2=3", "*-3=5", "*-4=8", "*-5=1")}
+
+
+def preset_factors(name: str, names: Sequence[str]) -> list[str]:
+    """The factors of a preset whose patterns a source has. Raises ConfigError where none has any."""
+    found = [one for one in PRESETS[name] if any(fnmatchcase(source, one.partition("=")[0]) for source in names)]
+    if not found:
+        raise ConfigError(
+            f"--preset {name}: no source is named by its number of copies; make them so with `curate buckets "
+            "--column n_copies --source-name {source}-{bucket} --edges 2 --edges 3 --edges 5 --edges 100 --edges 1000`"
+        )
+    return found
+
 
 def rule(
     data: Path,
@@ -28,8 +44,12 @@ def rule(
     factors: Sequence[str],
     max_epochs: float,
     caps: Sequence[str],
+    preset: str | None = None,
 ) -> Mixture:
-    """Write the MIXTURE `out`. Raises ConfigError for numbers that cannot be, and where the caps do not suffice."""
+    """Write the MIXTURE `out`; a preset's factors come before `factors`.
+
+    Raises ConfigError for numbers that cannot be, and where the caps do not suffice.
+    """
     if not temperature > 0:
         raise ConfigError(f"--temperature: must be above 0, found {temperature:g}")
     manifest = open_shards(data / "tokens").manifest
@@ -37,7 +57,8 @@ def rule(
     if not available:
         raise ConfigError(f"{data}: there are no tokens to mix")
     names = list(available)
-    factor = by_pattern(names, factors, "--factor", 1.0, -1e-300)
+    first = preset_factors(preset, names) if preset else []
+    factor = by_pattern(names, [*first, *factors], "--factor", 1.0, -1e-300)
     epochs = by_pattern(names, caps, "--cap", max_epochs)
     largest = max(available.values())
     raw = {name: (count / largest) ** (1 / temperature) * factor[name] for name, count in available.items()}
@@ -50,6 +71,7 @@ def rule(
     evidence: dict[str, Any] = {
         "method": "temperature" if temperature != 1 else "proportional",
         "temperature": temperature,
+        "preset": preset,
         "factors": {name: value for name, value in factor.items() if value != 1},
         "before_caps": {name: round(weight, 9) for name, weight in weights.items()},
         "capped": cut,
