@@ -155,7 +155,21 @@ def test_an_ablation_goes_from_recipes_to_differences_and_goes_on_where_it_was_s
         recipe = f"version: 1\nguard: off\ninputs: [{{path: {tmp_path / 'docs.jsonl'}}}]\nsteps: {steps}\n"
         (tmp_path / f"{name}.yaml").write_text(recipe)
     asked = ["ablate", tmp_path / "raw.yaml", tmp_path / "kept.yaml", "--heldout", tmp_path / "news.jsonl", *SMALL]
-    asked += ["--vocab-size", 400, "--points", 2, "--workers", 1, "--out", tmp_path / "out"]
+    items = [{"query": "Which one?", "choices": ["the stone", "a letter", "no"], "gold": n % 3} for n in range(6)]
+    items.append({"query": "long " * 60, "choices": ["a", "b"], "gold": 0})
+    (tmp_path / "which.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    asked += [
+        "--task",
+        tmp_path / "which.jsonl",
+        "--vocab-size",
+        400,
+        "--points",
+        2,
+        "--workers",
+        1,
+        "--out",
+        tmp_path / "out",
+    ]
 
     from train.ablation import runs
 
@@ -177,6 +191,9 @@ def test_an_ablation_goes_from_recipes_to_differences_and_goes_on_where_it_was_s
     assert sum(removed.values()) >= 50 and "gopher.min_words" in removed
     (apart,) = found["differences"]
     assert apart["difference"]["low"] <= apart["difference"]["value"] <= apart["difference"]["high"]
+    for one in found["tasks"]:
+        assert one["too_long"] == 1 and one["accuracy"]["n"] == 6 and one["accuracy"]["value"] == pytest.approx(1 / 3)
+    assert found["tasks"][1]["difference"]["low"] <= 0 <= found["tasks"][1]["difference"]["high"]
     assert [len(one["tokens"]) for one in found["curves"]] == [2, 2]
     page = (tmp_path / "out" / "ablation.html").read_text()
     data = page.partition('id="data">')[2].partition("</script>")[0]

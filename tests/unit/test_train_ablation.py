@@ -19,7 +19,7 @@ from train.ablation.compare import bits_per_byte, by_place, differences, overlap
 from train.ablation.data import check_budget
 from train.ablation.plan import Ablation, Arm, Plan, check, named
 from train.ablation.rules import NO_REJECT, difference
-from train.ablation.runs import PLACES, Measured, measure, open_heldout
+from train.ablation.runs import PLACES, Judged, Measured, measure, open_given
 from train.checkpoint import Trained
 from train.config import Shape, TrainSettings
 from train.evaluation.documents import document_nats
@@ -42,7 +42,7 @@ def plan_of(out: Path, **changes: Any) -> Plan:
         write_run(folder / "data", [] if name == "raw" else range(20, 29))
     made.write_run(out / "out" / "heldout" / "news", {"news": made.sentences(7, 12)})
     settings = TrainSettings(size="tiny", tokens=1000, sequence_length=32, batch_rows=4)
-    asked = Plan(out / "out", arms, {"news": "news.jsonl"}, [], None, Ablation(seeds=2), settings, None)
+    asked = Plan(out / "out", arms, {"news": "news.jsonl"}, [], None, [], Ablation(seeds=2), settings, None)
     return asked._replace(**changes)
 
 
@@ -90,13 +90,13 @@ def test_the_documents_that_an_arm_lacks_are_put_down_to_its_rules(tmp_path: Pat
 
 def test_differences_are_those_of_equal_seeds_on_equal_documents(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
-    heldout = open_heldout(plan)
+    heldout = open_given(plan).heldout
     rng = np.random.default_rng(1)
     base = rng.uniform(50, 150, (2, 12, len(PLACES)))
     tokens = np.full((12, len(PLACES)), 20)
     given = {"raw": base, "kept": base - 2.0}
     found = {
-        arm: {seed: {9: {"news": Measured(values[seed - 1], tokens)}} for seed in (1, 2)}
+        arm: {seed: Judged({9: {"news": Measured(values[seed - 1], tokens)}}, {}) for seed in (1, 2)}
         for arm, values in given.items()
     }
     result = tables(plan, found, heldout)

@@ -17,6 +17,7 @@ from pydantic import field_validator
 
 from curate.config import Settings, dump_yaml, setting, suggest
 from curate.errors import ConfigError
+from curate.mixture import capped
 from curate.stages.protocol import Channel, Phase, Reads, Stage
 
 
@@ -72,7 +73,7 @@ def mixture(config: Mix, manifest: Mapping[str, Any]) -> dict[str, Any]:
             f"mix.tokens: {total:,} tokens are asked for, and {sum(available.values()):,} tokens read at most "
             f"{config.max_epochs:g} times give {int(sum(capacity.values())):,}; ask for fewer, or raise mix.max_epochs"
         )
-    shares = _capped(weights, {name: capacity[name] / total for name in weights})
+    shares = capped(weights, {name: capacity[name] / total for name in weights})
     if sum(shares.get(name, 0.0) for name in config.synthetic) > config.max_synthetic:
         shares = _with_less_synthetic(config, weights, capacity, total)
     phase = {
@@ -118,22 +119,9 @@ def _with_less_synthetic(
         if part:
             scale = sum(some.values())
             caps = {name: capacity[name] / total / part for name in some}
-            found = _capped({name: weight / scale for name, weight in some.items()}, caps)
+            found = capped({name: weight / scale for name, weight in some.items()}, caps)
             shares |= {name: part * share for name, share in found.items()}
     return dict(sorted(shares.items()))
-
-
-def _capped(weights: Mapping[str, float], caps: Mapping[str, float]) -> dict[str, float]:
-    """Shares that sum to 1, none above its cap: what a cap takes away goes to the rest in proportion."""
-    shares = dict(weights)
-    fixed: set[str] = set()
-    # Each round fixes the sources above their caps, which raises the others: at most as many rounds as sources.
-    while over := [name for name in shares if name not in fixed and shares[name] > caps[name] * (1 + 1e-12)]:
-        fixed.update(over)
-        left = 1.0 - sum(caps[name] for name in fixed)
-        free = sum(weights[name] for name in shares if name not in fixed)
-        shares = {name: caps[name] if name in fixed else weights[name] * left / free for name in shares}
-    return shares
 
 
 STAGE = Stage(

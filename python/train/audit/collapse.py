@@ -32,7 +32,7 @@ from train.audit.diversity import diversity
 from train.audit.spans import document_tokens
 from train.audit.tried import decode
 from train.config import TrainSettings
-from train.evaluation.bits_per_byte import evaluate
+from train.evaluation.bits_per_byte import held_out
 from train.generate import Sampling, generate
 from train.intervals import Estimate, mean, plain
 from train.machine import pick_device
@@ -151,7 +151,8 @@ def _generations(line: Line, real: Real, settings: Collapse, training: TrainSett
         new = _written(folder, line, real, settings, number)
         if not found.exists():
             texts = _texts(real.data, new, real.shards.manifest.vocab_size)
-            bits = evaluate(model, folder / "data", 0, training.device, training.threads)["sources"]["all"]
+            opened = checkpoint.open_model(model, pick_device(training.device))
+            bits = held_out(opened, folder / "data", baselines=False)["all"]
             told = {"bits_per_byte": bits["bits_per_byte"]["model"], **diversity(texts, real.texts)}
             checkpoint.write_file(found, json.dumps(told).encode())
         written.append(new)
