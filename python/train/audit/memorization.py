@@ -130,6 +130,7 @@ def memorization(
     result = {
         "checkpoint": str(asked.models.own.folder),
         "step": told.steps,
+        "started_from_a_model": bool(asked.models.own.facts.get("init")),
         "reference": str(asked.models.other.folder) if asked.models.other else None,
         "copies": str(asked.copies),
         "copies_trained_on": asked.copies != data,
