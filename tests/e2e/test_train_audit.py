@@ -15,7 +15,9 @@ from conftest import Finished
 STEPS, T, BATCH = 30, 48, 4
 SMALL = ["--size", "tiny", "--tokens", STEPS * T * BATCH]
 SMALL += [part for text in (f"sequence_length={T}", f"batch_rows={BATCH}", "threads=1") for part in ("--set", text)]
-SPANS = [part for text in ("prefix=12", "suffix=8", "prefixes=[4, 12, 20]", "spans=40") for part in ("--set", text)]
+SPANS = [
+    part for text in ("prefix=12", "suffix=8", "prefixes=[4, 12, 20, 200]", "spans=40") for part in ("--set", text)
+]
 CANARIES = [part for text in ("each=2", "repeats=[0, 3]", "candidates=64") for part in ("--set", text)]
 
 
@@ -85,6 +87,7 @@ def test_an_audit_gives_rates_with_intervals_rows_and_goes_on_where_it_was_stopp
     assert {name: len(one) for name, one in found["membership"].items()} == dict.fromkeys(
         ("loss", "zlib", "min_k", "min_k_pp", "reference"), 2
     )
+    assert found["prefixes_left_out"] == [200]
     assert [one["prefix"] for one in found["sweep"]] == [4, 12, 20] and len(found["drawn"]) == 15
     assert [(one["repeats"], one["exposure"]["n"]) for one in found["canaries"]["levels"]] == [(0, 2), (3, 2)]
     rows = pq.read_table(tmp_path / "whole" / "spans.parquet").to_pylist()

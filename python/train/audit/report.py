@@ -65,6 +65,8 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     yield from _draws(result)
     yield ""
     yield console.table(["prefix", *HEADER], [_row(str(one["prefix"]), one) for one in result["sweep"]])
+    if result["prefixes_left_out"]:
+        yield f"no room in the model's rows for prefixes of {', '.join(map(str, result['prefixes_left_out']))}"
     if result["membership"]:
         yield ""
         cells = [
