@@ -6,20 +6,20 @@ by a signal with a checkpoint written. Torch is imported when a command starts t
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from curate import console
+from train.ablation.cli import ablate
+from train.audit.cli import audit
 from train.evaluation.cli import evaluate_command
 from train.mixing.cli import mixture
 from train.options import AS_JSON, DEVICE, FOLDER, OUT, OUT_FILE, THREADS
 from train.scaling.cli import scaling
-
-if TYPE_CHECKING:
-    from curate.config import Settings
+from train.settings import describe
 
 
 class RunCommand(click.Command):
@@ -30,20 +30,6 @@ class RunCommand(click.Command):
 
         with formatter.section("Settings, for --config FILE and --set KEY=VALUE"):
             formatter.write_dl(list(describe(TrainSettings)))
-
-
-def describe(model: type["Settings"], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(key, what it is) for every setting of a model, nested ones with their prefix."""
-    from curate.config import Settings
-
-    for name, field in model.model_fields.items():
-        if isinstance(field.default, Settings):
-            yield from describe(type(field.default), f"{prefix}{name}.")
-            continue
-        extra: Any = field.json_schema_extra
-        unit = f", in {extra['unit']}" if extra else ""
-        default = field.default if isinstance(field.default, str) else json.dumps(field.default)
-        yield prefix + name, f"{field.description}{unit} [{default}]"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -61,6 +47,8 @@ def cli() -> None:
     train export --checkpoint MODEL --out DIR        for Hugging Face
     train mixture rule --data RUN --file FILE        shares of the sources
     train scaling plan --data RUN --out DIR          a law of size and tokens
+    train audit memorization …                       what it knows by heart
+    train ablate RECIPE RECIPE …                     which data is better
     """
 
 
@@ -255,6 +243,8 @@ def import_command(folder: Path, out: Path, as_json: bool) -> None:
 cli.add_command(evaluate_command)
 cli.add_command(mixture)
 cli.add_command(scaling)
+cli.add_command(audit)
+cli.add_command(ablate)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
