@@ -35,7 +35,7 @@ from train.config import TrainSettings
 from train.evaluation.bits_per_byte import held_out
 from train.generate import Sampling, generate
 from train.intervals import Estimate, mean, plain
-from train.machine import pick_device
+from train.machine import pick_device, set_threads
 from train.parquet import write_table
 from train.shardfiles import write_shards
 from train.shards import Shards, check_tokenizer, open_shards
@@ -151,6 +151,7 @@ def _generations(line: Line, real: Real, settings: Collapse, training: TrainSett
         new = _written(folder, line, real, settings, number)
         if not found.exists():
             texts = _texts(real.data, new, real.shards.manifest.vocab_size)
+            set_threads(training.threads)
             opened = checkpoint.open_model(model, pick_device(training.device))
             bits = held_out(opened, folder / "data", baselines=False)["all"]
             told = {"bits_per_byte": bits["bits_per_byte"]["model"], **diversity(texts, real.texts)}

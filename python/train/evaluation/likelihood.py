@@ -26,7 +26,9 @@ from train.cache import Cache
 from train.model import Model
 
 Candidates = Sequence[tuple[str, str]]  # (context, continuation) of each
-POSITIONS = 1 << 14  # of all rows of a batch: 64 MB of keys and values of the 5 M model in fp32
+POSITIONS = 1 << 12  # of all rows of a batch: 16 MB of keys and values of the 5 M model in fp32
+ON_GPU = 16  # times as many there
+REST = 1 << 10  # positions of the rows whose rests are computed at once, so that alike lengths are together
 AT_ONCE = 1 << 10  # items whose tokens are in memory at once
 HEAD = 16  # a shorter common head is not worth a pass of its own
 LOGITS = 1 << 10  # positions whose logits are in memory at once
@@ -105,7 +107,7 @@ class Scorer:
         groups = list(_tokenize(self.encoder, self.end_of_document, items, self.model.shape.sequence_length))
         # Alike lengths go together, so that little is padded.
         groups.sort(key=lambda one: (one.shared, max(map(len, one.sequences)), one.number))
-        for batch in _batches(groups):
+        for batch in _batches(groups, POSITIONS * self._scale):
             with torch.no_grad():
                 for group, scores in zip(batch, self._batch(batch), strict=True):
                     found[group.number] = scores
@@ -125,8 +127,24 @@ class Scorer:
         last = torch.tensor([len(one) - 1 for one in prefixes], device=hidden_BTC.device)
         last_BC = hidden_BTC[torch.arange(len(prefixes), device=last.device), last]
         owner = [row for row, group in enumerate(groups) for _ in group.sequences]
-        hidden_RTC = self._forward(rests, cache.keep(owner)) if widest else last_BC[:0].unsqueeze(1)
-        return self._gather(groups, owner, last_BC, hidden_RTC)
+        return self._gather(groups, owner, last_BC, self._continue(rests, owner, cache))
+
+    def _continue(self, rests: Sequence[Sequence[int]], owner: Sequence[int], cache: Cache) -> list[Tensor]:
+        """Hidden states [T, C] of each rest, after the row of the cache that owns it; the longest first."""
+        found = [torch.empty(0)] * len(rests)
+        order = sorted((row for row in range(len(rests)) if rests[row]), key=lambda row: (len(rests[row]), row))
+        while order:
+            # The longest that fit, so that the rows of a pass are alike.
+            rows = order[-max(1, REST * self._scale // len(rests[order[-1]])) :]
+            del order[-len(rows) :]
+            hidden_RTC = self._forward([rests[row] for row in rows], cache.keep([owner[row] for row in rows]))
+            for row, hidden_TC in zip(rows, hidden_RTC, strict=True):
+                found[row] = hidden_TC[: len(rests[row])]
+        return found
+
+    @property
+    def _scale(self) -> int:
+        return ON_GPU if self.model.device.type == "cuda" else 1
 
     def _cache(self, rows: int, capacity: int) -> Cache:
         return Cache(self.model.shape, rows, capacity, self.model.dtype, self.model.device)
@@ -139,7 +157,7 @@ class Scorer:
         return x_BTC
 
     def _gather(
-        self, groups: Sequence[_Group], owner: Sequence[int], last_BC: Tensor, hidden_RTC: Tensor
+        self, groups: Sequence[_Group], owner: Sequence[int], last_BC: Tensor, rests: Sequence[Tensor]
     ) -> list[list[Scored]]:
         """Scores from hidden states: position p of a sequence predicts its token p + 1."""
         states, targets, counts, row = [], [], [], 0
@@ -147,9 +165,8 @@ class Scorer:
             for sequence, start in zip(group.sequences, group.starts, strict=True):
                 if start == group.shared:
                     states.append(last_BC[owner[row]].unsqueeze(0))
-                inner = max(0, start - group.shared - 1)
-                if len(hidden_RTC):
-                    states.append(hidden_RTC[row, inner : len(sequence) - group.shared - 1])
+                if len(rests[row]):
+                    states.append(rests[row][max(0, start - group.shared - 1) :])
                 targets += sequence[start:]
                 counts.append(len(sequence) - start)
                 row += 1
@@ -175,13 +192,13 @@ class Scorer:
         return torch.cat(nats), torch.cat(hits)
 
 
-def _batches(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
-    """Groups put together while all rows, at the length of the longest, are at most POSITIONS positions."""
+def _batches(groups: Sequence[_Group], positions: int) -> Iterator[list[_Group]]:
+    """Groups put together while all rows, at the length of the longest, are at most so many positions."""
     batch: list[_Group] = []
     rows = width = 0
     for group in groups:
         wider = max(width, max(map(len, group.sequences)))
-        if batch and (rows + len(group.sequences)) * wider > POSITIONS:
+        if batch and (rows + len(group.sequences)) * wider > positions:
             yield batch
             batch, rows, wider = [], 0, max(map(len, group.sequences))
         batch.append(group)

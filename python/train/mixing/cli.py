@@ -183,9 +183,11 @@ def plan(
 @AS_JSON
 def run(out: Path, device: str, threads: int, as_json: bool) -> None:
     """Train and measure the proxies that are missing."""
+    from curate.io.lock import FolderLock
     from train.mixing.proxies import run_proxies
 
-    done = run_proxies(out, device, threads)
+    with FolderLock(out, "train mixture run"):
+        done = run_proxies(out, device, threads)
     words = f"{done['measured']:,} of {done['proxies']:,} proxies measured, {done['measured_now']:,} now"
     console.out(json.dumps(done) if as_json else words)
 
@@ -288,13 +290,15 @@ def doremi(
     worse than the reference. DIR/mixture.yaml has the mean weights,
     DIR/weights.jsonl those of every step.
     """
+    from curate.io.lock import FolderLock
     from train.config import load_settings
     from train.mixing.doremi import Robust
     from train.mixing.doremi import doremi as make
 
     asked = load_settings(None, assignments, size=size, tokens=str(steps_tokens) if steps_tokens else None)
     epochs = _epochs(max_epochs, worth)
-    made = make(data, out, asked, reference, Robust(eta, smoothing), tokens, epochs, caps)
+    with FolderLock(out, "train mixture doremi"):
+        made = make(data, out, asked, reference, Robust(eta, smoothing), tokens, epochs, caps)
     _show(made, out / "mixture.yaml", as_json)
 
 
@@ -330,10 +334,13 @@ def anneal(
     The learning rate goes to zero; differences of held-out bits per byte are
     paired by seed. DIR takes anneal.json and mixture.yaml.
     """
+    from curate.io.lock import FolderLock
     from train.config import load_settings
     from train.mixing.anneal import anneal as judge
     from train.mixing.anneal import text
 
     given = load_settings(None, assignments)
-    result = judge(data, out, init, source, share, tokens, seeds, base, _epochs(max_epochs, worth), given)
+    epochs = _epochs(max_epochs, worth)
+    with FolderLock(out, "train mixture anneal"):
+        result = judge(data, out, init, source, share, tokens, seeds, base, epochs, given)
     console.out(json.dumps(result) if as_json else text(result))

@@ -23,7 +23,6 @@ from torch import Tensor
 from curate import console
 from curate.config import dump_yaml
 from curate.errors import ConfigError, CurateError
-from curate.io.lock import FolderLock
 from curate.mixture import Mixture, MixturePhase
 from train import checkpoint
 from train.config import TrainSettings
@@ -188,16 +187,15 @@ def doremi(
     budget = {"tokens": asked.tokens or (0 if asked.minutes else given.tokens)}
     train(data, out / "reference", asked.model_copy(update=budget), reference_mixture)
     reference = checkpoint.open_model(out / "reference", torch.device("cpu"))
-    with FolderLock(out, "train mixture doremi", False):
-        # The reference's resolved settings, so that both have one shape and budget.
-        settings = reference.settings.model_copy(update={"max_epochs": 1e9})
-        even = MixturePhase(name="even", tokens=settings.tokens, weights=dict.fromkeys(names, 1.0))
-        path = out / "even.yaml"
-        made = Mixture(version=1, tokenizer_sha256=manifest.tokenizer_sha256, phases=[even])
-        checkpoint.write_file(path, dump_yaml(made.model_dump()).encode())
-        run = setup(data, out / "proxy", settings, path, None)
-        state = _state(run, names, prior)
-        train_proxy(run, reference.model.to(run.model.device), state, out, how)
+    # The reference's resolved settings, so that both have one shape and budget.
+    settings = reference.settings.model_copy(update={"max_epochs": 1e9})
+    even = MixturePhase(name="even", tokens=settings.tokens, weights=dict.fromkeys(names, 1.0))
+    path = out / "even.yaml"
+    made = Mixture(version=1, tokenizer_sha256=manifest.tokenizer_sha256, phases=[even])
+    checkpoint.write_file(path, dump_yaml(made.model_dump()).encode())
+    run = setup(data, out / "proxy", settings, path, None)
+    state = _state(run, names, prior)
+    train_proxy(run, reference.model.to(run.model.device), state, out, how)
     order = {name: place for place, name in enumerate(run.order.names)}
     mean = {name: float(state.total[order[name]]) for name in names}
     weights = {name: value / sum(mean.values()) for name, value in mean.items()}

@@ -85,9 +85,11 @@ def plan(
 @AS_JSON
 def run(out: Path, device: str, threads: int, as_json: bool) -> None:
     """Train and measure what the plan has and the folder lacks."""
+    from curate.io.lock import FolderLock
     from train.scaling.runs import run_all
 
-    done = run_all(out, device, threads)
+    with FolderLock(out, "train scaling run"):
+        done = run_all(out, device, threads)
     words = f"{console.plural(done['points'], 'point')} of {console.plural(done['runs'], 'run')} in {out}"
     console.out(json.dumps(done) if as_json else f"{words}, {done['points_now']} new")
 
