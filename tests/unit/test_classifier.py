@@ -282,6 +282,21 @@ def test_buckets_are_equal_parts_of_each_kind(tmp_path: Path) -> None:
         validate(buckets.Buckets, {"source_name": "{lang}"})
 
 
+def test_buckets_may_have_fixed_edges(tmp_path: Path) -> None:
+    config = buckets.Buckets(column="n_copies", edges=[2, 3, 5], source_name="{source}-{bucket}")
+    rows = batch(*["t"] * 6, n_copies=[1, 2, 4, 5, 900, None])
+    emitted = buckets.count(rows, config).emits["counts"]
+    made = buckets.limits(config, Files({"count.counts": pa.Table.from_batches([emitted])}))  # type: ignore[arg-type]
+    assert "notes" not in made
+    pq.write_table(made["limits"], tmp_path / "l.parquet")
+    state = buckets.open_state(config, Files(paths={"limits.limits": [tmp_path / "l.parquet"]}))  # type: ignore[arg-type]
+    applied = buckets.apply(rows, state).batch
+    assert applied.column("n_copies_bucket").to_pylist() == [0, 1, 2, 3, 3, None]
+    assert applied.column("source").to_pylist() == ["web-0", "web-1", "web-2", "web-3", "web-3", "web"]
+    with pytest.raises(ConfigError, match="each larger than the one before"):
+        validate(buckets.Buckets, {"edges": [3, 2]})
+
+
 def test_langid_takes_a_fasttext_file(models: dict[str, Any], folder: Path) -> None:
     path = str(folder / "softmax.bin")
     config = validate(langid.LangId, {"model": path, "keep": ["0"], "source_name": "{source}.{lang}"})

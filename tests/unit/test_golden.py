@@ -44,7 +44,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "decontaminate": (3, "03e79207bf2671b7"),
     "train_tokenizer": (2, "757598b713b4b62a"),
     "tokenize": (4, "9799ddc606eeede8"),
-    "mix": (2, "b896e673dbaa3e75"),
+    "mix": (3, "b896e673dbaa3e75"),
 }
 
 CONFIG: dict[str, dict[str, Any]] = {
