@@ -10,7 +10,7 @@ from curate.errors import ConfigError
 
 _SPAN = re.compile(r"(\d+)-(\d+)")
 QUALITY = {"word_ngrams": 2, "max_share": 1.0, "epochs": 5, "rate": 0.5}
-LABELS = {"word_ngrams": 1, "max_share": 0.1, "epochs": 30, "rate": 5.0}
+LABELS = {"word_ngrams": 1, "max_share": 0.1, "epochs": 50, "rate": 1.0}
 
 
 class TrainSettings(Settings):
@@ -40,8 +40,8 @@ class TrainSettings(Settings):
         None, "words that a larger share of the examples of every class holds are left out; by default 1 (none) for"
         " quality, 0.1 for labels", unit="0..1", gt=0, le=1,
     )  # fmt: skip
-    epochs: int | None = setting(None, "times each example is seen; by default 5 for quality, 30 for labels", ge=1)
-    rate: float | None = setting(None, "learning rate; by default 0.5 for quality, 5 for labels", gt=0, le=10)
+    epochs: int | None = setting(None, "times each example is seen; by default 5 for quality, 50 for labels", ge=1)
+    rate: float | None = setting(None, "learning rate; by default 0.5 for quality, 1 for labels", gt=0, le=10)
     seed: int = setting(1, "chooses examples, held-out sites, and first weights")
 
     @field_validator("words")
