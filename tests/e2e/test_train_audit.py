@@ -15,7 +15,9 @@ from conftest import Finished
 STEPS, T, BATCH = 30, 48, 4
 SMALL = ["--size", "tiny", "--tokens", STEPS * T * BATCH]
 SMALL += [part for text in (f"sequence_length={T}", f"batch_rows={BATCH}", "threads=1") for part in ("--set", text)]
-SPANS = [part for text in ("prefix=12", "suffix=8", "prefixes=[4, 12, 20]", "spans=40") for part in ("--set", text)]
+SPANS = [
+    part for text in ("prefix=12", "suffix=8", "prefixes=[4, 12, 20, 200]", "spans=40") for part in ("--set", text)
+]
 CANARIES = [part for text in ("each=2", "repeats=[0, 3]", "candidates=64") for part in ("--set", text)]
 
 
@@ -85,6 +87,7 @@ def test_an_audit_gives_rates_with_intervals_rows_and_goes_on_where_it_was_stopp
     assert {name: len(one) for name, one in found["membership"].items()} == dict.fromkeys(
         ("loss", "zlib", "min_k", "min_k_pp", "reference"), 2
     )
+    assert found["prefixes_left_out"] == [200]
     assert [one["prefix"] for one in found["sweep"]] == [4, 12, 20] and len(found["drawn"]) == 15
     assert [(one["repeats"], one["exposure"]["n"]) for one in found["canaries"]["levels"]] == [(0, 2), (3, 2)]
     rows = pq.read_table(tmp_path / "whole" / "spans.parquet").to_pylist()
@@ -155,7 +158,21 @@ def test_an_ablation_goes_from_recipes_to_differences_and_goes_on_where_it_was_s
         recipe = f"version: 1\nguard: off\ninputs: [{{path: {tmp_path / 'docs.jsonl'}}}]\nsteps: {steps}\n"
         (tmp_path / f"{name}.yaml").write_text(recipe)
     asked = ["ablate", tmp_path / "raw.yaml", tmp_path / "kept.yaml", "--heldout", tmp_path / "news.jsonl", *SMALL]
-    asked += ["--vocab-size", 400, "--points", 2, "--workers", 1, "--out", tmp_path / "out"]
+    items = [{"query": "Which one?", "choices": ["the stone", "a letter", "no"], "gold": n % 3} for n in range(6)]
+    items.append({"query": "long " * 60, "choices": ["a", "b"], "gold": 0})
+    (tmp_path / "which.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    asked += [
+        "--task",
+        tmp_path / "which.jsonl",
+        "--vocab-size",
+        400,
+        "--points",
+        2,
+        "--workers",
+        1,
+        "--out",
+        tmp_path / "out",
+    ]
 
     from train.ablation import runs
 
@@ -177,6 +194,9 @@ def test_an_ablation_goes_from_recipes_to_differences_and_goes_on_where_it_was_s
     assert sum(removed.values()) >= 50 and "gopher.min_words" in removed
     (apart,) = found["differences"]
     assert apart["difference"]["low"] <= apart["difference"]["value"] <= apart["difference"]["high"]
+    for one in found["tasks"]:
+        assert one["too_long"] == 1 and one["accuracy"]["n"] == 6 and one["accuracy"]["value"] == pytest.approx(1 / 3)
+    assert found["tasks"][1]["difference"]["low"] <= 0 <= found["tasks"][1]["difference"]["high"]
     assert [len(one["tokens"]) for one in found["curves"]] == [2, 2]
     page = (tmp_path / "out" / "ablation.html").read_text()
     data = page.partition('id="data">')[2].partition("</script>")[0]

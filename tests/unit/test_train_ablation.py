@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ from conftest import ROOT
 from curate.errors import ConfigError, ResumeError
 from curate.run.recipe import load_recipe
 from curate.schema import REJECT, conform, doc_id
-from train.ablation.compare import bits_per_byte, by_place, differences, overlap, tables, verdict
+from train.ablation.compare import bits_per_byte, by_place, compare, differences, overlap, tables, verdict
 from train.ablation.data import check_budget
+from train.ablation.page import page
 from train.ablation.plan import Ablation, Arm, Plan, check, named
 from train.ablation.rules import NO_REJECT, difference
-from train.ablation.runs import PLACES, Measured, measure, open_heldout
+from train.ablation.runs import PLACES, Judged, Measured, judged, measure, open_given
 from train.checkpoint import Trained
 from train.config import Shape, TrainSettings
 from train.evaluation.documents import document_nats
+from train.intervals import plain
 from train.model import build
+from train.parts import Parts
 from train.shards import open_shards
 
 DOCUMENTS = made.sentences(1, 30)
@@ -42,7 +46,7 @@ def plan_of(out: Path, **changes: Any) -> Plan:
         write_run(folder / "data", [] if name == "raw" else range(20, 29))
     made.write_run(out / "out" / "heldout" / "news", {"news": made.sentences(7, 12)})
     settings = TrainSettings(size="tiny", tokens=1000, sequence_length=32, batch_rows=4)
-    asked = Plan(out / "out", arms, {"news": "news.jsonl"}, [], None, Ablation(seeds=2), settings, None)
+    asked = Plan(out / "out", arms, {"news": "news.jsonl"}, [], None, [], Ablation(seeds=2), settings, None)
     return asked._replace(**changes)
 
 
@@ -90,13 +94,13 @@ def test_the_documents_that_an_arm_lacks_are_put_down_to_its_rules(tmp_path: Pat
 
 def test_differences_are_those_of_equal_seeds_on_equal_documents(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
-    heldout = open_heldout(plan)
+    heldout = open_given(plan).heldout
     rng = np.random.default_rng(1)
     base = rng.uniform(50, 150, (2, 12, len(PLACES)))
     tokens = np.full((12, len(PLACES)), 20)
     given = {"raw": base, "kept": base - 2.0}
     found = {
-        arm: {seed: {9: {"news": Measured(values[seed - 1], tokens)}} for seed in (1, 2)}
+        arm: {seed: Judged({9: {"news": Measured(values[seed - 1], tokens)}}, {}) for seed in (1, 2)}
         for arm, values in given.items()
     }
     result = tables(plan, found, heldout)
@@ -159,3 +163,36 @@ def test_what_cannot_be_compared_is_told_before_anything_is_trained(tmp_path: Pa
     with pytest.raises(ConfigError, match=rf"Give --tokens {4 * have['kept']:,} or fewer") as told:
         check_budget(large)
     assert f"raw: {have['raw']:,} tokens" in str(told.value)
+
+
+def test_models_are_trained_once_and_judged_on_texts_and_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(tmp_path)
+    for place in ("arms/raw/tokens", "arms/kept/tokens", "heldout/news"):
+        shutil.rmtree(plan.out / place)
+        made.real_run(plan.out / place, documents=8)
+    items = [{"query": "Which one?", "choices": ["the stone", "a letter", "no"], "gold": n % 3} for n in range(6)]
+    items.append({"query": "long " * 60, "choices": ["a", "b"], "gold": 0})
+    task = tmp_path / "which.jsonl"
+    task.write_text("".join(json.dumps(item) + "\n" for item in items))
+    training = plan.training.model_copy(update={"tokens": 512, "threads": 1, "sequence_length": 64})
+    # The held-out text is one source; real_run makes two.
+    manifest = json.loads((plan.out / "heldout/news/tokens/manifest.json").read_text())
+    manifest["files"] = [file for file in manifest["files"] if file["source"] == "book"]
+    made.edit_manifest(
+        plan.out / "heldout/news", files=manifest["files"], sources={"book": manifest["sources"]["book"]}
+    )
+    plan = plan._replace(tasks=[task], training=training, settings=Ablation(seeds=2, points=2))
+    given, parts = open_given(plan), Parts(plan.out / "measured", {})
+    found = {arm.name: {seed: judged(plan, parts, arm.name, seed, given) for seed in plan.seeds} for arm in plan.arms}
+    result = compare(plan, found, given, check_budget(plan), 256)
+    # Both arms have the same data, so that equal seeds give equal models.
+    (row,) = result["differences"]
+    assert row["difference"].value == 0 and row["by_seed"] == [0, 0]
+    raw, kept = result["tasks"]
+    assert raw["too_long"] == 1 and raw["accuracy"].n == 6 and raw["accuracy"] == kept["accuracy"]
+    assert kept["difference"].value == 0 and kept["by_seed"] == [0, 0]
+    assert [one["tokens"] for one in result["curves"]] == [[256, 512]] * 2
+    shown = page(result, [], plain(result))
+    assert json.loads(shown.partition('id="data">')[2].partition("</script>")[0]) == plain(result)
+    monkeypatch.setattr("train.ablation.runs.train", None)  # nothing is trained again
+    assert judged(plan, parts, "raw", 1, given).texts.keys() == {1, 2}

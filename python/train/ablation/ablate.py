@@ -13,7 +13,7 @@ from train.ablation.compare import compare
 from train.ablation.data import check_budget, make_data
 from train.ablation.page import page
 from train.ablation.plan import Plan, check
-from train.ablation.runs import measured, open_heldout, training
+from train.ablation.runs import judged, open_given, training
 from train.config import resolve
 from train.intervals import plain
 from train.machine import fast_bf16, pick_device
@@ -32,15 +32,17 @@ def ablate(plan: Plan, *, take_over: bool = False) -> dict[str, Any]:
             console.err(f"warning: {warning}")
         check(plan)
         make_data(plan)
-        have, heldout = check_budget(plan), open_heldout(plan)
-        texts = {name: shards.fingerprint for name, shards in heldout.items()}
-        parts = Parts(plan.out / "measured", {"version": 1, "heldout": texts, "tokens": plan.settings.heldout_tokens})
+        have, given = check_budget(plan), open_given(plan)
+        texts = {name: shards.fingerprint for name, shards in given.heldout.items()}
+        facts = {"version": 1, "heldout": texts, "tokens": plan.settings.heldout_tokens}
+        asked = {"tasks": [task.digest for task in given.tasks], "items": plan.settings.task_items}
+        parts = Parts(plan.out / "measured", {**facts, **asked})
         found = {
-            arm.name: {seed: measured(plan, parts, arm.name, seed, heldout) for seed in plan.seeds} for arm in plan.arms
+            arm.name: {seed: judged(plan, parts, arm.name, seed, given) for seed in plan.seeds} for arm in plan.arms
         }
         device = pick_device(plan.training.device)
         resolved = resolve(training(plan, 1), device.type, fast_bf16(device))
-        result = compare(plan, found, heldout, have, resolved.batch_rows * resolved.sequence_length)
+        result = compare(plan, found, given, have, resolved.batch_rows * resolved.sequence_length)
         data = plain(result)
         checkpoint.write_file(plan.out / "ablation.json", json.dumps(data, indent=1).encode())
         lines = [_training(plan, arm.name) for arm in plan.arms]

@@ -12,16 +12,16 @@ import numpy as np
 from train.ablation.data import opened
 from train.ablation.plan import Plan
 from train.ablation.rules import difference, steps_of_recipe
-from train.ablation.runs import PLACES, Measured, text_bytes
+from train.ablation.runs import PLACES, Given, Judged, text_bytes
 from train.audit.spans import occurrences, sample
-from train.intervals import Estimate, Floats, paired, proportion
+from train.intervals import Estimate, Floats, mean, paired, proportion
 from train.packing import pack
 from train.shards import Shards
 
 OVERLAP_TOKENS, OVERLAP_SPANS = 32, 300
 ALL = "all"
 
-Curves = dict[str, dict[int, dict[int, dict[str, Measured]]]]  # by arm, seed and step what a text gave
+Found = dict[str, dict[int, Judged]]  # by arm and seed
 
 
 class Tables(NamedTuple):
@@ -32,14 +32,15 @@ class Tables(NamedTuple):
     places: dict[str, dict[str, tuple[Floats, Floats]]]
 
 
-def tables(plan: Plan, found: Curves, heldout: dict[str, Shards]) -> Tables:
+def tables(plan: Plan, found: Found, heldout: dict[str, Shards]) -> Tables:
     """The last checkpoint of every model."""
     nats: dict[str, dict[str, Floats]] = {name: {} for name in heldout}
     places: dict[str, dict[str, tuple[Floats, Floats]]] = {name: {} for name in heldout}
     sizes: dict[str, Floats] = {}
     for name, shards in heldout.items():
         for arm in plan.arms:
-            last = [found[arm.name][seed][max(found[arm.name][seed])][name] for seed in plan.seeds]
+            texts = [found[arm.name][seed].texts for seed in plan.seeds]
+            last = [steps[max(steps)][name] for steps in texts]
             whole = np.stack([one.nats for one in last])
             nats[name][arm.name] = whole.sum(axis=2)
             places[name][arm.name] = (whole, last[0].tokens.astype(np.float64))
@@ -95,26 +96,25 @@ def overlap(plan: Plan, heldout: dict[str, Shards]) -> list[dict[str, Any]]:
     return rows
 
 
-def curves(plan: Plan, found: Curves, heldout: dict[str, Shards], row_tokens: int) -> list[dict[str, Any]]:
+def curves(plan: Plan, found: Found, heldout: dict[str, Shards], row_tokens: int) -> list[dict[str, Any]]:
     """By arm: tokens trained on, and by held-out text bits per byte there, the mean of the seeds."""
     lines = []
     for arm in plan.arms:
-        steps = sorted(found[arm.name][1])
+        steps = sorted(found[arm.name][1].texts)
         by_text = {}
         for name, shards in heldout.items():
             values = []
             for step in steps:
-                nats = np.stack([found[arm.name][seed][step][name].nats.sum(axis=1) for seed in plan.seeds])
+                nats = np.stack([found[arm.name][seed].texts[step][name].nats.sum(axis=1) for seed in plan.seeds])
                 values.append(float(bits_per_byte(nats, text_bytes(shards, nats.shape[1])).mean()))
             by_text[name] = values
         lines.append({"arm": arm.name, "tokens": [step * row_tokens for step in steps], "bits_per_byte": by_text})
     return lines
 
 
-def compare(
-    plan: Plan, found: Curves, heldout: dict[str, Shards], have: dict[str, int], row_tokens: int
-) -> dict[str, Any]:
+def compare(plan: Plan, found: Found, given: Given, have: dict[str, int], row_tokens: int) -> dict[str, Any]:
     """Everything that ablation.json holds, as Estimates."""
+    heldout = given.heldout
     made, first = tables(plan, found, heldout), plan.arms[0].name
     rates = {
         name: {
@@ -141,11 +141,32 @@ def compare(
         "heldout": {name: {"documents": len(size), "bytes": int(size.sum())} for name, size in made.bytes.items()},
         "bits_per_byte": rates,
         "differences": differences(plan, made),
+        "tasks": tasks(plan, found, given),
         "by_place": by_place(plan, made),
         "overlap": overlap(plan, heldout),
         "rules": {arm.name: difference(plan, first, arm.name) for arm in plan.arms[1:]},
         "curves": curves(plan, found, heldout, row_tokens),
     }
+
+
+def tasks(plan: Plan, found: Found, given: Given) -> list[dict[str, Any]]:
+    """By task and arm: the share of items right, and that share less the first arm's; above 0 the arm is better.
+
+    Items that an arm's context does not hold are left out of all arms, and counted.
+    """
+    first, rows = plan.arms[0].name, []
+    for task in given.tasks:
+        right = {arm.name: np.stack([found[arm.name][s].tasks[task.name] for s in plan.seeds]) for arm in plan.arms}
+        scored = ~np.isnan(np.stack(list(right.values()))).any(axis=(0, 1))
+        for arm in plan.arms:
+            own = right[arm.name][:, scored]
+            row = {"task": task.name, "arm": arm.name, "chance": task.chance, "too_long": int((~scored).sum())}
+            row["accuracy"] = mean(own.mean(axis=0), np.arange(own.shape[1]))
+            if arm.name != first:
+                apart = own - right[first][:, scored]
+                row |= {"difference": paired(apart, np.ones(own.shape[1])), "by_seed": apart.mean(axis=1).tolist()}
+            rows.append(row)
+    return rows
 
 
 def verdict(found: Estimate) -> str:

@@ -43,6 +43,14 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     yield console.table(["held out", f"less {arms[0]}", "difference, 95 %", "by seed", ""], rows, left=2)
     if len(seeds) == 1:
         yield "one seed: the intervals hold the choice of documents alone"
+    if result["tasks"]:
+        yield ""
+        rows = [
+            [one["task"], one["arm"], f"{one['accuracy'].n:,}", str(one["accuracy"]),
+             signed(one["difference"]) if "difference" in one else "", f"{one['chance']:.3f}"]
+            for one in result["tasks"]
+        ]  # fmt: skip
+        yield console.table(["task", "arm", "items", "share right", f"less {arms[0]}", "by chance"], rows, left=2)
     for arm in arms[1:]:
         yield from _rules(arm, arms[0], result["rules"][arm])
     repeated = [f"{name} {one['epochs']:.2f}" for name, one in result["arms"].items()]

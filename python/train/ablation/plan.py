@@ -25,6 +25,7 @@ class Ablation(Settings):
     seeds: int = setting(2, "models of each arm, of the seeds 1, 2, …", ge=1, le=100)
     vocab_size: int = setting(8192, "of the tokenizer, where none is given", unit="tokens", ge=300)
     points: int = setting(4, "checkpoints of each model that are measured", ge=1, le=100)
+    task_items: int = setting(500, "of each task at most so many, drawn; 0 for all", ge=0)
     heldout_tokens: int = setting(200_000, "of each held-out text at most about so many", unit="tokens", ge=1)
 
 
@@ -43,6 +44,7 @@ class Plan(NamedTuple):
     heldout: dict[str, str]  # by name the path of a text
     inputs: list[str]  # [SOURCE=]PATH in place of the recipes' inputs
     tokenizer: Path | None
+    tasks: list[Path]
     settings: Ablation
     training: TrainSettings
     workers: int | None
@@ -113,6 +115,7 @@ def facts(plan: Plan) -> dict[str, Any]:
         "arms": {arm.name: f"{arm.recipe.name} {_digest(arm.recipe)}" for arm in plan.arms},
         "heldout": plan.heldout,
         "inputs": plan.inputs,
+        "tasks": [f"{path.name} {_digest(path)}" for path in plan.tasks],
         "tokenizer": _digest(plan.tokenizer) if plan.tokenizer else None,
         **plan.settings.model_dump(),
         "training": plan.training.model_dump(),

@@ -9,13 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from curate import console
+from curate.tokenizer.model import open_encoder
 from train import checkpoint
 from train.ablation.data import opened
 from train.ablation.plan import Plan
 from train.config import TrainSettings, resolve
 from train.evaluation.documents import row_nats
+from train.evaluation.items import Evaluator
+from train.evaluation.tasks import TaskData, load_tasks
 from train.loss import IGNORE
 from train.machine import fast_bf16, pick_device, set_threads
 from train.mixture import steps_of
@@ -34,6 +38,21 @@ class Measured(NamedTuple):
     tokens: npt.NDArray[np.int64]
 
 
+class Given(NamedTuple):
+    """What every model is judged by: held-out texts and tasks, by name."""
+
+    heldout: dict[str, Shards]
+    tasks: list[TaskData]
+
+
+class Judged(NamedTuple):
+    """What a model gave: by step and held-out text, and by task 1 for each item that it gets right, 0 for one that it
+    does not, NaN for one that is longer than its context."""
+
+    texts: dict[int, dict[str, Measured]]
+    tasks: dict[str, npt.NDArray[np.float64]]
+
+
 def training(plan: Plan, seed: int) -> TrainSettings:
     """The settings of one model: `points` checkpoints on the way, all kept until they are measured."""
     device = pick_device(plan.training.device)
@@ -48,26 +67,25 @@ def heldout_documents(source: Source, tokens: int) -> int:
     return min(int(np.searchsorted(ends, tokens)) + 1, len(ends))
 
 
-def open_heldout(plan: Plan) -> dict[str, Shards]:
-    """By name the shards of every held-out text."""
-    return {name: opened(plan.out / "heldout" / name) for name in plan.heldout}
+def open_given(plan: Plan) -> Given:
+    """The held-out texts and the tasks. Raises ConfigError and DataError where they cannot be read."""
+    heldout = {name: opened(plan.out / "heldout" / name) for name in plan.heldout}
+    return Given(heldout, load_tasks(plan.tasks, None, None))
 
 
-def measured(
-    plan: Plan, parts: Parts, arm: str, seed: int, heldout: dict[str, Shards]
-) -> dict[int, dict[str, Measured]]:
-    """By step and held-out text what a model gave; trained and measured here where that has not been done."""
+def judged(plan: Plan, parts: Parts, arm: str, seed: int, given: Given) -> Judged:
+    """What a model gave; trained and measured here where that has not been done."""
     name = f"{arm}-{seed}-{opened(plan.tokens(arm)).fingerprint[:12]}"
-    stored = parts.arrays(name, lambda: _train_and_measure(plan, arm, seed, heldout))
-    found: dict[int, dict[str, Measured]] = {}
+    stored = parts.arrays(name, lambda: _train_and_measure(plan, arm, seed, given))
+    texts: dict[int, dict[str, Measured]] = {}
     for step in stored["steps"].tolist():
-        found[step] = {
-            name: Measured(*(stored[f"{step}.{name}.{kind}"] for kind in ("nats", "tokens"))) for name in heldout
+        texts[step] = {
+            name: Measured(*(stored[f"{step}.{name}.{kind}"] for kind in Measured._fields)) for name in given.heldout
         }
-    return found
+    return Judged(texts, {task.name: stored[f"task.{task.name}"] for task in given.tasks})
 
 
-def _train_and_measure(plan: Plan, arm: str, seed: int, heldout: dict[str, Shards]) -> Arrays:
+def _train_and_measure(plan: Plan, arm: str, seed: int, given: Given) -> Arrays:
     out = plan.run(arm, seed)
     console.err(f"{arm}, seed {seed}")
     train(plan.tokens(arm), out, training(plan, seed))
@@ -76,10 +94,16 @@ def _train_and_measure(plan: Plan, arm: str, seed: int, heldout: dict[str, Shard
     folders = checkpoint.steps(out)
     for folder in folders:
         model = checkpoint.open_model(folder, pick_device(plan.training.device))
-        for name, shards in heldout.items():
+        for name, shards in given.heldout.items():
             one = measure(model, shards, plan.settings.heldout_tokens)
             arrays |= {f"{model.facts['step']}.{name}.{kind}": array for kind, array in one._asdict().items()}
     arrays["steps"] = np.array([int(folder.name[5:]) for folder in folders])
+    if given.tasks:
+        evaluator = Evaluator(model, open_encoder(out / "tokenizer.json"), out)
+        for task in given.tasks:
+            table, _ = evaluator.items(task, plan.settings.task_items, 0)
+            right = table.column("accuracy").cast(pa.float64()).fill_null(math.nan)
+            arrays[f"task.{task.name}"] = right.to_numpy()
     for folder in folders[:-1]:
         shutil.rmtree(folder)
     return arrays

@@ -152,8 +152,8 @@ def _generations(line: Line, real: Real, settings: Collapse, training: TrainSett
         if not found.exists():
             texts = _texts(real.data, new, real.shards.manifest.vocab_size)
             set_threads(training.threads)
-            trained = checkpoint.open_model(model, pick_device(training.device))
-            bits = held_out(trained, folder / "data", baselines=False)["all"]
+            opened = checkpoint.open_model(model, pick_device(training.device))
+            bits = held_out(opened, folder / "data", baselines=False)["all"]
             told = {"bits_per_byte": bits["bits_per_byte"]["model"], **diversity(texts, real.texts)}
             checkpoint.write_file(found, json.dumps(told).encode())
         written.append(new)

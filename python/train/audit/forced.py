@@ -48,7 +48,7 @@ def check_length(model: Model, length: int) -> None:
     if length > limit:
         raise ConfigError(
             f"prefix and suffix together have {length} tokens, and the model was trained on rows of {limit}; "
-            "give a shorter --prefix, --prefixes or --suffix"
+            "give a shorter prefix or suffix"
         )
 
 

@@ -64,9 +64,15 @@ class Asked(NamedTuple):
     settings: Memorization
 
     @property
-    def longest(self) -> int:
-        """Tokens of a span with the longest prefix."""
-        return max([self.settings.prefix, *self.settings.prefixes]) + self.settings.suffix
+    def room(self) -> int:
+        """Tokens that a prefix may have in the rows of the models."""
+        models = filter(None, (self.models.own, self.models.other))
+        return min(one.model.shape.sequence_length for one in models) - self.settings.suffix
+
+    @property
+    def prefixes(self) -> list[int]:
+        """Lengths of the prefix that are compared: those for which there is room."""
+        return sorted({length for length in self.settings.prefixes if length <= self.room})
 
 
 def open_models(
@@ -96,7 +102,7 @@ def open_models(
     if min(settings.prefixes, default=1) < 1:
         raise ConfigError(f"prefixes: {settings.prefixes}: each must be at least 1")
     for one in filter(None, (own, other)):
-        check_length(one.model, asked.longest)
+        check_length(one.model, settings.prefix + settings.suffix)
     return asked
 
 
@@ -122,7 +128,8 @@ def memorization(
     tried = try_spans(asked.models, parts, "train", asked.shards, inside)
     outside = sample(_heldout(asked), None, length, settings.spans, seed)
     beside = try_spans(asked.models, parts, "heldout", asked.heldout, outside)
-    swept = sample(told.packed, told.read, asked.longest, settings.spans, seed)
+    longest = max([settings.prefix, *asked.prefixes]) + settings.suffix
+    swept = sample(told.packed, told.read, longest, settings.spans, seed)
     rows = parts.arrays("canaries", lambda: _canaries(asked))
     found = look_up(tried, asked.shards, data, asked.copies)
     of_heldout = look_up(beside, asked.shards, data, asked.copies)
@@ -130,6 +137,7 @@ def memorization(
     result = {
         "checkpoint": str(asked.models.own.folder),
         "step": told.steps,
+        "started_from_a_model": bool(asked.models.own.facts.get("init")),
         "reference": str(asked.models.other.folder) if asked.models.other else None,
         "copies": str(asked.copies),
         "copies_trained_on": asked.copies != data,
@@ -138,6 +146,7 @@ def memorization(
         "left_out": {"short": inside.short, "unread": inside.unread, "copies_unknown": unknown},
         **_rates(tried, beside, found, settings, told.steps),
         "sweep": _sweep(asked, parts, swept),
+        "prefixes_left_out": sorted(set(settings.prefixes) - set(asked.prefixes)),
         "membership": _membership(tried, beside, found.clusters),
         "canaries": _exposure(asked, rows),
     }
@@ -222,7 +231,7 @@ def _sweep(asked: Asked, parts: Parts, swept: Sampled) -> list[dict[str, Any]]:
     low = np.array([len(zlib.compress(text)) < settings.low_entropy * len(text) for text in texts], bool)
     tokens = tokens[~low]
     found = []
-    for length in sorted(set(settings.prefixes)):
+    for length in asked.prefixes:
         cut, name = tokens[:, tokens.shape[1] - length - settings.suffix :], f"prefix-{length}"
         own = passes(parts, f"{name}-own", models.own, cut, settings.suffix)
         other = passes(parts, f"{name}-reference", models.other, cut, settings.suffix) if models.other else None

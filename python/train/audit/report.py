@@ -47,6 +47,8 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
         f"of {result['documents']:,} documents {left['short']:,} have no piece that is long enough, {left['unread']:,} "
         "were not read"
     )
+    if result["started_from_a_model"]:
+        yield "the run started from another model's weights; what that one had read is not counted"
     if "n_copies" in result["groups"] and not result["copies_trained_on"]:
         yield "copies and mass count documents that were dropped before training; --copies names a run that says more"
     if result["copies_trained_on"] and left["copies_unknown"]:
@@ -63,6 +65,8 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     yield from _draws(result)
     yield ""
     yield console.table(["prefix", *HEADER], [_row(str(one["prefix"]), one) for one in result["sweep"]])
+    if result["prefixes_left_out"]:
+        yield f"no room in the model's rows for prefixes of {', '.join(map(str, result['prefixes_left_out']))}"
     if result["membership"]:
         yield ""
         cells = [
