@@ -33,7 +33,7 @@ label has of its own:
 Here topics.yaml may say `science: {limits: {own.readability_eflaw_max: 45}}`, where `label` wrote the column topic.
 
 `words: spacy` counts, in presets that follow datatrove, the words of the installed spaCy, which is exact and takes
-twice as long.
+two to three times as long.
 
 The measures of every document are written to signals/, so that other limits can be tried (`curate sweep`) without
 reading the text again.
