@@ -29,7 +29,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "extract": (5, "80c4f24c385b5a1b"),
     "normalize": (2, "76e18d5cf2f9d535"),
     "langid": (3, "f56e868e01d4a70a"),
-    "filter": (2, "615ede4936ae09be"),
+    "filter": (3, "ac6bca898e74b6c9"),
     "word_filter": (1, "76975924085ea4d0"),
     "quality": (1, "19748c1f6cc373e1"),
     "label": (1, "e12965cf28a8cc3b"),
