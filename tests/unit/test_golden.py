@@ -41,7 +41,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "line_dedup": (2, "874eb6c5779d521c"),
     "substring_dedup": (2, "7ae435b1e85d6ae7"),
     "holdout": (1, "eea1c50ad0e29cb0"),
-    "decontaminate": (3, "03e79207bf2671b7"),
+    "decontaminate": (4, "03e79207bf2671b7"),
     "train_tokenizer": (2, "757598b713b4b62a"),
     "tokenize": (4, "9799ddc606eeede8"),
     "mix": (3, "b896e673dbaa3e75"),
