@@ -61,8 +61,9 @@ pub struct Unit {
     pub node: u32,
 }
 
-/// The units of the blocks that are kept, in the order of the page; none is without text.
-pub fn read(page: &Page, kept: &[bool], style: &Style) -> Vec<Unit> {
+/// Hands on the units of the blocks that are kept, in the order of the page; none is without text. A page may have a
+/// hundred thousand: they are never held all at once.
+pub fn each(page: &Page, kept: &[bool], style: &Style, mut take: impl FnMut(Unit)) {
     let mut reader = Reader {
         page,
         kept,
@@ -79,9 +80,10 @@ pub fn read(page: &Page, kept: &[bool], style: &Style) -> Vec<Unit> {
         } else {
             block + 1
         };
+        reader.units.drain(..).for_each(&mut take);
     }
     reader.images(kept.len());
-    reader.units
+    reader.units.drain(..).for_each(take);
 }
 
 struct Reader<'a> {
@@ -92,6 +94,7 @@ struct Reader<'a> {
     holds: Option<Vec<Holds>>,
     /// For each node whether it is a table of data, once asked for.
     tables: Vec<Option<bool>>,
+    /// Read and not handed on yet.
     units: Vec<Unit>,
     /// The next of the images outside of blocks.
     image: usize,
@@ -206,6 +209,13 @@ impl Reader<'_> {
             }
             text.push_str(&page.text_of(at));
         }
+        if text.contains(" \n") {
+            // A line of nothing but spaces is how some writers keep an empty one.
+            let lines = text
+                .split('\n')
+                .map(|line| if line.trim().is_empty() { "" } else { line });
+            text = lines.collect::<Vec<_>>().join("\n");
+        }
         self.push(
             Kind::Code(code),
             around,
@@ -289,6 +299,7 @@ impl Reader<'_> {
                             node,
                             item: Some(at),
                         });
+                        item = self.item_before(at);
                     }
                 }
                 _ => {}
@@ -305,6 +316,22 @@ impl Reader<'_> {
             self.tables.resize(self.page.nodes.len(), None);
         }
         *self.tables[table as usize].get_or_insert_with(|| tables::is_data(self.page, table))
+    }
+
+    /// The item that a list goes with which stands between the items of another instead of in one.
+    fn item_before(&mut self, list: u32) -> Option<u32> {
+        let nodes = &self.page.nodes;
+        let outer = nodes[list as usize].parent;
+        let is_list = |node: u32| nodes[node as usize].tag.context() & context::LIST != 0;
+        if outer == NONE || !is_list(outer) {
+            return None;
+        }
+        let mut before = list - 1;
+        while before > outer && nodes[before as usize].parent != outer {
+            before = nodes[before as usize].parent;
+        }
+        let is_item = before > outer && nodes[before as usize].tag == Tag::LI;
+        (is_item && self.is_item(before)).then_some(before)
     }
 
     /// Whether an li is an item of a list, and no container of a post, a product or a section of the page.
@@ -324,17 +351,16 @@ impl Reader<'_> {
     /// Writes the images that stand before this block and outside of all blocks, where their surroundings are kept.
     fn images(&mut self, block: usize) {
         let page = self.page;
-        while let Some(&number) = page.images.get(self.image) {
-            let (before, node) = page.addresses[number as usize].before;
-            if before as usize > block {
+        while let Some(image) = page.images.get(self.image) {
+            if image.block as usize > block {
                 return;
             }
             self.image += 1;
-            if self.style.form.images == Images::Drop || !self.is_kept_around(node) {
+            if self.style.form.images == Images::Drop || !self.is_kept_around(image.node) {
                 continue;
             }
-            let text = inline::image(page, number, self.style);
-            self.push(Kind::Paragraph, Vec::new(), text, block..block, node);
+            let text = inline::image(page, image.address, self.style);
+            self.push(Kind::Paragraph, Vec::new(), text, block..block, image.node);
         }
     }
 
