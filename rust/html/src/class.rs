@@ -7,9 +7,8 @@ use crate::tags::Tag;
 const LONGEST_LANGUAGE: usize = 24;
 
 /// Languages that a class may name without a word before it; none is a word for something else.
-const LANGUAGES: &str = "bash c clojure cpp csharp css dart elixir erlang fsharp go groovy haskell html java javascript \
-                         js json julia kotlin lua matlab perl php python r ruby rust scala sql swift typescript xml \
-                         yaml";
+const LANGUAGES: &str = "bash c clojure cpp csharp css dart elixir erlang fsharp go groovy haskell html java \
+    javascript js json julia kotlin lua matlab perl php python r ruby rust scala sql swift typescript xml yaml";
 
 /// `meaning` bits of a class attribute, and the language of code that it names; empty where it names none.
 pub fn read(tag: Tag, class: &[u8]) -> (u16, &[u8]) {

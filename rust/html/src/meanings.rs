@@ -152,7 +152,7 @@ impl Builder {
             Tag::CODE | Tag::TT | Tag::KBD | Tag::SAMP => Inline::Code,
             Tag::B | Tag::STRONG => Inline::Strong,
             Tag::I | Tag::EM => Inline::Emphasis,
-            Tag::DEL | Tag::S | Tag::STRIKE => Inline::Deleted,
+            Tag::DEL => Inline::Deleted,
             _ => return None,
         };
         if self.pres > 0 || self.page.marks.len() >= MAX_MARKS {

@@ -9,7 +9,8 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 
 // -- Markdown is read back -----------------------------------------------------------------------------------
 
-/// A page as it is made; its inline text is HTML beside what a reader of it sees, code in ⟦ ⟧, links in ⟨ ⟩, TeX in ⟪ ⟫.
+/// A page as it is made; its inline text is HTML beside what a reader of it sees, code in ⟦ ⟧, links in ⟨ ⟩, TeX in
+/// ⟪ ⟫.
 #[derive(Clone, Debug)]
 enum Part {
     Paragraph(Words),
