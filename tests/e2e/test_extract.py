@@ -149,11 +149,11 @@ def test_links_and_blocks_are_written_where_asked_for(tmp_path: Path, curate: An
 
 
 def test_a_worker_stays_small_whatever_the_pages(tmp_path: Path, curate: Any) -> None:
-    """Hostile pages about as large as are read: 224 MiB are enough, and each is a document or a reject."""
+    """Hostile pages about as large as are read: 200 MiB are enough, and each is a document or a reject."""
     pages = [(f"https://e.test/{i}", page(5_000_000)) for i, page in enumerate(PAGES.values())]
     corpus.write_warc(tmp_path / "c.warc.gz", pages)
     out = tmp_path / "out"
     done = curate("extract", tmp_path / "c.warc.gz", "--out", out, "--workers", 1, "--json")
     assert done.code == 0, done.err
-    assert max(p["peak_memory_bytes"] for p in done.json["passes"]) <= 224 << 20
+    assert max(p["peak_memory_bytes"] for p in done.json["passes"]) <= 200 << 20
     assert len(documents(out)) + len(rejects(out)) == len(PAGES)
