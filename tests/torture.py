@@ -63,10 +63,10 @@ def _around(opening: str, closing: str, unit: str = "word ", before: str = "<p>"
 
 
 def _halves(first: str, second: str, before: str = "") -> Maker:
-    """`first` again and again for a half, then `second`; no more than 40,000 of each."""
+    """`first` again and again, then `second` as often; 40,000 of each at most, since more blocks are refused."""
 
     def make(n: int) -> bytes:
-        count = min(40_000, n // 2 // len(second))
+        count = min(40_000, n // len(first + second))
         return _wrapped((before + first * count + second * count).encode())
 
     return make
