@@ -57,7 +57,8 @@ def _around(opening: str, closing: str, unit: str = "word ", before: str = "<p>"
     """A long text in 300 elements, each of which looks at what it held when it ends."""
 
     def make(n: int) -> bytes:
-        return _wrapped((before + opening * 300 + unit * (n // len(unit)) + "x" + closing * 300).encode())
+        count = (n - 300 * len(opening + closing)) // len(unit)
+        return _wrapped((before + opening * 300 + unit * count + "x" + closing * 300).encode())
 
     return make
 
