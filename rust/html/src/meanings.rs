@@ -83,7 +83,10 @@ impl Builder {
         let mut alt = Vec::new();
         let says = meaning::CHARACTER | meaning::FORMULA;
         if attributes.meaning & says != 0
-            || attributes.alt.first().is_some_and(|&first| first >= 0xE2)
+            || attributes
+                .alt
+                .first()
+                .is_some_and(|&first| first >= 0xE2 || first == b'&')
         {
             collapse(attributes.alt, &mut alt, &mut false);
         }

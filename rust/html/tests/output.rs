@@ -268,8 +268,12 @@ fn what_elements_say_is_written_where_it_changes_the_meaning() {
             "open 8 9 to 5, mug €20 €15, cats",
         ),
         (
-            "<p>so <img alt='❤️' src=h.svg>, not <img alt='Ann' src=a.png>",
-            "so ❤️, not",
+            "<p>so <img alt='❤️' src=h.svg> &<img alt='&#x1F680;'>, not <img alt='Ann' src=a.png>",
+            "so ❤️ &🚀, not",
+        ),
+        (
+            "<details><summary>More</summary><p>on <abbr title='sea level'>SL</abbr></details><noscript><p>Shown</noscript>",
+            "More\n\non SL\n\nShown",
         ),
         (
             "<div>written by<x-name>Ann</x-name>in May</div>",
