@@ -1,5 +1,6 @@
 //! From the blocks of a page to what a reader sees: paragraphs, headings, items, tables, code, and what they stand in.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::output::Images;
@@ -70,6 +71,7 @@ pub fn each(page: &Page, kept: &[bool], style: &Style, mut take: impl FnMut(Unit
         style,
         holds: None,
         tables: Vec::new(),
+        before: BTreeMap::new(),
         units: Vec::new(),
         image: 0,
     };
@@ -94,6 +96,8 @@ struct Reader<'a> {
     holds: Option<Vec<Holds>>,
     /// For each node whether it is a table of data, once asked for.
     tables: Vec<Option<bool>>,
+    /// The item before a list that stands between items, once asked for.
+    before: BTreeMap<u32, Option<u32>>,
     /// Read and not handed on yet.
     units: Vec<Unit>,
     /// The next of the images outside of blocks.
@@ -326,12 +330,17 @@ impl Reader<'_> {
         if outer == NONE || !is_list(outer) {
             return None;
         }
+        if let Some(&known) = self.before.get(&list) {
+            return known;
+        }
         let mut before = list - 1;
         while before > outer && nodes[before as usize].parent != outer {
             before = nodes[before as usize].parent;
         }
         let is_item = before > outer && nodes[before as usize].tag == Tag::LI;
-        (is_item && self.is_item(before)).then_some(before)
+        let found = (is_item && self.is_item(before)).then_some(before);
+        self.before.insert(list, found);
+        found
     }
 
     /// Whether an li is an item of a list, and no container of a post, a product or a section of the page.
