@@ -74,7 +74,7 @@ fn words() -> impl Strategy<Value = Words> {
         3 => ("[a-z]{1,4}", Just(0)).prop_map(|(word, kind)| (word, kind)),
         4 => sign.prop_map(|sign| (sign.to_owned(), 0)),
         1 => ("[a-z`*|]{1,4}( [a-z`]{1,3})?", 1..6_u8).prop_map(|(word, kind)| (word, kind)),
-        1 => ("[a-z][_*|][a-z{}]{1,4}", Just(6)).prop_map(|(tex, kind)| (tex, kind)),
+        1 => ("[a-z][_*|][{][a-z]{1,3}[}]", Just(6)).prop_map(|(tex, kind)| (tex, kind)),
     ];
     let pieces = prop::collection::vec((piece, any::<bool>()), 0..7);
     ("[a-z]{1,3}", pieces).prop_map(|(first, pieces)| {
