@@ -211,17 +211,8 @@ def _marks(cuts: kernels.Cuts, stays: np.ndarray, state: State) -> pa.RecordBatc
     names = {rule.rule: rule.name for rule, _ in state.lines}
     of = {rule.rule: limit for rule, limit in state.lines}
     said = kernel_rule.to_pylist()
-    columns = {
-        "row": row.cast(pa.int64()),
-        "action": pa.repeat("cut", len(row)),
-        "rule": pa.array([names[rule] for rule in said], pa.string()),
-        "value": value,
-        "limit": pa.array([of[rule] for rule in said], pa.float64()),
-        "detail": pa.nulls(len(row), pa.string()),
-        "span_start": start.cast(pa.int64()),
-        "span_end": end.cast(pa.int64()),
-    }
-    return pa.RecordBatch.from_arrays([columns[field.name] for field in schema.MARK], schema=schema.MARK)
+    rules = [names[rule] for rule in said]
+    return schema.marks(row, "cut", rules, start, end, value, [of[rule] for rule in said])
 
 
 def _remarks(config: Filter) -> list[str]:

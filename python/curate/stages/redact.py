@@ -223,18 +223,8 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
 
 def _marks(spans: Spans) -> pa.RecordBatch:
     """MARK rows, one a span; no text is copied."""
-    n = len(spans.row)
-    columns = {
-        "row": spans.row.cast(pa.int64()),
-        "action": pa.repeat("cut", n),
-        "rule": pc.binary_join_element_wise("redact", spans.kind, "."),
-        "value": pa.nulls(n, pa.float64()),
-        "limit": pa.nulls(n, pa.float64()),
-        "detail": pa.nulls(n, pa.string()),
-        "span_start": spans.start.cast(pa.int64()),
-        "span_end": spans.end.cast(pa.int64()),
-    }
-    return pa.RecordBatch.from_arrays([columns[field.name] for field in schema.MARK], schema=schema.MARK)
+    rule = pc.binary_join_element_wise("redact", spans.kind, ".")
+    return schema.marks(spans.row, "cut", rule, spans.start, spans.end)
 
 
 def _rules(config: Redact) -> dict[str, str]:
