@@ -269,9 +269,9 @@ class EachTask:
         if step.added is None:
             assert step.op.phase.apply is not None
             step.added = []
-            read = step.op.work.rows
             given = batch.slice(0, 0)
-            if read != "any" and read != kind:
+            if not _reads(step.op, kind):
+                read: Kind = "raw" if step.op.work.rows == "raw" else "document"
                 given = pa.RecordBatch.from_pylist([], schema=schema.SCHEMA_OF[read])
             # A stage that cannot work on no rows adds its columns when it has some.
             with contextlib.suppress(Exception):
