@@ -213,13 +213,6 @@ impl Reader<'_> {
             }
             text.push_str(&page.text_of(at));
         }
-        if text.contains(" \n") {
-            // A line of nothing but spaces is how some writers keep an empty one.
-            let lines = text
-                .split('\n')
-                .map(|line| if line.trim().is_empty() { "" } else { line });
-            text = lines.collect::<Vec<_>>().join("\n");
-        }
         self.push(
             Kind::Code(code),
             around,
