@@ -95,6 +95,7 @@ fn words() -> impl Strategy<Value = Words> {
             };
             seen += &match kind {
                 1 => format!("⟦{text}⟧"),
+                4 => format!("\u{1}{text}\u{1}"),
                 5 => format!("⟨{text}⟩"),
                 6 => format!(" ⟪{text}⟫ "),
                 _ => text,
@@ -105,8 +106,27 @@ fn words() -> impl Strategy<Value = Words> {
             }
         }
         // Code side by side is one, and links side by side are words apart.
-        (html, plain(&seen.replace("⟧⟦", "").replace("⟩⟨", "⟩ ⟨")))
+        (html, plain(&apart(&seen.replace("⟧⟦", "").replace("⟩⟨", "⟩ ⟨"))))
     })
+}
+
+/// A struck-out text, between U+0001, is no part of the words beside it.
+fn apart(seen: &str) -> String {
+    let mut out = String::new();
+    for (at, c) in seen.char_indices() {
+        let is_text = |c: &char| !matches!(c, '⟦' | '⟧' | '⟨' | '⟩' | '\u{1}');
+        if c == '\u{1}' {
+            let last = out.chars().rev().find(is_text);
+            let next = seen[at..].chars().find(is_text);
+            let word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+            if word(last) && word(next) {
+                out.push(' ');
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 fn plain(text: &str) -> String {
