@@ -110,8 +110,10 @@ def check(config: Redact) -> None:
     unknown = [kind for kind in config.types if kind not in BY_MODEL and kind not in RECOGNIZERS]
     if unknown:
         raise ConfigError(f"redact.types: presidio has no recognizer for {', '.join(unknown)}: use `engine: patterns`")
-    if config.model is not None:
-        model_form(config.model)
+    if config.model is not None and model_form(config.model) == "gliner" and find_spec("gliner") is None:
+        raise ConfigError(
+            f"redact.model: {config.model} is a GLiNER model, which the package gliner reads; it is not installed"
+        )
     if find_spec("presidio_analyzer") is None:
         raise ConfigError("redact.engine: presidio is not installed: install the extra `pii` of this package")
 

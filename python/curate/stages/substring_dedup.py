@@ -188,7 +188,7 @@ def forecast(config: SubstringDedup, amounts: Sequence[Amounts]) -> Forecast:
 
 STAGE = Stage(
     name="substring_dedup",
-    version=1,
+    version=2,
     summary="Cut stretches that stand in the corpus before.",
     config=SubstringDedup,
     forecast=forecast,
