@@ -21,6 +21,7 @@ HARNESS = {
     "pii_peers",
     "trainer_systems",
     "trainer_gpu",
+    "ablation",  # half an hour and more: run it by its name
 }
 
 if __name__ == "__main__":

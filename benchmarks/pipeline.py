@@ -93,11 +93,12 @@ def _table(report: Report, title: str, found: dict[str, Any]) -> None:
 
 
 def curate(out: Path, workers: int, crawl: Path = CRAWL, tree: Path | None = None) -> dict[str, Any]:
-    """Run the default recipe on `crawl` into `out`; `tree` is the python/ folder of another checkout.
+    """Run the default recipe on `crawl` into `out`; `tree` is the python/ folder of a checkout, which gives the recipe.
 
     Returns wall and cpu seconds, pages, documents, and steps: (name, seconds by the receipts, rows in, rows out).
     """
-    command = [sys.executable, "-m", "curate", "run", str(ROOT / "pipelines" / "default.yaml")]
+    recipe = (tree.parent if tree else ROOT) / "pipelines" / "default.yaml"
+    command = [sys.executable, "-m", "curate", "run", str(recipe)]
     env = {"PYTHONPATH": str(tree)} if tree else None
     done = _timed([*command, "--input", str(crawl), "--out", str(out), "--workers", str(workers)], env)
     funnel = json.loads((out / "funnel.json").read_text())["steps"]

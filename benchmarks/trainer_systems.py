@@ -211,7 +211,7 @@ def learn(name: str, dtype: str, data: Path, seconds: float, rate: float, seed: 
     nats, n_bytes = 0.0, 0
     for source in heldout.sources.values():
         packed = pack(source, LENGTH, heldout.manifest.end_of_document)
-        n_bytes += source.text_bytes(source.documents)
+        n_bytes += int(source.document_bytes().sum())
         for start in range(0, packed.rows, ROWS):
             some = np.arange(start, min(start + ROWS, packed.rows))
             batch = read_batch([packed], np.zeros_like(some), some, heldout.manifest)

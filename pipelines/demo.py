@@ -124,9 +124,13 @@ def summarize(run: Path, model: Path, seconds: dict[str, float], told: str, samp
 def score_table(model: Path) -> str:
     """Bits per byte of the model and its baselines on held-out text, a row a source; lower is better."""
     sources = json.loads((model / "eval.json").read_bytes())["sources"]
-    scores = {name: entry["bits_per_byte"] for name, entry in sources.items()}
-    columns = list(next(iter(scores.values())))
-    return console.table(["source", *columns], [[n, *(f"{s[c]:.3f}" for c in columns)] for n, s in scores.items()])
+    columns = list(next(iter(sources.values()))["bits_per_byte"])
+    rows = []
+    for name, entry in sources.items():
+        bits, errors = entry["bits_per_byte"], entry["standard_error"]
+        cells = [f"{bits[c]:.3f}" + (f" ±{errors[c]:.3f}" if errors[c] is not None else "") for c in columns]
+        rows.append([name, *cells])
+    return console.table(["source", *columns], rows)
 
 
 def tokens(run: Path) -> dict[str, Any]:

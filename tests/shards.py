@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+import corpus
+from curate import _rust
 from curate.schema import TOKENS_16, TOKENS_32, doc_id
+from curate.tokenizer.files import Model, tokenizer_json
+from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder
 
 END = 0
 Documents = Sequence[Sequence[int]]  # token ids without the end-of-document id
@@ -102,3 +106,19 @@ def best_fit(lengths: Sequence[int], row_length: int) -> list[tuple[int, int, in
 
 def columns(pieces: Sequence[tuple[int, int, int, int]]) -> tuple[np.ndarray, ...]:
     return tuple(np.array(pieces, dtype=np.uint32).reshape(-1, 4).T)
+
+
+def real_run(run: Path, seed: int = 1, documents: int = 30) -> tuple[Path, Any]:
+    """A run of articles with a tokenizer of 400 tokens, a third as many held out; and its encoder."""
+    rng = random.Random(seed)
+    texts = [corpus.article(rng, 8) for _ in range(documents + documents // 3)]
+    pretokens = _rust.count_pretokens(pa.array(texts, pa.large_string()), pattern="gpt2")
+    trained = _rust.train_bpe(*map(pa.array, pretokens), vocab_size=400, special_tokens=[END_OF_DOCUMENT])
+    vocab, left, right = map(pa.array, trained)
+    run.mkdir(parents=True)
+    path = run / "tokenizer.json"
+    path.write_bytes(tokenizer_json(Model(vocab, left, right, _rust.pattern_expression("gpt2"), [END_OF_DOCUMENT])))
+    encoder = open_encoder(path)
+    ids = pa.array(encoder.encode(pa.array(texts, pa.large_string()))).to_pylist()
+    sources, heldout = {"web": ids[: documents // 2], "book": ids[documents // 2 : documents]}, {"web": ids[documents:]}
+    return write_run(run, sources, heldout, vocab_size=400, tokenizer=path.read_bytes()), encoder

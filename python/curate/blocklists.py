@@ -5,6 +5,7 @@ endings, or of its folder where the file is called domains or urls, as in the co
 (adult/domains, adult/urls). A folder stands for the lists of that form in it and one level below.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from curate.io.read import open_decompressed
 
 IN_FOLDERS = ("domains", "urls")  # files that are read of a folder; each is the kind of its entries
 LARGEST = 1 << 30  # bytes of a list, decompressed
+NAMES = 8  # of files that are not read, in a sentence
 
 
 class ListFile(NamedTuple):
@@ -50,6 +52,31 @@ def _name(path: Path) -> str:
     """What a list is called: `adult` for adult/domains and for adult.txt.gz."""
     stem = path.name.split(".")[0] or path.name
     return path.parent.name if stem in IN_FOLDERS and path.parent.name else stem
+
+
+def passed_over(step: str, folders: Iterable[str]) -> list[str]:
+    """A sentence a folder on its files that are no lists of hosts or addresses, such as UT1's `expressions`."""
+    sentences = []
+    for name in folders:
+        folder = Path(name).expanduser()
+        others = sorted(p for p in folder.rglob("*") if p.is_file() and not _is_list(p, folder))
+        kinds = Counter(path.name for path in others)
+        if kinds:
+            lines = sum(_lines(path) for path in others)
+            shown = ", ".join(f"{kind} ({count:,})" for kind, count in kinds.most_common(NAMES))
+            more = f" and {len(kinds) - NAMES:,} names more" if len(kinds) > NAMES else ""
+            sentences.append(f"{step}: {name} has {len(others):,} files with {lines:,} lines that are not read: {shown}"
+                             f"{more}; patterns among them are not applied")  # fmt: skip
+    return sentences
+
+
+def _lines(path: Path) -> int:
+    """Lines of a file that hold something; 0 where it cannot be read."""
+    try:
+        with path.open("rb") as handle:
+            return sum(bool(line.strip()) for line in handle)
+    except OSError:
+        return 0
 
 
 def read_list(path: str | Path) -> bytes:

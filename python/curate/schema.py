@@ -158,14 +158,34 @@ def verdicts(
     value, limit, detail and action are lists or arrays as long as rule, or one value for all rows.
     """
     columns = {"action": action, "rule": rule, "value": value, "limit": limit, "detail": detail}
+    return _rows(VERDICT, len(rule), columns)
+
+
+def marks(
+    row: Any, action: str, rule: Any, start: Any, end: Any, value: Any = None, limit: Any = None, detail: Any = None
+) -> pa.RecordBatch:
+    """MARK rows, one a row number in `row`. Spans are bytes of the row's text before the step; None: the whole row.
+
+    The others are lists or arrays as long as row, or one value for all rows.
+    """
+    columns = {"row": row, "action": action, "rule": rule, "value": value, "limit": limit, "detail": detail}
+    return _rows(MARK, len(row), {**columns, "span_start": start, "span_end": end})
+
+
+def _rows(schema: pa.Schema, n: int, columns: dict[str, Any]) -> pa.RecordBatch:
+    """n rows with the schema's columns, each given as an array, a list or one value for all rows."""
     arrays = []
-    for field in VERDICT:
+    for field in schema:
         values = columns[field.name]
-        if isinstance(values, pa.Array | pa.ChunkedArray):
+        if values is None:
+            arrays.append(pa.nulls(n, field.type))
+        elif isinstance(values, pa.Array | pa.ChunkedArray):
             arrays.append(values if values.type == field.type else values.cast(field.type))
+        elif isinstance(values, str | float | int):
+            arrays.append(pa.repeat(pa.scalar(values, field.type), n))
         else:
-            arrays.append(pa.array(values if isinstance(values, list) else [values] * len(rule), field.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=VERDICT)
+            arrays.append(pa.array(values, field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def doc_id(origin_file: str, offset: int, record_id: str = "") -> bytes:

@@ -6,25 +6,20 @@ by a signal with a checkpoint written. Torch is imported when a command starts t
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from curate import console
-
-if TYPE_CHECKING:
-    from curate.config import Settings
-
-FOLDER = console.Place(local=True)
-OUT = console.Place(local=True, made=True)
-OUT_FILE = console.Place(local=True)
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-DEVICE = click.option("--device", metavar="NAME", default="auto", help="cpu, cuda, or auto (the default).")
-THREADS = click.option(
-    "--threads", metavar="N", type=click.IntRange(min=0), default=0, help="CPU threads; 0, the default, takes all."
-)
+from train.ablation.cli import ablate
+from train.audit.cli import audit
+from train.evaluation.cli import evaluate_command
+from train.mixing.cli import mixture
+from train.options import AS_JSON, DEVICE, FOLDER, OUT, OUT_FILE, THREADS
+from train.scaling.cli import scaling
+from train.settings import describe
 
 
 class RunCommand(click.Command):
@@ -37,20 +32,6 @@ class RunCommand(click.Command):
             formatter.write_dl(list(describe(TrainSettings)))
 
 
-def describe(model: type["Settings"], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(key, what it is) for every setting of a model, nested ones with their prefix."""
-    from curate.config import Settings
-
-    for name, field in model.model_fields.items():
-        if isinstance(field.default, Settings):
-            yield from describe(type(field.default), f"{prefix}{name}.")
-            continue
-        extra: Any = field.json_schema_extra
-        unit = f", in {extra['unit']}" if extra else ""
-        default = field.default if isinstance(field.default, str) else json.dumps(field.default)
-        yield prefix + name, f"{field.description}{unit} [{default}]"
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(package_name="curate-train", prog_name="train")
 def cli() -> None:
@@ -59,10 +40,15 @@ def cli() -> None:
     \b
     train run --data RUN --out MODEL --minutes 2     train, or continue
     train eval --checkpoint MODEL --data RUN         bits per byte, held out
+    train eval --checkpoint MODEL --task FILE        scores of tasks
     train generate --checkpoint MODEL --prompt TEXT  a sample
     train score --checkpoint MODEL --data RUN        the same by document
     train plot MODEL MODEL --out FILE                runs side by side
     train export --checkpoint MODEL --out DIR        for Hugging Face
+    train mixture rule --data RUN --file FILE        shares of the sources
+    train scaling plan --data RUN --out DIR          a law of size and tokens
+    train audit memorization …                       what it knows by heart
+    train ablate RECIPE RECIPE …                     which data is better
     """
 
 
@@ -118,35 +104,6 @@ def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, i
     speed = f"{result['tokens_per_second']:,} tokens/s"
     console.out(f"{result['seconds']:,.0f} s for the last {result['steps_now']:,} steps, {speed}")
     console.out(f"the model is in {result['checkpoint']}")
-
-
-@cli.command("eval")
-@click.option("--checkpoint", required=True, type=FOLDER, metavar="DIR", help="Folder of a model or of one checkpoint.")
-@click.option("--data", required=True, type=FOLDER, metavar="RUN", help="Folder of a curate run with held-out tokens.")
-@click.option(
-    "--tokens",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="Of each source at most about N; 0, the default, takes all.",
-)
-@DEVICE
-@THREADS
-@AS_JSON
-def evaluate_command(checkpoint: Path, data: Path, tokens: int, device: str, threads: int, as_json: bool) -> None:
-    """Bits per byte of every source on held-out text; lower is better.
-
-    Beside the model stand a unigram of the training tokens and the same model
-    before training. The result is also written to eval.json in the model's
-    folder.
-
-    \b
-    train eval --checkpoint model --data out
-    """
-    from train.evaluation.bits_per_byte import evaluate, table
-
-    result = evaluate(checkpoint, data, tokens, device, threads)
-    console.out(json.dumps(result) if as_json else table(result))
 
 
 @cli.command("generate")
@@ -281,6 +238,13 @@ def import_command(folder: Path, out: Path, as_json: bool) -> None:
 
     result = import_(folder, out)
     console.out(json.dumps(result) if as_json else f"read the {result['form']} model; it is in {result['checkpoint']}")
+
+
+cli.add_command(evaluate_command)
+cli.add_command(mixture)
+cli.add_command(scaling)
+cli.add_command(audit)
+cli.add_command(ablate)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

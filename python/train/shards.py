@@ -73,10 +73,10 @@ class Source:
         parts = [np.diff(chunk.offsets) for chunk in self.chunks]
         return np.concatenate(parts).astype(np.uint32) if parts else np.zeros(0, dtype=np.uint32)
 
-    def text_bytes(self, documents: int) -> int:
-        """UTF-8 bytes of the first `documents` documents."""
-        counts = np.concatenate([chunk.text_bytes for chunk in self.chunks])
-        return int(counts[:documents].sum())
+    def document_bytes(self) -> npt.NDArray[np.uint64]:
+        """UTF-8 bytes of every document."""
+        parts = [chunk.text_bytes for chunk in self.chunks]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
 
     def doc_ids(self, documents: Int) -> list[bytes]:
         """The doc_id of every document of the list."""

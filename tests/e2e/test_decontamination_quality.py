@@ -1,9 +1,7 @@
 """What decontamination finds on real benchmarks and real text: recall by length, false documents, known overlaps.
 
 The set is that of benchmarks/decontamination_set.py with a seed of its own: planted are items that no threshold was
-chosen on. Limits are those of ../shared/reference/decontamination-study.md, column "ship", but for embedded questions
-of 8 to 13 words: 97 there, 95 here. What is missed are stems of less than 30 bits without their options, such as "Which
-of the following is not true?", which the rule leaves alone.
+chosen on. Limits are those of ../shared/reference/decontamination-study.md, column "ship".
 """
 
 from collections import Counter
@@ -24,7 +22,7 @@ ALWAYS = ("verbatim", "own paragraph", "wrapped", "embedded", "shuffled", "quest
 SHIP = {
     **{(kind, LONG): 100.0 for kind in ALWAYS},
     ("retyped", LONG): 99.0, ("5 % edits", LONG): 99.0, ("10 % edits", LONG): 97.0,
-    ("verbatim", MIDDLE): 98.0, ("embedded", MIDDLE): 95.0, ("5 % edits", MIDDLE): 92.0, ("10 % edits", MIDDLE): 83.0,
+    ("verbatim", MIDDLE): 98.0, ("embedded", MIDDLE): 97.0, ("5 % edits", MIDDLE): 92.0, ("10 % edits", MIDDLE): 83.0,
     ("verbatim", SHORT): 89.0,
 }  # fmt: skip
 

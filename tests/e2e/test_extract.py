@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 
 import corpus
 from torture import PAGES
@@ -133,6 +134,7 @@ def test_links_and_blocks_are_written_where_asked_for(tmp_path: Path, curate: An
     assert done.code == 2 and 'links is "inline", which only output "markdown" can write' in " ".join(done.err.split())
 
 
+@pytest.mark.slow
 def test_a_worker_stays_small_whatever_the_pages(tmp_path: Path, curate: Any) -> None:
     """Hostile pages about as large as are read: 224 MiB are enough, and each is a document or a reject."""
     pages = [(f"https://e.test/{i}", page(5_000_000)) for i, page in enumerate(PAGES.values())]

@@ -398,7 +398,13 @@ def test_errors_are_one_message_with_an_exit_code(what: str, train: Callable[...
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), *((name,) for name in ("run", "eval", "generate", "score", "plot", "export", "import"))]
+    "arguments",
+    [
+        (),
+        *((name,) for name in ("run", "eval", "generate", "score", "plot", "export", "import", "mixture", "scaling")),
+        *(("mixture", name) for name in ("rule", "join", "plan", "run", "fit", "solve", "doremi", "anneal")),
+        *(("scaling", name) for name in ("plan", "run", "fit", "predict", "plot")),
+    ],
 )
 def test_help_fits_a_terminal(arguments: tuple[str, ...], train: Callable[..., Finished]) -> None:
     done = train(*arguments, "--help")

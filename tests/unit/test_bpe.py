@@ -28,6 +28,7 @@ from curate.tokenizer.model import open_encoder, read_tokenizer
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 PATTERNS = ["gpt2", "gpt4", "qwen2", "o200k"]
 CUSTOM = r"\w+|[^\w\s]+|\s+"
+OTHERS = ["gpt2", "gpt4", "qwen2", CUSTOM]  # o200k is the longest of them
 EOD = "<|endoftext|>"
 # What the patterns treat specially, and what Unicode does: cases, marks, digits of other scripts, odd spaces.
 AWKWARD = (
@@ -110,7 +111,7 @@ def assert_same_model(path: Path, expected: Any) -> None:
 # -- pieces ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pattern", [*PATTERNS, CUSTOM])
+@pytest.mark.parametrize("pattern", ["o200k", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_pieces_are_those_of_the_pattern_for_every_code_point(pattern: str) -> None:
     draw = random.Random(1)
     points = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
@@ -358,6 +359,7 @@ def test_pieces_of_75_languages(shared: Path, pattern: str) -> None:
 
 
 @pytest.mark.realdata
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_real_text_trains_and_encodes_as_the_reference(shared: Path, pattern: str, tmp_path: Path) -> None:
     # Every twentieth document and sentence: some 4 MB of prose, mail, mathematics and 75 languages.

@@ -19,9 +19,12 @@ from conftest import Finished
 from curate import lookups, schema
 from curate.classifier import measure
 from curate.classifier.model import open_model
-from curate.config import validate
+from curate.config import parse_yaml, validate
 from curate.errors import ConfigError, DataError
+from curate.run import driver
+from curate.run.recipe import resolve
 from curate.stages import buckets, label, langid, quality
+from inline import Inline
 
 GOOD = ["analysis", "theory", "evidence", "therefore", "history", "method"]
 BAD = ["buy", "cheap", "click", "discount", "offer", "login"]
@@ -279,6 +282,21 @@ def test_buckets_are_equal_parts_of_each_kind(tmp_path: Path) -> None:
         validate(buckets.Buckets, {"source_name": "{lang}"})
 
 
+def test_buckets_may_have_fixed_edges(tmp_path: Path) -> None:
+    config = buckets.Buckets(column="n_copies", edges=[2, 3, 5], source_name="{source}-{bucket}")
+    rows = batch(*["t"] * 6, n_copies=[1, 2, 4, 5, 900, None])
+    emitted = buckets.count(rows, config).emits["counts"]
+    made = buckets.limits(config, Files({"count.counts": pa.Table.from_batches([emitted])}))  # type: ignore[arg-type]
+    assert "notes" not in made
+    pq.write_table(made["limits"], tmp_path / "l.parquet")
+    state = buckets.open_state(config, Files(paths={"limits.limits": [tmp_path / "l.parquet"]}))  # type: ignore[arg-type]
+    applied = buckets.apply(rows, state).batch
+    assert applied.column("n_copies_bucket").to_pylist() == [0, 1, 2, 3, 3, None]
+    assert applied.column("source").to_pylist() == ["web-0", "web-1", "web-2", "web-3", "web-3", "web"]
+    with pytest.raises(ConfigError, match="each larger than the one before"):
+        validate(buckets.Buckets, {"edges": [3, 2]})
+
+
 def test_langid_takes_a_fasttext_file(models: dict[str, Any], folder: Path) -> None:
     path = str(folder / "softmax.bin")
     config = validate(langid.LangId, {"model": path, "keep": ["0"], "source_name": "{source}.{lang}"})
@@ -295,3 +313,58 @@ def test_langid_takes_a_fasttext_file(models: dict[str, Any], folder: Path) -> N
     with pytest.raises(ConfigError, match='no language is named "en"'):
         validate(langid.LangId, {"model": path, "keep": ["en"]})
     assert open_model(path, "m").labels == open_model(path, "m").labels
+
+
+# -- awkward texts ---------------------------------------------------------------------------------------------
+
+AWKWARD = {
+    "empty": "", "blank": " \n\t", "one word": "word", "emoji": "😀🎉 " * 200, "digits": "12345 67890 " * 100,
+    "right to left": "שלום עולם ומלואו. " * 40, "half a pair": "a \ud800 in the middle of it", "nulls": "\0\x1f",
+}  # fmt: skip
+"""JSON can spell half of a surrogate pair."""
+
+
+def measured(path: Path, folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[pa.Table, pa.Table, Any]:
+    """(documents, signals, outcome) of a run of all steps that measure, over a file of texts."""
+    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
+    model = str(folder / "awkward")
+    steps = [
+        {"filter": {"preset": [], "rules": ["n_chars >= 0"]}}, "langid", {"label": {"model": model, "name": "topic"}},
+        {"quality": {"model": model, "label": "positive"}}, {"buckets": {"by": "topic", "count": 2}}, "redact",
+        {"filter": {"preset": [], "rules": ["quality_score >= 0 or n_words < 1", "column:topic_score >= 0"]}},
+    ]  # fmt: skip
+    text = json.dumps({"version": 1, "inputs": [{"path": str(path)}], "steps": steps, "guard": "off"})
+    outcome = driver.run(resolve(parse_yaml(text, "r.yaml")), out)
+    tables = [
+        pa.concat_tables([pq.read_table(file) for file in sorted(out.glob(pattern))], promote_options="default")
+        for pattern in ("documents/*.parquet", "signals/*.parquet")
+    ]
+    return tables[0], tables[1], outcome
+
+
+def finite(table: pa.Table) -> bool:
+    numbers = [c for c, field in zip(table.columns, table.schema, strict=True) if pa.types.is_floating(field.type)]
+    return all(np.isfinite(c.drop_null().to_numpy()).all() for c in numbers)
+
+
+def test_awkward_texts_have_defined_values_in_every_step(
+    said: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert trained(said, folder, "awkward").code == 0
+    corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in AWKWARD.values()])
+    documents, signals, outcome = measured(tmp_path / "a.jsonl", folder, tmp_path / "out", monkeypatch)
+    assert outcome.exit_code == 0, outcome.failures
+    assert documents.num_rows == len(AWKWARD) and finite(documents) and finite(signals)
+    texts = documents.sort_by("origin_offset").column("text").to_pylist()
+    assert texts == [text.replace("\ud800", "\ufffd") for text in AWKWARD.values()]
+
+
+@pytest.mark.slow
+def test_a_line_of_fifty_megabytes_passes_every_step_that_measures(
+    said: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (folder / "awkward").is_dir() or trained(said, folder, "awkward").code == 0
+    corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": "a word, and more. " * 2_800_000}, {"text": "x" * 50_000_000}])
+    documents, signals, outcome = measured(tmp_path / "a.jsonl", folder, tmp_path / "out", monkeypatch)
+    assert outcome.exit_code == 0, outcome.failures
+    assert (documents.num_rows, finite(signals)) == (2, True)

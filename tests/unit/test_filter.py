@@ -11,9 +11,9 @@ import pytest
 
 from curate import kernels, schema
 from curate.config import validate
-from curate.errors import ConfigError
+from curate.errors import ConfigError, SchemaError
 from curate.filters import english
-from curate.filters.languages import read_languages
+from curate.filters.groups import read_groups
 from curate.filters.presets import PRESETS, measure_units
 from curate.filters.rules import own_rule
 from curate.stages import filter as stage
@@ -39,16 +39,15 @@ class Paths:
         return self.paths[name]
 
 
-def batch(texts: list[str], langs: list[str | None] | None = None) -> pa.RecordBatch:
+def batch(texts: list[str], columns: dict[str, list[Any]] | None = None) -> pa.RecordBatch:
     ids = pa.array([i.to_bytes(16) for i in range(len(texts))], schema.DOC_ID)
-    columns = {"doc_id": ids, "text": pa.array(texts, pa.large_string())}
-    return pa.RecordBatch.from_pydict({**columns, **({"lang": pa.array(langs, pa.string())} if langs else {})})
+    return pa.RecordBatch.from_pydict({"doc_id": ids, "text": pa.array(texts, pa.large_string()), **(columns or {})})
 
 
-def applied(texts: list[str], langs: list[str | None] | None = None, **settings: Any) -> Applied:
+def applied(texts: list[str], columns: dict[str, list[Any]] | None = None, **settings: Any) -> Applied:
     config: stage.Filter = validate(stage.Filter, settings, name="filter")
-    side = Paths(**({"languages": Path(config.languages)} if config.languages else {}))
-    return stage.apply(batch(texts, langs), stage.State(config, side))  # type: ignore[arg-type]
+    side = Paths(**{name: Path(paths[0]) for name, paths in stage.STAGE.files(config).items() if paths})
+    return stage.apply(batch(texts, columns), stage.State(config, side))  # type: ignore[arg-type]
 
 
 def verdicts(found: Applied) -> list[tuple[Any, ...]]:
@@ -119,7 +118,7 @@ def test_signals_are_those_that_decided() -> None:
     found = applied([PROSE, "So it is. So it was not, then!"], preset="c4@datatrove", limits={"c4.line_min_words": 4})
     rows = found.emits["signals"].to_pylist()
     assert [row["c4_datatrove_n_sentences"] for row in rows] == [4, 2]
-    assert set(rows[0]) == {"doc_id", *measure_units()}
+    assert set(rows[0]) == {"doc_id", *measure_units()} - {"tokens_per_char"}
     assert applied([PROSE], signals=False).emits == {}
 
 
@@ -136,7 +135,7 @@ def test_every_rule_is_watched_for_never_firing() -> None:
     assert len(told) == 1 and "gopher@datatrove counts Unicode words here" in told[0]
 
 
-# -- own rules and languages --------------------------------------------------------------------------------------
+# -- own rules, scores and groups --------------------------------------------------------------------------------------
 
 
 def test_own_rules_keep_what_they_say() -> None:
@@ -153,7 +152,7 @@ def test_own_rules_keep_what_they_say() -> None:
         ({"preset": "gopher@dclmm"}, 'no preset is named "gopher@dclmm"; did you mean "gopher@dclm"?'),
         ({"limits": {"gopher.min_wrods": 3}}, 'has no rule "gopher.min_wrods"; did you mean "gopher.min_words"?'),
         ({"limits": {"gopher.min_words": "many"}}, "expected a number"),
-        ({"rules": ["digit_shares <= 1"]}, 'no measure is named "digit_shares"; did you mean "digit_share"?'),
+        ({"rules": ["digit_shares <= 1"]}, 'written column:digit_shares); did you mean "digit_share"?'),
         ({"rules": ["digit_share <= much"]}, 'the limit must be a number, found "much"'),
         ({"rules": ["digit_share <= nan"]}, "the limit must be a finite number"),
         ({"rules": ["digit_share"]}, "is no rule; write what it keeps as MEASURE >= LIMIT"),
@@ -162,6 +161,10 @@ def test_own_rules_keep_what_they_say() -> None:
         ({"preset": ["c4@tfds", "refinedweb@dclm"]}, "c4@tfds and refinedweb@dclm both cut lines"),
         ({"preset": "c4@tfds", "limits": {"c4.line_policy": 1}}, "c4.line_policy compares nothing"),
         ({"words": "spacey"}, "words"),
+        ({"rules": ["digit_share <= 1 or"]}, "is no rule"),
+        ({"rules": ["quality_scor >= 1"]}, 'written column:quality_scor); did you mean "quality_score"?'),
+        ({"rules": ["n_words >= 1 or n_words >= 2"]}, 'two rules are named "own.n_words_min"'),
+        ({"rules": ["tokens_per_char <= 1"]}, "tokens_per_char takes a tokenizer: name a tokenizer.json"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(settings: dict[str, Any], message: str) -> None:
@@ -170,14 +173,14 @@ def test_what_cannot_be_is_refused_by_name(settings: dict[str, Any], message: st
 
 def test_limits_and_stop_words_by_language(tmp_path: Path) -> None:
     french = "Le vieux port de notre ville est le plus beau de la côte et les bateaux y dorment. " * 4
-    path = tmp_path / "languages.yaml"
+    path = tmp_path / "groups.yaml"
     path.write_text(
         "fr:\n  stop_words: [le, la, de, et]\n  limits: {gopher.min_words: 60}\nde:\n  without: [gopher.stop_words]\n"
     )
-    settings = {"preset": "gopher@datatrove", "languages": str(path)}
+    settings = {"preset": "gopher@datatrove", "groups": str(path)}
     german = "Der alte Hafen unserer Insel liegt ruhig zwischen zwei Hügeln am Wald hier oben. " * 5
     texts = [french, french, french[:250], german, german]
-    found = verdicts(applied(texts, ["fr", None, "fr", "de", "fr"], **settings))
+    found = verdicts(applied(texts, {"lang": ["fr", None, "fr", "de", "fr"]}, **settings))
     assert found[0] == (None,) and found[3] == (None,)
     assert found[1] == ("gopher.stop_words", 0.0, 2.0)
     assert found[2][0] == "gopher.min_words" and found[2][2] == 60
@@ -187,20 +190,48 @@ def test_limits_and_stop_words_by_language(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fr: {limits: {gopher.min_word: 3}}", 'languages.yaml:1: fr: no rule of the step is named "gopher.min_word"'),
+        ("fr: {limits: {gopher.min_word: 3}}", 'groups.yaml:1: fr: no rule of the step is named "gopher.min_word"'),
         ("fr: {limit: {}}", 'fr.limit: no such setting; did you mean "limits"?'),
         ("fr: {stop_words: []}", "fr: stop_words is empty"),
         ("fr: {}", "fr: says nothing"),
-        ("[]", "a file of languages holds"),
+        ("[]", "a file of groups holds"),
     ],
 )
-def test_a_wrong_file_of_languages_is_told_before_the_run(text: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "languages.yaml"
+def test_a_wrong_file_of_groups_is_told_before_the_run(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "groups.yaml"
     path.write_text(text)
-    assert message in said(languages=str(path))
-    with pytest.raises(ConfigError, match="cuts lines, and does so in the same way in all languages"):
+    assert message in said(groups=str(path))
+    with pytest.raises(ConfigError, match="cuts lines, and does so in the same way in all documents"):
         path.write_text("fr: {limits: {c4.line_min_words: 3}}")
-        read_languages(path, [], ["c4.line_min_words"])
+        read_groups(path, [], ["c4.line_min_words"])
+
+
+def test_scores_and_measures_decide_together_by_thresholds_of_a_label(tmp_path: Path) -> None:
+    """One of two classifiers is enough; science may be harder to read; a reject says what all parts compared."""
+    path = tmp_path / "topics.yaml"
+    path.write_text("science:\n  limits: {own.readability_eflaw_max: 90, own.edu_score_min: 0.2}\n")
+    rules = ["quality_score >= 0.6 or column:edu_score >= 0.4", "readability_eflaw <= 20"]
+    hard = "Thermodynamic equilibrium " * 25 + "holds."
+    texts, columns = [PROSE, PROSE, PROSE, PROSE, hard, hard, PROSE], {
+        "quality_score": [0.7, 0.1, 0.1, 0.1, 0.9, 0.9, None],
+        "edu_score": [0.0, 0.5, 0.3, 0.3, 0.0, 0.0, None],
+        "topic": ["news", "news", "news", "science", "news", "science", "science"],
+    }  # fmt: skip
+    settings = {"preset": [], "rules": rules, "by": "topic", "groups": str(path)}
+    found = applied(texts, columns, **settings)
+    score, easy = ("own.quality_score_min", 0.1, 0.6), ("own.readability_eflaw_max", 51.0, 20.0)
+    missing = ("own.quality_score_min", None, 0.6)
+    assert verdicts(found) == [(None,), (None,), score, (None,), easy, (None,), missing]
+    assert found.verdicts is not None
+    details = [row["detail"] for row in found.verdicts.to_pylist()]
+    assert details[2] == "nor column:edu_score 0.3 >= 0.4" and details[4] is None
+    assert found.emits["signals"].to_pylist()[6]["column:quality_score"] is None
+    lower = verdicts(applied(texts, columns, **settings, limits={"own.quality_score_min": 0.05}))
+    assert lower[2] == (None,)
+    config = validate(stage.Filter, settings, name="filter")
+    assert list(stage.STAGE.needs(config)) == ["text", "topic", "quality_score", "edu_score"]
+    with pytest.raises(SchemaError, match="the column topic is string, no number"):
+        applied(texts, columns, preset=[], rules=["column:topic >= 1"])
 
 
 # -- rules on lines -----------------------------------------------------------------------------------------------
@@ -239,10 +270,10 @@ def test_awkward_texts_have_defined_values(name: str) -> None:
     assert found[0][0] is not None, "an empty text passes no preset"
 
 
-def test_one_long_line_takes_linear_time() -> None:
+def test_one_line_of_fifty_megabytes_takes_linear_time() -> None:
     import time
 
-    texts = ["x" * 20_000_000, "a b. " * 4_000_000]
+    texts = ["x" * 50_000_000, "a b. " * 2_000_000]
     began = time.process_time()
     rules = verdicts(applied(texts, preset=["gopher@datatrove", "c4@datatrove"], signals=False))
     assert time.process_time() - began < 10

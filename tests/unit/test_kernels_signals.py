@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import kernels
+from curate.filters import english
 from oracles import words
 
 STOPS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 # Unicode words (UAX 29) of the letters used here: Han characters alone, else runs with joints inside.
-LETTER = "[A-Za-zéÉßЖж]"
+LETTER = "[A-Za-zéÉßЖжＡ]"
 UNICODE_WORD = re.compile(
     rf"[漢字]|(?:{LETTER}|[0-9_])(?:{LETTER}|[0-9_]|(?<={LETTER})[.':](?={LETTER})|(?<=[0-9])[.',;](?=[0-9]))*"
 )
@@ -30,8 +32,8 @@ COUNTER = re.compile(rf"^\W*\d(?:,|\.|\d)*[kmb]?\s+(?:{COUNTED})\W*$")
 
 prose = [
     "the ", "The", "have ", "a b ", "same line\n", "x y z w v ", "\n\n", "\n", "- item\n", "• item\n", "end...\n",
-    "…", ". . .", "#", "12,000 ", "it's ", "_a", "e.g. ", "漢字", "Жé", "\u00a0", "\u3000", "\x1c", "\x00", "\t", "1 ",
-    "(so)", "http://a.b/c ", "。",
+    "…", ". . .", "#", "12,000 ", "it's ", "_a", "e.g. ", "漢字", "Жé", "Ａb ", "\u00a0", "\u3000", "\x1c", "\x00",
+    "\t", "1 ", "(so)", "http://a.b/c ", "。",
 ]  # fmt: skip
 lines = [
     "A line of five words ends.\n", "A line of five words ends.\n", 'She said "yes it is so"\n',
@@ -75,6 +77,10 @@ def ngram_share(tokens: list[str], n: int) -> float:
         return share(most * max(sum(map(len, gram)) for gram in grams if counts[gram] == most), total)
     covered = {i + k for i, gram in enumerate(grams) if counts[gram] > 1 for k in range(n)}
     return share(sum(len(tokens[i]) for i in covered), total)
+
+
+def script(letter: str) -> str:
+    return "han" if letter in "漢字" else "cyrillic" if letter in "Жж" else "latin"
 
 
 def again(segments: list[str]) -> tuple[int, int]:
@@ -183,7 +189,7 @@ def oracle(text: str) -> dict[str, float]:
     spaces = sum(map(str.isspace, text))
     marks = max(0, len(text) - sum(map(len, tokens)) - spaces - 2 * text.count("..."))
     all_words = max(1, len(tokens) + marks)
-    lengths = sorted(map(len, space))
+    lengths, letters = sorted(map(len, space)), [c for c in text if c.isalpha()]
     later_lines, later_paragraphs = again(re.split("\n+", text)), again(re.split("\n{2,}", text.strip()))
     tfds, datatrove = c4(text, tfds=True), c4(text, tfds=False)
     urls = [w for w in re.split("[ \t\n\f\r]", text) if "://" in w or "www." in w]
@@ -212,6 +218,9 @@ def oracle(text: str) -> dict[str, float]:
         "mixed_script_word_share": share(
             sum(bool(re.search("[A-Za-zéÉß]", w) and re.search("[Жж]", w)) for w in tokens), len(tokens)
         ),
+        "main_script_share": share(max(Counter(map(script, letters)).values(), default=0), len(letters)),
+        "styled_letter_share": share(letters.count("Ａ"), len(letters)),
+        "readability_eflaw": share(len(tokens) + sum(len(w) <= 3 for w in tokens), sum(map(sentences, split))),
         "periodic_repeats": periodic(tokens),
         "dup_line_share": line,
         "dup_paragraph_share": paragraph,
@@ -288,3 +297,42 @@ def test_repeated_spam_stands_out() -> None:
     found = measured([spam])[0]
     assert found["dup_line_share"] == found["dup_10gram_char_share"] == 1
     assert found["top_2gram_char_share"] == len("watchesonline") / 43
+
+
+# -- spaCy's words ------------------------------------------------------------------------------------------------
+
+PIECES = re.findall(
+    r"\S+",
+    """
+word Word US a B 7 3.14 1,000 - -- — – … . .. , : ; ! ? ( ) [ " ' ` ’ ‘ “ ” 's ’s n't don't
+can’t U.S. e.g. a.m. Mr. 5km 10% $ US$5 £ °C. ° + = / < > ~ ^ * & # _ @ © é Ä example.org
+www.a.com/b?c=d http:// x@y.com 8.8.8.8 :) ;-) C++ and/or 漢字 я ²
+""",
+)
+chunks = st.lists(st.sampled_from([*PIECES, *PIECES, " ", "\n", "\u00a0"]), max_size=14).map("".join)
+
+
+@pytest.fixture(scope="module")
+def both() -> Any:
+    """(our words of a text, spaCy's)."""
+    pytest.importorskip("spacy")
+    import spacy
+
+    ours, theirs = english.load(), spacy.blank("en").tokenizer
+    return lambda text: (ours.words(text), [word.text for word in theirs(text) if not word.is_space])
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.one_of(chunks, documents))
+def test_words_are_those_of_spacy(both: Any, text: str) -> None:
+    ours, theirs = both(text)
+    assert ours == theirs
+
+
+@pytest.mark.realdata
+def test_words_of_real_text_are_those_of_spacy(both: Any, shared: Path) -> None:
+    with open(shared / "quality" / "dclm_human_quality.jsonl.zst", "rb") as file:
+        lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8")
+        for text, _ in zip((json.loads(line)["text"][:20_000] for line in lines), range(100), strict=False):
+            ours, theirs = both(text)
+            assert ours == theirs

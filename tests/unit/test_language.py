@@ -47,6 +47,7 @@ def test_every_label_is_the_one_that_py3langid_gives_on_real_sentences(shared: P
         assert_labels([json.loads(line)["text"] for line in lines][::8])
 
 
+@pytest.mark.slow
 def test_a_cached_model_that_is_damaged_or_cannot_be_written_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,3 +176,20 @@ def test_weights_of_a_source_without_tokens_are_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match='no tokens of a source "nosuch"; there are: web') as wrong:
         mix.mixture(mix.Mix(weights={"nosuch": 1}), manifest)
     assert wrong.value.exit_code == 2
+
+
+def test_what_models_wrote_has_at_most_its_share() -> None:
+    sources = {"book": {"tokens": 100}, "web": {"tokens": 300}, "tales": {"tokens": 400}, "talks": {"tokens": 200}}
+    manifest = {"tokenizer_sha256": "", "sources": sources}
+    capped = mix.Mix(synthetic=["tales", "talks"], max_synthetic=0.25, max_epochs=2)
+    weights = mix.mixture(capped.model_copy(update={"tokens": 1000}), manifest)["phases"][0]["weights"]
+    assert weights == pytest.approx({"book": 0.1875, "web": 0.5625, "tales": 0.25 * 2 / 3, "talks": 0.25 / 3})
+    # Below the cap nothing changes.
+    free = mix.mixture(capped.model_copy(update={"max_synthetic": 0.7, "tokens": 1000}), manifest)["phases"][0][
+        "weights"
+    ]
+    assert free == pytest.approx({"book": 0.1, "web": 0.3, "tales": 0.4, "talks": 0.2})
+    with pytest.raises(ConfigError, match="give 800 in 2 passes; ask for 1,066 tokens or fewer"):
+        mix.mixture(capped.model_copy(update={"tokens": 1100}), manifest)
+    with pytest.raises(ConfigError, match='there is no source "tale"; did you mean "tales"'):
+        mix.mixture(mix.Mix(synthetic=["tale"]), manifest)

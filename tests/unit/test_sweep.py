@@ -41,9 +41,12 @@ def ids(n: int) -> pa.Array:
 def test_a_grid_counts_what_filtering_again_would(
     rows: list[tuple[int, ...]], first: tuple[float, ...], second: tuple[float, ...], comparison: Comparison
 ) -> None:
-    rules = [(Rule("a.x", "x", comparison, 3, "words"), 3.0), *RULES[1:]]
+    """One of the rules has an alternative; eights stand for documents without the measure."""
+    other = (Rule("a.w", "z", ">=", 7, "words"),)
+    rules = [(Rule("a.x", "x", comparison, 3, "words", other), 3.0), *RULES[1:]]
     axes = [Axis(rules[0][0], 3.0, first), Axis(rules[1][0], 5.0, second)]
     table = {name: np.array([row[place] for row in rows], float) for place, name in enumerate("xyz")}
+    table["x"][table["x"] == 8] = np.nan
     sweep = Sweep(rules, axes)
     half = len(rows) // 2
     for part in (slice(None, half), slice(half, None)):
@@ -51,7 +54,7 @@ def test_a_grid_counts_what_filtering_again_would(
 
     def kept(x: float, y: float) -> set[int]:
         given_limits = (x, y, 1.0)
-        passes = [rule.keeps(table[rule.measure], limit) for (rule, _), limit in zip(rules, given_limits, strict=True)]
+        passes = [~rule.fails(table, limit) for (rule, _), limit in zip(rules, given_limits, strict=True)]
         return {*np.flatnonzero(np.all(passes, axis=0)).tolist()}
 
     now = kept(3, 5)
@@ -63,8 +66,8 @@ def test_a_grid_counts_what_filtering_again_would(
         shown = {int(identity, 16) for identity in cell.entering}
         assert shown == set(sorted(there - now)[:10])
     for near in sweep.nearest():
-        values = {name: table[name][int(near.doc_id, 16)] for name in "xyz"}
-        others = [rule.keeps(values[rule.measure], limit) for rule, limit in rules if rule.name != near.rule]
+        values = {name: table[name][[int(near.doc_id, 16)]] for name in "xyz"}
+        others = [not rule.fails(values, limit)[0] for rule, limit in rules if rule.name != near.rule]
         assert all(others) and near.kept == (int(near.doc_id, 16) in now)
 
 

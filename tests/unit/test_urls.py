@@ -55,6 +55,7 @@ def test_each_list_is_a_rule_and_a_row_without_address_stays(tmp_path: Path, ran
     listed(tmp_path, "ut1/adult/domains", "bad.example", "BLOGSPOT.com")
     listed(tmp_path, "ut1/adult/urls", "www.mixed.example/adult")
     listed(tmp_path, "ut1/adult/usage", "black")
+    listed(tmp_path, "ut1/adult/expressions", "(hot|free)-x", "", "y.z")
     config = {
         "folders": [str(tmp_path / "ut1")],
         "adblock": [
@@ -81,6 +82,8 @@ def test_each_list_is_a_rule_and_a_row_without_address_stays(tmp_path: Path, ran
         "url_filter: domains.adult has 2 entries; 1 of them are public suffixes and stand for that host alone" in told
     )
     assert "url_filter: adblock.easy has 1 entries; 2 lines are of a form that is not read" in told
+    (unread,) = [sentence for sentence in told if "not applied" in sentence]
+    assert "has 2 files with 3 lines that are not read: expressions (1), usage (1)" in unread
 
 
 def test_lists_that_cannot_do_anything_are_refused(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def train(inputs: Mapping[str, Sequence[InputSettings]], settings: TrainSettings
     if out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"{out}: this folder is not empty; choose another --out")
     chosen = choose(inputs, settings)
+    settings = settings.resolved(set(inputs) == {POSITIVE, NEGATIVE}, len(chosen.train))
     out.mkdir(parents=True, exist_ok=True)
     store = LocalStore(out)
     model = fitted(chosen.train, settings, out)
@@ -60,15 +61,22 @@ def train(inputs: Mapping[str, Sequence[InputSettings]], settings: TrainSettings
 
 
 def fitted(examples: Sequence[Example], settings: TrainSettings, folder: Path) -> bytes:
-    """The bytes of a model trained on these examples, in their order. `folder` holds them while it is trained."""
+    """The bytes of a model trained on these examples, in their order, with resolved settings.
+
+    `folder` holds the examples while it is trained. Words that are left out are in no example, so that the model does
+    not know them: where it is applied they count nothing.
+    """
     import fasttext
 
     lines, made = folder / ".tmp-examples.txt", folder / ".tmp-model.bin"
     try:
         with lines.open("w", encoding="utf-8") as handle:
             texts = pa.array([example.text for example in examples], pa.large_string())
-            for example, tokens in zip(examples, lookups.plain_tokens(texts).to_pylist(), strict=True):
-                handle.write(f"__label__{example.label} {tokens}\n")
+            tokens = [line.split() for line in lookups.plain_tokens(texts).to_pylist()]
+            common = _common([example.label for example in examples], tokens, settings.max_share or 1.0)
+            for example, words in zip(examples, tokens, strict=True):
+                kept = " ".join(word for word in words if word not in common)
+                handle.write(f"__label__{example.label} {kept}\n")
         fasttext.train_supervised(
             str(lines), dim=settings.dim, wordNgrams=settings.word_ngrams, bucket=settings.bucket,
             minCount=settings.min_count, epoch=settings.epochs, lr=settings.rate, seed=settings.seed,
@@ -80,6 +88,16 @@ def fitted(examples: Sequence[Example], settings: TrainSettings, folder: Path) -
     finally:
         for path in (lines, made):
             path.unlink(missing_ok=True)
+
+
+def _common(labels: Sequence[str], examples: Sequence[Sequence[str]], share: float) -> set[str]:
+    """The words that more than this share of the examples of every label holds."""
+    counts: dict[str, Counter[str]] = {label: Counter() for label in labels}
+    for label, words in zip(labels, examples, strict=True):
+        counts[label].update(set(words) if share < 1 else ())
+    of = Counter(labels)
+    often = ({word for word, n in counts[label].items() if n > share * of[label]} for label in counts)
+    return set.intersection(*often)
 
 
 def _data(inputs: Mapping[str, Sequence[InputSettings]], chosen: Chosen) -> dict[str, Any]:

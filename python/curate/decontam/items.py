@@ -83,7 +83,7 @@ def read_items(path: Path, name: str, keys: Keys) -> list[Item]:
         raise ConfigError(f"decontaminate.benchmarks: there is no file {name}")
     items: list[Item] = []
     places: dict[str, str] = {}
-    for place, found in _rows(path, name):
+    for place, found in item_rows(path, name):
         item = _item(found, benchmark_name(path), len(items), keys, place)
         if item.id in places:
             raise DataError(
@@ -97,7 +97,7 @@ def read_items(path: Path, name: str, keys: Keys) -> list[Item]:
     return items
 
 
-def _rows(path: Path, name: str) -> Iterator[tuple[str, Any]]:
+def item_rows(path: Path, name: str) -> Iterator[tuple[str, Any]]:
     """(place for messages, item as data) of a file; of a text file, the item is a text."""
     stem = path.name
     for suffix in COMPRESSED:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from curate import console, kernels, schema
 from curate.dedup.costs import CLUSTER_BYTES, ID_BYTES, PAIR_BYTES, member_bytes
-from curate.dedup.keep import RANK_COLUMNS, Groups, before_all, grouped
+from curate.dedup.keep import RANK_COLUMNS, Groups, before_all, grouped, listed
 from curate.dedup.sorting import LIST_ROWS, Rounds, ranges
 from curate.errors import DataError, FatalError
 
@@ -122,22 +122,10 @@ def choose(members: pa.Table, documents: Documents, rule: Rule, rounds: Rounds) 
 
 def _choose(members: pa.Table, batches: Sequence[pa.RecordBatch], own: int, rule: Rule) -> Chosen:
     groups = grouped(_with_ranks(members, batches, own), "root")
-    table, n = groups.rows, groups.rows.num_rows
+    table = groups.rows
     head, similarity, beyond = _heads(groups, batches, rule)
     templates = _templates(table, head, batches, rule)
-    # In every row what it stands for itself; in the row of one that stays the sum over those that go for it.
-    copies = np.zeros(n, np.uint64)
-    np.add.at(copies, head, table.column("n_copies").to_numpy().astype(np.uint64))
-    listed = np.flatnonzero(np.bincount(head, minlength=n)[head] > 1)
-    ids = table.column("doc_id").combine_chunks()
-    keep = pa.table(
-        {
-            "doc_id": ids.take(pa.array(listed)),
-            "cluster_id": ids.take(pa.array(head[listed])),
-            "n_copies": pa.array(np.minimum(copies[head[listed]], 2**32 - 1).astype(np.uint32)),
-            "similarity": similarity.take(pa.array(listed)),
-        }
-    )
+    keep = listed(table.column("doc_id").combine_chunks(), head, table.column("n_copies").to_numpy(), similarity)
     return Chosen(keep, _giants(table, head, batches, rule), templates, beyond)
 
 

@@ -3,6 +3,8 @@
 index/parameters.json           what signatures depend on; two indexes compare only where it is equal
 index/keys-TASK.arrow           (key: uint64, doc_id) of every band of every document
 index/documents-TASK.arrow      RANK_COLUMNS and shingles (large_list<uint64>, empty without `verify`)
+index/copies-TASK.arrow         (doc_id) of the documents that went; no document goes for one of them, while chains of
+                                pairs (`cluster: connected`) may lead through them
 """
 
 import json
@@ -46,7 +48,7 @@ def index_files(folders: Iterable[str], parameters: Mapping[str, Any]) -> list[s
     return found
 
 
-def index_tables(paths: Iterable[Path], kind: Literal["keys", "documents"]) -> list[pa.Table]:
+def index_tables(paths: Iterable[Path], kind: Literal["keys", "documents", "copies"]) -> list[pa.Table]:
     """The mapped tables of one kind among the files of indexes; DataError where one cannot be read."""
     tables = []
     for path in paths:
@@ -57,6 +59,14 @@ def index_tables(paths: Iterable[Path], kind: Literal["keys", "documents"]) -> l
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"near_dedup.index: {path} is damaged ({error}); make that index again") from None
     return tables
+
+
+def without_copies(keys: pa.Table, copies: Sequence[pa.Table]) -> pa.Table:
+    """The rows of `keys`, which has a column doc_id, whose document stayed in its own run."""
+    if not copies:
+        return keys
+    gone = pa.concat_tables(copies).column("doc_id").combine_chunks()
+    return keys.filter(pc.invert(pc.is_in(keys.column("doc_id"), value_set=gone)))
 
 
 def refuse_indexed_ids(documents: pa.Table, indexed: Sequence[pa.Table], rounds: Rounds) -> None:

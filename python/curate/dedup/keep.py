@@ -79,7 +79,6 @@ class Groups(NamedTuple):
     rows: pa.Table
     starts: np.ndarray  # the first row of each group
     sizes: np.ndarray  # members of each group
-    n_copies: np.ndarray  # uint32, the sum over each group, at most 2^32 - 1
 
 
 def grouped(table: pa.Table, group: str) -> Groups:
@@ -91,24 +90,34 @@ def grouped(table: pa.Table, group: str) -> Groups:
     table = table.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names])).combine_chunks()
     codes = pc.rank(table.column(group), tiebreaker="dense").to_numpy() if table.num_rows else np.zeros(0, np.int64)
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    copies = table.column("n_copies").to_numpy().astype(np.uint64)
-    total = np.add.reduceat(copies, starts) if len(starts) else copies
-    sizes = np.diff(np.append(starts, len(codes)))
-    return Groups(table, starts, sizes, np.minimum(total, 2**32 - 1).astype(np.uint32))
+    return Groups(table, starts, np.diff(np.append(starts, len(codes))))
 
 
 def keep_list(table: pa.Table, group: str) -> pa.Table:
     """The rows of a keep list in the order of the groups; groups of one are left out."""
-    rows, starts, sizes, n_copies = grouped(table, group)
-    ids = rows.column("doc_id")
+    rows, starts, sizes = grouped(table, group)
+    heads = np.repeat(starts, sizes)
+    copies = rows.column("n_copies").to_numpy()
+    return listed(rows.column("doc_id"), heads, copies, pa.nulls(rows.num_rows, pa.float64()))
+
+
+def listed(ids: pa.Array, heads: np.ndarray, copies: np.ndarray, similarity: pa.Array) -> pa.Table:
+    """The rows of a keep list, in the order of `ids`; rows that stay and that no other goes for are left out.
+
+    `heads` is for each row the place of the one that it goes for, its own where it stays; `copies` what each row
+    stands for by itself. In the list, n_copies is the sum over a head's rows, at most 2^32 - 1.
+    """
+    total = np.zeros(len(heads), np.uint64)
+    np.add.at(total, heads, copies.astype(np.uint64))
+    rows = np.flatnonzero(np.bincount(heads, minlength=len(heads))[heads] > 1)
     return pa.table(
         {
-            "doc_id": ids,
-            "cluster_id": ids.take(pa.array(np.repeat(starts, sizes))),
-            "n_copies": pa.array(np.repeat(n_copies, sizes)),
-            "similarity": pa.nulls(rows.num_rows, pa.float64()),
+            "doc_id": ids.take(pa.array(rows)),
+            "cluster_id": ids.take(pa.array(heads[rows])),
+            "n_copies": pa.array(np.minimum(total[heads[rows]], 2**32 - 1).astype(np.uint32)),
+            "similarity": similarity.take(pa.array(rows)),
         }
-    ).filter(pa.array(np.repeat(sizes > 1, sizes)))
+    )
 
 
 class Copies(NamedTuple):

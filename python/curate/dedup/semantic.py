@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import kernels, schema
-from curate.dedup.keep import RANK_COLUMNS
+from curate.dedup.keep import RANK_COLUMNS, listed
 from curate.dedup.sorting import LIST_ROWS
 
 DIM = 256
@@ -115,19 +115,9 @@ def resolved(pairs: pa.Table) -> Iterator[pa.Table]:
     ):
         if heads[document] == document and heads[head] == head:
             heads[document], cosines[document] = head, cosine
-    total = np.zeros(len(ids), np.uint64)
-    np.add.at(total, heads, copies)
-    listed = np.flatnonzero(np.bincount(heads, minlength=len(ids))[heads] > 1)
-    for start in range(0, len(listed), LIST_ROWS):
-        rows = listed[start : start + LIST_ROWS]
-        yield pa.table(
-            {
-                "doc_id": ids.take(pa.array(rows)),
-                "cluster_id": ids.take(pa.array(heads[rows])),
-                "n_copies": pa.array(np.minimum(total[heads[rows]], 2**32 - 1).astype(np.uint32)),
-                "similarity": pa.array(cosines[rows]),
-            }
-        )
+    keep = listed(ids, heads, copies, pa.array(cosines))
+    for start in range(0, keep.num_rows, LIST_ROWS):
+        yield keep.slice(start, LIST_ROWS)
 
 
 def pairs_of(members: pa.Table, min_cosine: float) -> pa.Table:

@@ -1,7 +1,7 @@
 """FineWeb's own rules (arXiv 2406.17557), on lines that hold more than whitespace.
 
 In FineWeb they come after the Gopher rules and C4's, and so see the text that C4's rules leave: a second filter step.
-FineWeb-2 has other limits for each language (`languages`).
+FineWeb-2 has other limits for each language (`groups`).
 """
 
 from curate.filters.rules import Preset, at_least, at_most

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from curate import kernels
 from curate.config import suggest
 from curate.filters import c4, fineweb, gopher, refinedweb
-from curate.filters.rules import LineRule, Preset, Rule, own_rule
+from curate.filters.rules import TOKENS, LineRule, Preset, Rule, own_rule
 
 PRESETS = {
     found.name: found
@@ -25,7 +25,7 @@ def preset(name: str) -> Preset:
 
 def measure_units() -> dict[str, str]:
     """The unit of every measure, by name."""
-    return {name: unit for name, unit, _ in kernels.measures()}
+    return {name: unit for name, unit, _ in kernels.measures()} | dict([TOKENS])
 
 
 def table(presets: Sequence[str], rules: Sequence[str]) -> tuple[list[LineRule], list[Rule]]:
@@ -40,7 +40,7 @@ def table(presets: Sequence[str], rules: Sequence[str]) -> tuple[list[LineRule],
         raise ValueError(f"{cutting[0]} and {cutting[1]} both cut lines; put them into two filter steps")
     units = measure_units()
     made = [rule for one in found for rule in one.rules] + [own_rule(text, units) for text in rules]
-    names = [rule.name for rule in made]
+    names = [part.name for rule in made for part in rule.parts]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise ValueError(f'two rules are named "{twice}"; put the presets, or the rules, into two filter steps')

@@ -30,12 +30,13 @@ class Axis:
     limit: float
     limits: tuple[float, ...]
 
-    def places(self, values: np.ndarray) -> np.ndarray:
-        """For each value the place of the first limit that keeps it in `order`, len(limits) where none does."""
-        strict, n = self.rule.comparison in ("<", ">"), len(self.limits)
-        if self.rule.comparison in (">=", ">"):
-            return n - np.searchsorted(self.limits, values, "left" if strict else "right")
-        return np.searchsorted(self.limits, values, "right" if strict else "left")
+    def places(self, measures: Mapping[str, np.ndarray]) -> np.ndarray:
+        """For each document the place of the first limit that keeps it in `order`, len(limits) where none does."""
+        values, n = measures[self.rule.measure], len(self.limits)
+        strict, above = self.rule.comparison in ("<", ">"), self.rule.comparison in (">=", ">")
+        found = np.searchsorted(self.limits, values, "left" if strict == above else "right")
+        found = np.where(np.isnan(values), n, n - found if above else found)
+        return np.where(self.rule.spares(measures), 0, found)
 
     def order(self) -> tuple[float, ...]:
         """The limits from the one that keeps fewest to the one that keeps most."""
@@ -135,13 +136,13 @@ class Sweep:
 
     def measures(self) -> list[str]:
         """The measures that `add` reads, each once."""
-        return list(dict.fromkeys(rule.measure for rule, _ in self.rules))
+        return list(dict.fromkeys(part.measure for rule, _ in self.rules for part in rule.parts))
 
     def add(self, ids: pa.Array, measures: Mapping[str, np.ndarray]) -> None:
         """Count documents: their doc_ids, and their measures by name."""
         n = len(ids)
         varied = {axis.rule.name for axis in self.axes}
-        fails = np.array([~rule.keeps(measures[rule.measure], limit) for rule, limit in self.rules])
+        fails = np.array([rule.fails(measures, limit) for rule, limit in self.rules])
         total = fails.sum(axis=0)
         now = total == 0
         self.documents += n
@@ -153,14 +154,14 @@ class Sweep:
         if not self.axes:
             return
         others = ~fails[fixed].any(axis=0) if fixed.any() else np.ones(n, bool)
-        places = [axis.places(measures[axis.rule.measure]) for axis in self.axes]
+        places = [axis.places(measures) for axis in self.axes]
         flat = np.ravel_multi_index(places, self._all.shape)
         size = self._all.size
         self._all += np.bincount(flat[others], minlength=size).reshape(self._all.shape)
         self._now += np.bincount(flat[now], minlength=size).reshape(self._all.shape)
         for place, (rule, limit) in enumerate(self.rules):
             if rule.name in varied:
-                alone = total - fails[place] == 0
+                alone = (total - fails[place] == 0) & ~rule.spares(measures) & ~np.isnan(measures[rule.measure])
                 self._nearest(rule, limit, ids, measures[rule.measure], alone, fails[place])
         if self._cells() <= IDS_CELLS:
             self._list_ids(ids, places, others, now)
@@ -193,11 +194,11 @@ class Sweep:
 
     def moves(self, ids: pa.Array, measures: Mapping[str, np.ndarray]) -> Iterator[pa.RecordBatch]:
         """Of every cell the documents that move: doc_id, the limits as text, and whether they enter or leave."""
-        fails = {rule.name: ~rule.keeps(measures[rule.measure], limit) for rule, limit in self.rules}
+        fails = {rule.name: rule.fails(measures, limit) for rule, limit in self.rules}
         varied = {axis.rule.name for axis in self.axes}
         now = ~np.any(list(fails.values()), axis=0)
         others = ~np.any([np.zeros(len(ids), bool), *(f for name, f in fails.items() if name not in varied)], axis=0)
-        places = [axis.places(measures[axis.rule.measure]) for axis in self.axes]
+        places = [axis.places(measures) for axis in self.axes]
         for cell in itertools.product(*(range(len(axis.limits)) for axis in self.axes)):
             kept = others & np.all([found <= at for found, at in zip(places, cell, strict=True)], axis=0)
             rows = np.flatnonzero(kept != now)

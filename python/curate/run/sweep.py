@@ -126,8 +126,8 @@ def _step(folder: RunFolder, wanted: str | None, changes: Mapping[str, Any]) -> 
     merged = {**settings.get("limits", {}), **changes.get("limits", {})}
     config: Filter = validate(Filter, {**settings, **changes, "limits": merged}, name=name)
     warnings = []
-    if config.languages:
-        warnings.append(f"{name}.languages: limits by language are left out of the sweep")
+    if config.groups:
+        warnings.append(f"{name}.groups: limits by {config.by} are left out of the sweep")
     return name, config, warnings
 
 
@@ -146,7 +146,8 @@ def _batches(
                         " filter again"
                     )
                 for batch in file.iter_batches(BATCH, columns=["doc_id", *names]):
-                    yield batch.column("doc_id"), {name: batch.column(name).to_numpy() for name in names}
+                    columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in names}
+                    yield batch.column("doc_id"), columns
             except (OSError, pa.ArrowException) as error:
                 raise DataError(f"{folder.name}/{rel}: cannot be read: {error}; run the filter again") from None
 

@@ -5,9 +5,13 @@ equal scores allow: bucket 0 has the lowest scores. The bucket goes into the col
 source, so `source_name` makes sources of buckets: {source}-{bucket}, or {by}-{bucket}. Documents without a score have
 no bucket and keep their source. Where `by` is empty all documents are of one kind.
 
+With `edges` the buckets are those between fixed scores instead: of `n_copies` the edges 2, 3, 5, 100, 1000 make the
+groups of cluster sizes that FineWeb-2 weighs apart (`train mixture rule --preset fineweb-2`).
+
 The limits of all buckets are buckets/limits.parquet in the run's folder.
 
     curate buckets scored/ --by topic --source-name {by}-{bucket} --out mixed
+    curate buckets kept/ --column n_copies --edges 2 --edges 5 --out mixed
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,9 +37,16 @@ class Buckets(Settings):
     column: str = setting("quality_score", "column of the score", min_length=1)
     by: str = setting("", "column of the kinds, such as label or lang; empty: one kind")
     count: int = setting(10, "buckets of each kind", ge=2, le=250)
+    edges: list[float] = setting([], "scores that begin the second bucket, the third, …; in place of `count`")
     source_name: str = setting(
         "", "sources by bucket: a pattern of {source}, {by}, {bucket}; empty leaves them as they are"
     )
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.edges != sorted(set(self.edges)) or len(self.edges) > 249:
+            raise ValueError(f"edges: at most 249 numbers, each larger than the one before, found {self.edges}")
+        return self
 
     @model_validator(mode="after")
     def _pattern(self) -> Self:
@@ -91,15 +102,17 @@ def limits(config: Buckets, reads: Reads) -> Mapping[str, Any]:
         mine = kinds == kind
         counts = rows[mine]
         before = np.cumsum(counts) - counts
-        # A score's bucket is that of the middle one of its documents.
-        buckets = ((before + counts / 2) * config.count / counts.sum()).astype(int)
+        if config.edges:
+            buckets = np.searchsorted(config.edges, scores[mine], "right")
+        else:  # a score's bucket is that of the middle one of its documents
+            buckets = ((before + counts / 2) * config.count / counts.sum()).astype(int)
         used, first = np.unique(buckets, return_index=True)
         held = np.add.reduceat(counts, first)
         found += [
             {"kind": kind, "bucket": int(bucket), "min_score": float(scores[mine][at]), "rows": int(n)}
             for bucket, at, n in zip(used, first, held, strict=True)
         ]
-        if len(used) < config.count:
+        if not config.edges and len(used) < config.count:
             notes.append(f'buckets: the scores of kind "{kind}" make {len(used)} buckets of {config.count}')
     fields = {"kind": pa.string(), "bucket": pa.int64(), "min_score": pa.float32(), "rows": pa.int64()}
     made: dict[str, Any] = {"limits": pa.Table.from_pylist(found, pa.schema(fields))}
@@ -164,7 +177,7 @@ STAGE = Stage(
         ),
         Phase(
             "limits", "all", run=limits, side=("count.counts",),
-            emits=(Channel("limits", path="buckets/limits.parquet"),), settings=("count",),
+            emits=(Channel("limits", path="buckets/limits.parquet"),), settings=("count", "edges"),
         ),
         Phase("apply", "each", open=open_state, apply=apply, side=("limits.limits",)),
     ),

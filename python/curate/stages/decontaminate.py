@@ -279,18 +279,8 @@ def _dropped(rows: int, found: kernels.FoundItems, names: pa.Array) -> pa.Record
 
 def _marks(found: kernels.FoundItems, names: pa.Array) -> pa.RecordBatch:
     """MARK rows, one a match."""
-    n = len(names)
-    columns = {
-        "row": found.row.cast(pa.int64()),
-        "action": pa.repeat("mark", n),
-        "rule": pc.if_else(found.sure, FOUND, LIKELY),
-        "value": found.score,
-        "limit": found.limit,
-        "detail": names,
-        "span_start": found.start.cast(pa.int64()),
-        "span_end": found.end.cast(pa.int64()),
-    }
-    return schema.conform(pa.RecordBatch.from_pydict(columns), schema.MARK)
+    rule = pc.if_else(found.sure, FOUND, LIKELY)
+    return schema.marks(found.row, "mark", rule, found.start, found.end, found.score, found.limit, names)
 
 
 def _cut(

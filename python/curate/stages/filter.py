@@ -14,16 +14,34 @@ FineWeb's order, where FineWeb's own rules see what C4's leave:
         without: [c4.line_end_mark]
     - filter: {preset: fineweb@datatrove}
 
-`rules` are the user's own, each written as what it keeps: `digit_share <= 0.2`. `languages` names a YAML file with
-other limits and stop words by language. `words: spacy` counts, in presets that follow datatrove, the words of the
-installed spaCy, which is exact and takes five times as long.
+`rules` are the user's own, each written as what it keeps: `digit_share <= 0.2`. Scores in columns of the documents can
+be compared, too, those of our own stages by name and others as column:NAME; a document without a value there fails.
+` or ` stands between alternatives, of which one is enough. `groups` names a YAML file with other limits and stop words
+by language, or by the column `by`. So scores, readability and tokens a character decide together, by thresholds that a
+label has of its own:
+
+    - filter:
+        preset: []
+        rules:
+          - quality_score >= 0.6 or column:edu_score >= 0.4
+          - readability_eflaw <= 30
+          - tokens_per_char <= 0.35
+        tokenizer: tokenizer.json
+        by: topic
+        groups: topics.yaml
+
+Here topics.yaml may say `science: {limits: {own.readability_eflaw_max: 45}}`, where `label` wrote the column topic.
+
+`words: spacy` counts, in presets that follow datatrove, the words of the installed spaCy, which is exact and takes
+twice as long.
 
 The measures of every document are written to signals/, so that other limits can be tried (`curate sweep`) without
 reading the text again.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -32,14 +50,16 @@ from pydantic import field_validator, model_validator
 
 from curate import kernels, schema
 from curate.config import Settings, setting, suggest
-from curate.errors import ConfigError
+from curate.errors import ConfigError, DataError, SchemaError
 from curate.filters import english
-from curate.filters.languages import Language, read_languages
+from curate.filters.groups import Group, read_groups
 from curate.filters.presets import PRESETS, preset, table
-from curate.filters.rules import LineRule, Rule
+from curate.filters.rules import COLUMN, TOKENS, LineRule, Rule
 from curate.stages.protocol import Applied, Channel, Phase, Resources, Side, Stage, with_column, with_verdicts
+from curate.tokenizer.model import Encoder, open_encoder
 
-SPACY_BYTES = 100_000_000  # spaCy imported, its patterns compiled, and a full memo of chunks
+SPACY_BYTES = 120_000_000  # spaCy imported, its patterns compiled, and a full memo of chunks
+TOKENIZER_BYTES = 64_000_000  # an opened tokenizer of 100,000 tokens with its cache
 EMPTY = "filter.no_line_left"  # the rule that drops a document of which no line is left
 # The measures that rules on lines decide, by the preset that has them: name in kernels.Cuts -> measure.
 _OF_LINES = {
@@ -57,8 +77,12 @@ class Filter(Settings):
     )
     limits: dict[str, float] = setting({}, "other limits than the presets', by rule name")
     without: list[str] = setting([], "rules of the presets to leave out")
-    rules: list[str] = setting([], 'own rules, each as what it keeps: "digit_share <= 0.2"')
-    languages: str | None = setting(None, "YAML file of other limits and stop words by language", min_length=1)
+    rules: list[str] = setting(
+        [], 'own rules, each as what it keeps: "digit_share <= 0.2"; " or " between alternatives'
+    )
+    groups: str | None = setting(None, "YAML file of other limits and stop words by language or label", min_length=1)
+    by: str = setting("lang", "column whose values the file of groups has", min_length=1)
+    tokenizer: str | None = setting(None, f"a tokenizer.json, for the measure {TOKENS[0]}", min_length=1)
     words: Literal["unicode", "spacy"] = setting(
         "unicode", "words of presets that follow datatrove: Unicode words, or those of the installed spaCy"
     )
@@ -74,16 +98,20 @@ class Filter(Settings):
         lines, rules = table(self.preset, self.rules)
         if not rules:
             raise ValueError(f"no rule: name a preset ({', '.join(PRESETS)}), or write rules")
-        names = [rule.name for rule in lines] + [rule.name for rule in rules]
-        for key in (*self.limits, *self.without):
-            if key not in names:
-                raise ValueError(f'{", ".join(self.preset)} has no rule "{key}"{suggest(key, names)}')
+        names = [rule.name for rule in (*lines, *rules)]
+        limited = [*names, *(other.name for rule in rules for other in rule.others)]
+        for keys, known in ((self.limits, limited), (self.without, names)):
+            for key in keys:
+                if key not in known:
+                    raise ValueError(f'{", ".join(self.preset)} has no rule "{key}"{suggest(key, known)}')
         for line in lines:
             if line.limit is None and line.name in self.limits:
                 raise ValueError(f"{line.name} compares nothing, so that it has no limit; leave it out with `without`")
+        if self.tokenizer is None and TOKENS[0] in (part.measure for rule in rules for part in rule.parts):
+            raise ValueError(f"{TOKENS[0]} takes a tokenizer: name a tokenizer.json")
         try:
-            if self.languages and Path(self.languages).is_file():
-                _languages(self, self.languages)
+            if self.groups and Path(self.groups).is_file():
+                _groups(self, self.groups)
             if self.words == "spacy":
                 english.check()
         except ConfigError as error:
@@ -94,7 +122,14 @@ class Filter(Settings):
 def rules_of(config: Filter) -> list[tuple[Rule, float]]:
     """(rule, limit) in order, with changed limits and without the rules left out."""
     _, rules = table(config.preset, config.rules)
-    return [(rule, config.limits.get(rule.name, rule.limit)) for rule in rules if rule.name not in config.without]
+    limited = [rule.limited(config.limits) for rule in rules if rule.name not in config.without]
+    return [(rule, rule.limit) for rule in limited]
+
+
+def columns_of(config: Filter) -> list[str]:
+    """The columns of the documents that rules compare, each once."""
+    measures = [part.measure for rule, _ in rules_of(config) for part in rule.parts]
+    return list(dict.fromkeys(name.removeprefix(COLUMN) for name in measures if name.startswith(COLUMN)))
 
 
 def lines_of(config: Filter) -> list[tuple[LineRule, float | None]]:
@@ -109,54 +144,73 @@ class State:
     def __init__(self, config: Filter, side: Side) -> None:
         self.config = config
         self.rules = rules_of(config)
+        self.columns = columns_of(config)
         self.lines = lines_of(config)
         self.cutting = next((name for name in config.preset if preset(name).lines), None)
         self.english = english.load() if config.words == "spacy" else None
-        self.languages: dict[str, Language] = {}
-        if config.languages:
-            self.languages = _languages(config, side.path("languages"))
-        self.lists = [language.stop_words for language in self.languages.values() if language.stop_words]
+        self.groups: dict[str, Group] = _groups(config, side.path("groups")) if config.groups else {}
+        self.lists = [group.stop_words for group in self.groups.values() if group.stop_words]
+        self.encoder: Encoder | None = open_encoder(side.path("tokenizer")) if config.tokenizer else None
 
-    def language_of(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
-        """Which rows are of each language that has limits of its own; languages without rows are left out."""
-        if not self.languages:
+    def groups_of(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+        """Which rows are of each group that has limits of its own; groups without rows are left out."""
+        if not self.groups:
             return {}
-        langs = batch.column("lang").cast(pa.string())
-        rows = {lang: pc.fill_null(pc.equal(langs, lang), False) for lang in self.languages}
-        masks = {lang: mask.to_numpy(zero_copy_only=False) for lang, mask in rows.items()}
-        return {lang: mask for lang, mask in masks.items() if mask.any()}
+        values = batch.column(self.config.by).cast(pa.string())
+        rows = {value: pc.fill_null(pc.equal(values, value), False) for value in self.groups}
+        masks = {value: mask.to_numpy(zero_copy_only=False) for value, mask in rows.items()}
+        return {value: mask for value, mask in masks.items() if mask.any()}
 
-    def stop_lists(self, rows: int, languages: dict[str, np.ndarray]) -> pa.Array | None:
+    def stop_lists(self, rows: int, groups: dict[str, np.ndarray]) -> pa.Array | None:
         """The number of each row's list of stop words, 0 for Gopher's."""
         if not self.lists:
             return None
         numbers = np.zeros(rows, np.uint32)
-        listed = [lang for lang, language in self.languages.items() if language.stop_words]
-        for number, lang in enumerate(listed, 1):
-            if lang in languages:
-                numbers[languages[lang]] = number
+        listed = [value for value, group in self.groups.items() if group.stop_words]
+        for number, value in enumerate(listed, 1):
+            if value in groups:
+                numbers[groups[value]] = number
         return pa.array(numbers)
 
 
-def _languages(config: Filter, path: Path | str) -> dict[str, Language]:
-    return read_languages(path, [rule for rule, _ in rules_of(config)], [rule.name for rule, _ in lines_of(config)])
+def _groups(config: Filter, path: Path | str) -> dict[str, Group]:
+    return read_groups(path, [rule for rule, _ in rules_of(config)], [rule.name for rule, _ in lines_of(config)])
+
+
+def measures(batch: pa.RecordBatch, state: State, lists: pa.Array | None) -> dict[str, pa.Array]:
+    """Measure -> float64 of every row: those of the kernel, tokens a character, and columns that rules compare."""
+    text = batch.column("text")
+    signals = kernels.signals(text, stop_words=state.lists, list_of=lists, english=state.english)
+    columns = {field.name: signals.field(place) for place, field in enumerate(signals.type)}
+    if state.encoder:
+        try:
+            tokens = pc.list_value_length(pa.array(state.encoder.encode(text))).cast(pa.float64())
+        except ValueError as error:  # the tokenizer's regular expression gave up
+            raise DataError(f"filter.tokenizer: {error}") from error
+        columns[TOKENS[0]] = pc.divide(tokens, pc.max_element_wise(columns["n_chars"], 1.0))
+    for name in state.columns:
+        values = batch.column(name)
+        if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+            raise SchemaError(f"filter.rules: the column {name} is {values.type}, no number")
+        found = values.cast(pa.float64(), safe=False)
+        columns[COLUMN + name] = pc.if_else(pc.is_finite(found), found, pa.scalar(None, pa.float64()))
+    return columns
 
 
 def apply(batch: pa.RecordBatch, state: State) -> Applied:
     """Drops the rows that fail a rule and cuts lines of the others. With `signals`, emits every measure of all rows."""
-    languages = state.language_of(batch)
-    lists = state.stop_lists(batch.num_rows, languages)
-    signals = kernels.signals(batch.column("text"), stop_words=state.lists, list_of=lists, english=state.english)
-    columns = {field.name: signals.field(place) for place, field in enumerate(signals.type)}
+    groups = state.groups_of(batch)
+    columns = measures(batch, state, state.stop_lists(batch.num_rows, groups))
     cuts = cut(batch, state) if state.cutting else None
     if cuts and state.cutting:
         columns |= {measure: getattr(cuts, name) for name, measure in _OF_LINES[state.cutting].items()}
-    chosen, values, limits = judge({name: c.to_numpy() for name, c in columns.items()}, state, languages)
+    numbers = {name: column.to_numpy(zero_copy_only=False) for name, column in columns.items()}
+    chosen, values, limits, details = judge(numbers, state, groups)
     emits = {}
     if state.config.signals:
         emits["signals"] = pa.RecordBatch.from_pydict({"doc_id": batch.column("doc_id"), **columns})
     if cuts is None:
-        return with_verdicts(batch, chosen, values, limits, emits=emits)
+        return with_verdicts(batch, chosen, values, limits, details, emits=emits)
     lengths = pc.binary_length(cuts.text).to_numpy(zero_copy_only=False)
     for row in np.flatnonzero(lengths == 0):
         if chosen[row] is None:
@@ -164,7 +218,7 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
     stays = np.array([rule is None for rule in chosen], bool)
     left = pc.if_else(pa.array(stays), cuts.text, batch.column("text"))
     return with_verdicts(
-        with_column(batch, "text", left), chosen, values, limits, emits=emits, marks=_marks(cuts, stays, state)
+        with_column(batch, "text", left), chosen, values, limits, details, emits=emits, marks=_marks(cuts, stays, state)
     )
 
 
@@ -181,27 +235,47 @@ def cut(batch: pa.RecordBatch, state: State) -> kernels.Cuts:
     )
 
 
-def judge(
-    columns: dict[str, np.ndarray], state: State, languages: dict[str, np.ndarray]
-) -> tuple[list[str | None], list[float | None], list[float | None]]:
-    """(rule, value, limit) of the first rule that each row fails; None where it stays."""
+class Verdicts(NamedTuple):
+    """What the rules say of each row; None where it stays."""
+
+    rule: list[str | None]
+    value: list[float | None]
+    limit: list[float | None]
+    detail: list[str | None]  # what the alternatives of the rule compared
+
+
+def judge(columns: Mapping[str, np.ndarray], state: State, groups: Mapping[str, np.ndarray]) -> Verdicts:
+    """The first rule that each row fails, with what it compared."""
     n = len(next(iter(columns.values())))
-    chosen: list[str | None] = [None] * n
-    values: list[float | None] = [None] * n
-    limits: list[float | None] = [None] * n
+    found = Verdicts(*([None] * n for _ in Verdicts._fields))  # type: ignore[arg-type]
     decided = np.zeros(n, bool)
-    for rule, limit in state.rules:
-        measure = columns[rule.measure]
-        of_row = np.full(n, limit, float)
+    for rule, _ in state.rules:
         exempt = np.zeros(n, bool)
-        for lang, rows in languages.items():
-            of_row[rows] = state.languages[lang].limits.get(rule.name, limit)
-            exempt[rows] = rule.name in state.languages[lang].without
-        fails = ~rule.keeps(measure, of_row) & ~exempt
+        for value, rows in groups.items():
+            exempt[rows] = rule.name in state.groups[value].without
+        limits = [_limits(part, n, state, groups) for part in rule.parts]
+        kept = [part.keeps(columns[part.measure], of) for part, of in zip(rule.parts, limits, strict=True)]
+        fails = ~np.any(kept, axis=0) & ~exempt
         for row in np.flatnonzero(fails & ~decided):
-            chosen[row], values[row], limits[row] = rule.name, float(measure[row]), float(of_row[row])
+            value = float(columns[rule.measure][row])
+            found.rule[row], found.limit[row] = rule.name, float(limits[0][row])
+            found.value[row] = value if np.isfinite(value) else None
+            if rule.others:
+                compared = zip(rule.others, limits[1:], strict=True)
+                found.detail[row] = "nor " + ", ".join(
+                    f"{part.measure} {columns[part.measure][row]:.6g} {part.comparison} {of[row]:g}"
+                    for part, of in compared
+                )
         decided |= fails
-    return chosen, values, limits
+    return found
+
+
+def _limits(part: Rule, rows: int, state: State, groups: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The limit of a rule, or of an alternative, for each row."""
+    of_row = np.full(rows, part.limit, float)
+    for value, mine in groups.items():
+        of_row[mine] = state.groups[value].limits.get(part.name, part.limit)
+    return of_row
 
 
 def _marks(cuts: kernels.Cuts, stays: np.ndarray, state: State) -> pa.RecordBatch:
@@ -211,17 +285,8 @@ def _marks(cuts: kernels.Cuts, stays: np.ndarray, state: State) -> pa.RecordBatc
     names = {rule.rule: rule.name for rule, _ in state.lines}
     of = {rule.rule: limit for rule, limit in state.lines}
     said = kernel_rule.to_pylist()
-    columns = {
-        "row": row.cast(pa.int64()),
-        "action": pa.repeat("cut", len(row)),
-        "rule": pa.array([names[rule] for rule in said], pa.string()),
-        "value": value,
-        "limit": pa.array([of[rule] for rule in said], pa.float64()),
-        "detail": pa.nulls(len(row), pa.string()),
-        "span_start": start.cast(pa.int64()),
-        "span_end": end.cast(pa.int64()),
-    }
-    return pa.RecordBatch.from_arrays([columns[field.name] for field in schema.MARK], schema=schema.MARK)
+    rules = [names[rule] for rule in said]
+    return schema.marks(row, "cut", rules, start, end, value, [of[rule] for rule in said])
 
 
 def _remarks(config: Filter) -> list[str]:
@@ -242,15 +307,19 @@ def _units(config: Filter) -> dict[str, str]:
 
 STAGE = Stage(
     name="filter",
-    version=2,
+    version=3,
     summary="Heuristic quality rules, by preset.",
     config=Filter,
-    needs=lambda config: ("text", "lang") if config.languages else ("text",),
+    needs=lambda config: ("text", *([config.by] if config.groups else []), *columns_of(config)),
     presets=lambda config: ", ".join(config.preset) or None,
     expected=lambda config: (0.02, 1.0),
-    files=lambda config: {"languages": [config.languages] if config.languages else []},
+    files=lambda config: {
+        name: [path] if path else [] for name, path in (("groups", config.groups), ("tokenizer", config.tokenizer))
+    },
     libraries=lambda config: ["spacy"] if config.words == "spacy" else [],
-    resources=lambda config: Resources(state_bytes=SPACY_BYTES if config.words == "spacy" else 0),
+    resources=lambda config: Resources(
+        state_bytes=(config.words == "spacy") * SPACY_BYTES + bool(config.tokenizer) * TOKENIZER_BYTES
+    ),
     remarks=_remarks,
     rules=_units,
     limits=lambda config: {
@@ -263,7 +332,7 @@ STAGE = Stage(
             "each",
             open=State,
             apply=apply,
-            side=("languages",),
+            side=("groups", "tokenizer"),
             emits=(Channel("signals", path="signals/{step}-{task}.parquet"),),
         ),
     ),

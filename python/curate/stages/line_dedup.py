@@ -164,19 +164,9 @@ def _marks(units: Units, cut: np.ndarray, row: np.ndarray, documents: np.ndarray
     `cut` are places among all units, `row` the row of each, `documents` its count, `limit` the setting min_count. Spans
     are bytes of the row's text before the cut.
     """
-    n = len(cut)
     first = units.bounds[units.starts[row]]
-    columns = {
-        "row": pa.array(row, pa.int64()),
-        "action": pa.repeat("cut", n),
-        "rule": pa.repeat("line_dedup.repeated", n),
-        "value": pa.array(documents, pa.float64(), safe=False),
-        "limit": pa.repeat(float(limit), n),
-        "detail": pa.nulls(n, pa.string()),
-        "span_start": pa.array(units.bounds[cut] - first, pa.int64()),
-        "span_end": pa.array(units.bounds[cut + 1] - first, pa.int64()),
-    }
-    return pa.RecordBatch.from_arrays([columns[field.name] for field in schema.MARK], schema=schema.MARK)
+    start, end = units.bounds[cut] - first, units.bounds[cut + 1] - first
+    return schema.marks(row, "cut", "line_dedup.repeated", start, end, documents.astype(np.float64), float(limit))
 
 
 STAGE = Stage(

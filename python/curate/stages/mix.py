@@ -3,8 +3,10 @@
 The weight of a source is its share of the tokens that training reads. Weights are given, or follow from the token
 counts: weight ~ tokens^(1/temperature), as in multilingual training (arXiv 1907.05019). Temperature 1 weighs sources
 in proportion to their tokens; larger values raise the share of small ones. No source is read more than `max_epochs`
-times: what a source cannot give for that reason the others give, in proportion. The result is mixture.yaml in the
-run's folder; `train run --data RUN` reads it.
+times: what a source cannot give for that reason the others give, in proportion. Of the sources that `synthetic` names,
+which models wrote, all together are at most `max_synthetic` of what is read; a model that learns from little but texts
+of models loses what is rare in real ones (`train audit collapse`). The result is mixture.yaml in the run's folder;
+`train run --data RUN` reads it.
 """
 
 import json
@@ -13,8 +15,9 @@ from typing import Any
 
 from pydantic import field_validator
 
-from curate.config import Settings, dump_yaml, setting
+from curate.config import Settings, dump_yaml, setting, suggest
 from curate.errors import ConfigError
+from curate.mixture import capped
 from curate.stages.protocol import Channel, Phase, Reads, Stage
 
 
@@ -27,6 +30,8 @@ class Mix(Settings):
     )
     temperature: float = setting(1.0, "1: in proportion to tokens; larger raises the share of small sources", gt=0)
     max_epochs: float = setting(4.0, "no source is read more often than this", gt=0)
+    synthetic: list[str] = setting([], "sources whose documents a model wrote")
+    max_synthetic: float = setting(1.0, "largest share of these sources together", ge=0, le=1)
     manifest: str | None = setting(None, "tokens/manifest.json of another run; by default this run's")
 
     @field_validator("weights")
@@ -54,6 +59,9 @@ def mixture(config: Mix, manifest: Mapping[str, Any]) -> dict[str, Any]:
     more than all sources give in `max_epochs` passes.
     """
     available = {name: entry["tokens"] for name, entry in sorted(manifest["sources"].items()) if entry["tokens"]}
+    for name in config.synthetic:
+        if name not in manifest["sources"]:
+            raise ConfigError(f'mix.synthetic: there is no source "{name}"{suggest(name, list(manifest["sources"]))}')
     if not available:
         raise ConfigError("mix: there are no tokens to mix; every document was dropped or set aside")
     weights = _weights(config, available)
@@ -65,7 +73,9 @@ def mixture(config: Mix, manifest: Mapping[str, Any]) -> dict[str, Any]:
             f"mix.tokens: {total:,} tokens are asked for, and {sum(available.values()):,} tokens read at most "
             f"{config.max_epochs:g} times give {int(sum(capacity.values())):,}; ask for fewer, or raise mix.max_epochs"
         )
-    shares = _capped(weights, {name: capacity[name] / total for name in weights})
+    shares = capped(weights, {name: capacity[name] / total for name in weights})
+    if sum(shares.get(name, 0.0) for name in config.synthetic) > config.max_synthetic:
+        shares = _with_less_synthetic(config, weights, capacity, total)
     phase = {
         "name": "main",
         "tokens": total,
@@ -89,22 +99,34 @@ def _weights(config: Mix, available: Mapping[str, int]) -> dict[str, float]:
     return {name: weight / total for name, weight in raw.items()}
 
 
-def _capped(weights: Mapping[str, float], caps: Mapping[str, float]) -> dict[str, float]:
-    """Shares that sum to 1, none above its cap: what a cap takes away goes to the rest in proportion."""
-    shares = dict(weights)
-    fixed: set[str] = set()
-    # Each round fixes the sources above their caps, which raises the others: at most as many rounds as sources.
-    while over := [name for name in shares if name not in fixed and shares[name] > caps[name] * (1 + 1e-12)]:
-        fixed.update(over)
-        left = 1.0 - sum(caps[name] for name in fixed)
-        free = sum(weights[name] for name in shares if name not in fixed)
-        shares = {name: caps[name] if name in fixed else weights[name] * left / free for name in shares}
-    return shares
+def _with_less_synthetic(
+    config: Mix, weights: Mapping[str, float], capacity: Mapping[str, float], total: int
+) -> dict[str, float]:
+    """Shares of which the synthetic sources have `max_synthetic` together, and the others the rest.
+
+    Raises ConfigError where the others do not give that much in `max_epochs` passes.
+    """
+    shares: dict[str, float] = {}
+    for written, part in ((True, config.max_synthetic), (False, 1.0 - config.max_synthetic)):
+        some = {name: weight for name, weight in weights.items() if (name in config.synthetic) == written}
+        have = sum(capacity[name] for name in some)
+        if part * total > have * (1 + 1e-9):
+            raise ConfigError(
+                f"mix.max_synthetic: {part:.4g} of {total:,} tokens have to come from sources that no model wrote,"
+                f" and these give {int(have):,} in {config.max_epochs:g} passes; ask for {int(have / part):,} tokens "
+                "or fewer, or raise mix.max_synthetic or mix.max_epochs"
+            )
+        if part:
+            scale = sum(some.values())
+            caps = {name: capacity[name] / total / part for name in some}
+            found = capped({name: weight / scale for name, weight in some.items()}, caps)
+            shares |= {name: part * share for name, share in found.items()}
+    return dict(sorted(shares.items()))
 
 
 STAGE = Stage(
     name="mix",
-    version=2,
+    version=3,
     summary="Plan how sources are mixed for training.",
     config=Mix,
     rows=lambda config: "any",

@@ -39,7 +39,8 @@ What must be held at once are the members of the largest bucket (the documents t
 those of the largest component, some 1,200 bytes each, and 40 bytes for every document that has a copy.
 
 With `save_index` the run's index/ folder keeps keys and shingles. A later run with `index` compares its documents
-with those, too, without reading their text. All indexed documents stay, and come before all others in keep order.
+with those, too, without reading their text. Indexed documents come before all others in keep order; with
+`cluster: star` only those count that stayed in their own run.
 """
 
 import json
@@ -75,7 +76,7 @@ from curate.dedup.costs import (
     banding_in_words,
     costs,
 )
-from curate.dedup.index import PARAMETERS, index_files, index_tables, refuse_indexed_ids
+from curate.dedup.index import PARAMETERS, index_files, index_tables, refuse_indexed_ids, without_copies
 from curate.dedup.keep import (
     KEEP_MEANING,
     SOURCES_MEANING,
@@ -162,7 +163,7 @@ class NearDedup(Settings):
     def parameters(self) -> dict[str, Any]:
         """What signatures depend on: documents can only be compared with an index of equal parameters."""
         bands, rows = self.banding()
-        return {"version": 3, "scheme": self.scheme, "ngram": self.ngram, "bands": bands, "rows": rows,
+        return {"version": 4, "scheme": self.scheme, "ngram": self.ngram, "bands": bands, "rows": rows,
                 "seed": self.seed, "shingles": self.verify}  # fmt: skip
 
 
@@ -206,15 +207,8 @@ def sign_against(batch: pa.RecordBatch, config: NearDedup) -> Applied:
 
 def _too_short(keys: pa.Array, config: NearDedup) -> pa.RecordBatch:
     """MARK rows of the documents without keys, which have fewer than `ngram` words."""
-    rows = pc.indices_nonzero(keys.is_null()).cast(pa.int64())
-    n = len(rows)
-    data = {
-        "row": rows,
-        "action": ["mark"] * n,
-        "rule": ["near_dedup.too_short"] * n,
-        "limit": [float(config.ngram)] * n,
-    }
-    return schema.conform(pa.RecordBatch.from_pydict(data), schema.MARK)
+    rows = pc.indices_nonzero(keys.is_null())
+    return schema.marks(rows, "mark", "near_dedup.too_short", None, None, limit=float(config.ngram))
 
 
 # -- match and verify ----------------------------------------------------------------------------------------
@@ -226,19 +220,20 @@ def match(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     """(first, key, member): the other documents of each bucket, and the first of it, by which they go on."""
     rows = reads.rows("sign.keys")
     if rows.num_rows:
-        yield from (("members", table) for table in recut(_buckets(rows, reads), SHUFFLED_ROWS))
+        yield from (("members", table) for table in recut(_buckets(rows, config.rule().star, reads), SHUFFLED_ROWS))
 
 
-def _buckets(rows: pa.Table, reads: Reads) -> Iterator[pa.Table]:
+def _buckets(rows: pa.Table, star: bool, reads: Reads) -> Iterator[pa.Table]:
     """The members of the buckets, a round at a time; a round holds all rows of its keys.
 
     Rows come in the order of tasks and of rows in a task, which is that of places in the input. Indexed documents come
-    before all others.
+    before all others; for a star, those that went in their own run do not come.
     """
     indexed = index_tables((file.path for file in reads.files("index")), "keys")
+    copies = index_tables((file.path for file in reads.files("index")), "copies") if star else []
 
     def buckets(part: list[pa.Table]) -> pa.Table:
-        keys = pa.concat_tables([*part[1:], part[0]])
+        keys = pa.concat_tables([*(without_copies(table, copies) for table in part[1:]), part[0]])
         first, key, member = kernels.lsh_buckets(keys.column("key"), keys.column("doc_id"))
         return pa.table({"first": first, "key": key, "member": member})
 
@@ -322,10 +317,16 @@ def choose_kept(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table
 def merge(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table | bytes]]:
     """The keep list of the run, sorted by doc_id for lookups by binary search, and what there is to tell."""
     listed = reads.rows("choose.keep")
+    if config.save_index:
+        yield "index_copies", listed.schema.empty_table().select(["doc_id"])
     if listed.num_rows == 0:
         return
     # A quarter of the memory is for what does not grow with the rows, buffers of files for example.
-    yield from (("keep", table) for table in merged(listed, ["doc_id"], MERGE_BYTES, 0.75 * reads.memory))
+    for table in merged(listed, ["doc_id"], MERGE_BYTES, 0.75 * reads.memory):
+        yield "keep", table
+        if config.save_index:
+            gone = table.filter(pc.not_equal(table.column("doc_id"), table.column("cluster_id")))
+            yield "index_copies", gone.select(["doc_id"])
     lines: list[str] = []
     for name, in_words in (("giants", giants_in_words), ("templates", templates_in_words)):
         found = reads.rows(f"choose.{name}")
@@ -371,7 +372,7 @@ CHOSEN_BY = ("cluster", "verify", "min_jaccard", "bands", "rows", "threshold")
 
 STAGE = Stage(
     name="near_dedup",
-    version=6,
+    version=7,
     summary="Keep one of near-identical texts (MinHash).",
     config=NearDedup,
     needs=lambda config: ("text", *columns_of(config.keep)),
@@ -407,7 +408,7 @@ STAGE = Stage(
             reads=("sign.keys",),
             side=("index",),
             emits=(Channel("members", by="first"),),
-            settings=(),
+            settings=("cluster", "verify"),
         ),
         Phase(
             "verify",
@@ -449,8 +450,9 @@ STAGE = Stage(
                 Channel("keep"),
                 Channel("giants", path="clusters/{task}.parquet"),
                 Channel("templates", path="templates/{task}.parquet"),
+                Channel("index_copies", path="index/copies-{task}.arrow"),
             ),
-            settings=(),
+            settings=("save_index",),
         ),
         Phase(
             "apply",

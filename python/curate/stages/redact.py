@@ -110,8 +110,10 @@ def check(config: Redact) -> None:
     unknown = [kind for kind in config.types if kind not in BY_MODEL and kind not in RECOGNIZERS]
     if unknown:
         raise ConfigError(f"redact.types: presidio has no recognizer for {', '.join(unknown)}: use `engine: patterns`")
-    if config.model is not None:
-        model_form(config.model)
+    if config.model is not None and model_form(config.model) == "gliner" and find_spec("gliner") is None:
+        raise ConfigError(
+            f"redact.model: {config.model} is a GLiNER model, which the package gliner reads; it is not installed"
+        )
     if find_spec("presidio_analyzer") is None:
         raise ConfigError("redact.engine: presidio is not installed: install the extra `pii` of this package")
 
@@ -223,18 +225,8 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
 
 def _marks(spans: Spans) -> pa.RecordBatch:
     """MARK rows, one a span; no text is copied."""
-    n = len(spans.row)
-    columns = {
-        "row": spans.row.cast(pa.int64()),
-        "action": pa.repeat("cut", n),
-        "rule": pc.binary_join_element_wise("redact", spans.kind, "."),
-        "value": pa.nulls(n, pa.float64()),
-        "limit": pa.nulls(n, pa.float64()),
-        "detail": pa.nulls(n, pa.string()),
-        "span_start": spans.start.cast(pa.int64()),
-        "span_end": spans.end.cast(pa.int64()),
-    }
-    return pa.RecordBatch.from_arrays([columns[field.name] for field in schema.MARK], schema=schema.MARK)
+    rule = pc.binary_join_element_wise("redact", spans.kind, ".")
+    return schema.marks(spans.row, "cut", rule, spans.start, spans.end)
 
 
 def _rules(config: Redact) -> dict[str, str]:

@@ -160,18 +160,10 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
 
 def _marks(row: int, starts: list[int], ends: list[int], others: list[bytes], limit: int) -> pa.RecordBatch:
     """MARK rows, one a span of one document."""
-    n = len(starts)
-    columns = {
-        "row": [row] * n,
-        "action": ["cut"] * n,
-        "rule": ["substring_dedup.repeated"] * n,
-        "value": [float(end - start) for start, end in zip(starts, ends, strict=True)],
-        "limit": [float(limit)] * n,
-        "detail": [f"also in {other.hex()}" for other in others],
-        "span_start": starts,
-        "span_end": ends,
-    }
-    return schema.conform(pa.RecordBatch.from_pydict(columns), schema.MARK)
+    values = [float(end - start) for start, end in zip(starts, ends, strict=True)]
+    details = [f"also in {other.hex()}" for other in others]
+    rule = "substring_dedup.repeated"
+    return schema.marks([row] * len(starts), "cut", rule, starts, ends, values, float(limit), details)
 
 
 COLUMNS = ("disk texts", "disk anchors", "match")
@@ -196,7 +188,7 @@ def forecast(config: SubstringDedup, amounts: Sequence[Amounts]) -> Forecast:
 
 STAGE = Stage(
     name="substring_dedup",
-    version=1,
+    version=2,
     summary="Cut stretches that stand in the corpus before.",
     config=SubstringDedup,
     forecast=forecast,

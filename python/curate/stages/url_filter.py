@@ -2,9 +2,9 @@
 
 A list is a file that you name. Lists of domains, one host a line: a host stands for all hosts below it; a public suffix
 (co.uk, blogspot.com) stands for itself alone. Lists of addresses: an entry stands for all that is below it. Folders of
-such lists as UT1 publishes them (adult/domains, adult/urls). Filter lists of ad blockers, of which the rules ||domain^
-are read. Words of addresses: whole ones, several of a list of soft ones, or letters anywhere in the address, where -
-and . do not count.
+such lists as UT1 publishes them (adult/domains, adult/urls; its patterns, in `expressions`, are counted and not
+applied). Filter lists of ad blockers, of which the rules ||domain^ are read. Words of addresses: whole ones, several of
+a list of soft ones, or letters anywhere in the address, where - and . do not count.
 
 Lists and addresses are brought into one form: lower case, without www., port and user, host names in ASCII, escapes of
 words resolved. Each list is a rule, url_filter.domains.adult for example: `curate plan` tells what was read of it, and
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pydantic import model_validator
 
 from curate import lookups
-from curate.blocklists import ListFile, list_files, read_list, state_bytes, told
+from curate.blocklists import ListFile, list_files, passed_over, read_list, state_bytes, told
 from curate.config import Settings, setting
 from curate.errors import ConfigError
 from curate.stages.protocol import Applied, Phase, Resources, Side, Stage, with_verdicts
@@ -92,6 +92,9 @@ STAGE = Stage(
     rules=lambda config: {f"url_filter.{file.name}": "" for file in lists_of(config)},
     files=files,
     resources=lambda config: Resources(state_bytes=state_bytes(lists_of(config))),
-    remarks=lambda config: told("url_filter", State(config).counts),
+    remarks=lambda config: [
+        *told("url_filter", State(config).counts),
+        *passed_over("url_filter", config.folders),
+    ],
     phases=(Phase("apply", "each", open=State, apply=apply, side=("lists",)),),
 )

@@ -54,17 +54,34 @@ def row_nats(
         yield rows, batch, nats_BT.cpu().numpy()
 
 
-def document_nats(model: Model, source: Source, manifest: Manifest, settings: TrainSettings) -> npt.NDArray[np.float64]:
-    """-ln p of every document of a source, summed over its tokens."""
-    packed = pack(source, settings.sequence_length, manifest.end_of_document)
-    nats = np.zeros(source.documents)
-    for rows, batch, nats_BT in row_nats(model, packed, manifest, settings, masked=True):
-        pieces, _ = packed.pieces(rows)
-        # The targets of these rows, padding left out, are the pieces one after the other.
-        starts = np.cumsum(packed.length[pieces], dtype=np.int64) - packed.length[pieces]
-        sums = np.add.reduceat(nats_BT[batch.targets != IGNORE].astype(np.float64), starts)
+def document_nats(
+    model: Model,
+    source: Source,
+    manifest: Manifest,
+    settings: TrainSettings,
+    documents: int | None = None,
+    masked: bool | None = True,
+) -> npt.NDArray[np.float64]:
+    """-ln p of the first `documents` documents of a source (of all by default), each summed over its tokens.
+
+    masked: as `row_nats` has it.
+    """
+    packed = pack(source, settings.sequence_length, manifest.end_of_document, documents=documents)
+    nats = np.zeros(source.documents if documents is None else documents)
+    for rows, batch, nats_BT in row_nats(model, packed, manifest, settings, masked):
+        pieces, sums = piece_sums(packed, rows, nats_BT[batch.targets != IGNORE])
         np.add.at(nats, packed.doc[pieces], sums)
     return nats
+
+
+def piece_sums(packed: Packed, rows: Int, values: npt.NDArray[Any]) -> tuple[Int, npt.NDArray[np.float64]]:
+    """The pieces of these rows, and the sum of the values of each one's tokens.
+
+    values: of all targets of the rows, padding left out: the pieces one after the other.
+    """
+    pieces, _ = packed.pieces(rows)
+    starts = np.cumsum(packed.length[pieces], dtype=np.int64) - packed.length[pieces]
+    return pieces, np.add.reduceat(values.astype(np.float64), starts)
 
 
 def score(

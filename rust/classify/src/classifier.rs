@@ -1,9 +1,10 @@
 //! The probability of every label of a model, for one text after another.
 
 use curate_text::Texts;
+use curate_text::hash::hash_bytes;
 
 use crate::Error;
-use crate::model::{END, LANES, Loss, Model, hash};
+use crate::model::{END, LANES, Loss, Model, hash, prefetch};
 use crate::tokens::plain_tokens;
 
 /// What fastText adds to a probability before it takes the logarithm, and so what its scores are too high by.
@@ -11,17 +12,31 @@ const ADDED: f64 = 1e-5;
 /// Steps of fastText's table of the logistic function, and where it ends.
 const TABLE: usize = 512;
 const BOUND: f64 = 8.0;
-/// Rows of a text that are noted before they are added.
-const BLOCK: usize = 4096;
+/// Tokens of a text that are looked up together, and how far ahead memory is asked for.
+const BLOCK: usize = 1024;
+const AHEAD: usize = 12;
 /// The multiplier by which hashes of words become those of n-grams.
 const FACTOR: u64 = 116_049_371;
+
+/// What the tokens of labels begin with.
+const LABEL: &[u8] = b"__label__";
+
+/// A token by its two hashes.
+struct Token {
+    hash: u32,
+    check: u64,
+    is_label: bool,
+}
 
 /// Applies a model, and keeps its memory from text to text.
 pub struct Classifier<'a> {
     model: &'a Model,
     sums: Vec<f64>,
-    /// The rows of the text at hand: found first and added afterwards, so that no addition waits for a look-up.
+    /// Tokens of the text at hand, and the rows that they stand for: all are found first and added afterwards, so that
+    /// memory is asked for long before it is read.
+    tokens: Vec<Token>,
     rows: Vec<u32>,
+    /// Hashes of the last tokens, of which n-grams are made.
     hashes: Vec<u32>,
     word: Vec<u8>,
     plain: Vec<u8>,
@@ -38,6 +53,7 @@ impl<'a> Classifier<'a> {
         Self {
             model,
             sums: vec![0.0; model.input.width],
+            tokens: Vec::new(),
             rows: Vec::new(),
             hashes: Vec::new(),
             word: Vec::new(),
@@ -125,43 +141,72 @@ impl<'a> Classifier<'a> {
         let separates = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c | 0);
         let tokens = text.split(separates).filter(|token| !token.is_empty());
         for token in tokens.take_while(|&token| token != END) {
-            self.token(token);
-            if self.rows.len() >= BLOCK {
-                count += self.add_rows();
+            self.note(token);
+            if self.tokens.len() == BLOCK {
+                count += self.add_tokens();
             }
         }
-        self.token(END);
-        count + self.add_rows()
+        self.note(END);
+        count + self.add_tokens()
     }
 
-    /// Notes the rows of a token, and of the n-grams that end with it.
+    /// Notes a token, and the rows of its character n-grams.
     #[inline]
-    fn token(&mut self, token: &[u8]) {
-        let model = self.model;
+    fn note(&mut self, token: &[u8]) {
         let hash = hash(token);
-        let id = model.words.find(token, hash);
-        // A token of the form of a label is none of the words.
-        if id.is_none() && token.starts_with(b"__label__") {
-            return;
-        }
-        self.rows.extend(id);
-        if model.characters.1 > 0 && token != END {
+        self.model.words.prefetch(hash);
+        self.tokens.push(Token {
+            hash,
+            check: hash_bytes(token),
+            is_label: token.starts_with(LABEL),
+        });
+        if self.model.characters.1 > 0 && token != END && self.counts(token, hash) {
             self.character_ngrams(token);
         }
-        if model.word_ngrams > 1 {
-            // The n-grams that end here, of two words and more. The sums of a text do not depend on the order in which
-            // its n-grams are added but for rounding in 64 bits.
-            let first = (self.hashes.len() + 1).saturating_sub(model.word_ngrams);
-            for start in first..self.hashes.len() {
-                let signed = |hash: u32| i64::from(hash as i32) as u64;
-                let rest = self.hashes[start + 1..].iter().chain([&hash]);
-                let gram = rest.fold(signed(self.hashes[start]), |h, &next| {
-                    h.wrapping_mul(FACTOR).wrapping_add(signed(next))
-                });
-                self.rows.extend(model.bucket_row(gram % model.bucket));
+    }
+
+    /// Whether a token has rows: one of the form of a label is none of the words.
+    fn counts(&self, token: &[u8], hash: u32) -> bool {
+        let known = || self.model.words.find(hash, hash_bytes(token)).is_some();
+        !token.starts_with(LABEL) || known()
+    }
+
+    /// Adds what was noted to `sums`; returns the number of rows.
+    fn add_tokens(&mut self) -> usize {
+        let model = self.model;
+        let tokens = std::mem::take(&mut self.tokens);
+        for token in &tokens {
+            let id = model.words.find(token.hash, token.check);
+            // A token of the form of a label is none of the words.
+            if id.is_none() && token.is_label {
+                continue;
             }
-            self.hashes.push(hash);
+            self.rows.extend(id);
+            if model.word_ngrams > 1 {
+                self.word_ngrams(token.hash);
+            }
         }
+        self.tokens = tokens;
+        self.tokens.clear();
+        self.add_rows()
+    }
+
+    /// Notes the rows of the n-grams, of two words and more, that end with the token of this hash.
+    ///
+    /// The sums of a text do not depend on the order in which its n-grams are added but for rounding in 64 bits.
+    #[inline]
+    fn word_ngrams(&mut self, hash: u32) {
+        let model = self.model;
+        let first = (self.hashes.len() + 1).saturating_sub(model.word_ngrams);
+        for start in first..self.hashes.len() {
+            let signed = |hash: u32| i64::from(hash as i32) as u64;
+            let rest = self.hashes[start + 1..].iter().chain([&hash]);
+            let gram = rest.fold(signed(self.hashes[start]), |h, &next| {
+                h.wrapping_mul(FACTOR).wrapping_add(signed(next))
+            });
+            self.rows.extend(model.bucket_row(gram % model.bucket));
+        }
+        self.hashes.push(hash);
     }
 
     /// Notes the rows of the character n-grams of `<token>`.
@@ -196,7 +241,11 @@ impl<'a> Classifier<'a> {
     /// Adds the rows that were noted to `sums`; returns how many.
     fn add_rows(&mut self) -> usize {
         let (sums, last_sums) = self.sums.as_chunks_mut::<LANES>();
-        for &row in &self.rows {
+        let width = self.model.input.width;
+        for (place, &row) in self.rows.iter().enumerate() {
+            if let Some(&later) = self.rows.get(place + AHEAD) {
+                prefetch(&self.model.input.values, later as usize * width);
+            }
             let (values, last) = self.model.input.row(row as usize).as_chunks::<LANES>();
             for (sums, values) in sums.iter_mut().zip(values) {
                 for (sum, &value) in sums.iter_mut().zip(values) {

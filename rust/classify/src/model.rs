@@ -1,5 +1,7 @@
 //! A supervised model: its words, its labels, and the matrices between them.
 
+use curate_text::hash::hash_bytes;
+
 use crate::Error;
 use crate::file::File;
 
@@ -43,7 +45,7 @@ impl Matrix {
 pub struct Model {
     /// The labels, without the `__label__` before them.
     pub labels: Vec<String>,
-    /// The words by id; all bytes of them, and where each ends.
+    /// The words by id.
     pub(crate) words: Words,
     pub(crate) word_ngrams: usize,
     pub(crate) characters: (usize, usize),
@@ -57,10 +59,9 @@ pub struct Model {
     pub(crate) output: Option<Matrix>,
 }
 
-/// The vocabulary: an open-addressed table from a word to its id, with what tells most words apart beside the id.
+/// The vocabulary: an open-addressed table from a word to its id. A word is known by two hashes, 96 bits together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Words {
-    bytes: Vec<u8>,
     table: Vec<Slot>,
     count: usize,
 }
@@ -70,52 +71,51 @@ pub struct Words {
 struct Slot {
     hash: u32,
     id: u32,
-    start: u32,
-    length: u32,
+    check: u64,
 }
 
 const FREE: u32 = u32::MAX;
 
 impl Words {
-    fn new(words: &[&[u8]]) -> Result<Self, Error> {
+    fn new(words: &[&[u8]]) -> Self {
         let slots = (words.len() * 2).next_power_of_two().max(2);
         let free = Slot {
             hash: 0,
             id: FREE,
-            start: 0,
-            length: 0,
+            check: 0,
         };
-        let mut made = Self {
-            bytes: Vec::new(),
-            table: vec![free; slots],
-            count: words.len(),
-        };
+        let mut table = vec![free; slots];
         for (id, word) in words.iter().enumerate() {
             let hash = hash(word);
             let mut slot = hash as usize & (slots - 1);
-            while made.table[slot].id != FREE {
+            while table[slot].id != FREE {
                 slot = (slot + 1) & (slots - 1);
             }
-            let start = u32::try_from(made.bytes.len())
-                .map_err(|_| Error::Model("its words have 4 GiB".into()))?;
-            made.table[slot] = Slot {
+            table[slot] = Slot {
                 hash,
                 id: id as u32,
-                start,
-                length: word.len() as u32,
+                check: hash_bytes(word),
             };
-            made.bytes.extend_from_slice(word);
         }
-        Ok(made)
+        Self {
+            table,
+            count: words.len(),
+        }
     }
 
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// The id of a word whose hash is known.
+    /// Asks for the place where a word of this hash stands, which takes a while to come.
     #[inline]
-    pub fn find(&self, word: &[u8], hash: u32) -> Option<u32> {
+    pub fn prefetch(&self, hash: u32) {
+        prefetch(&self.table, hash as usize & (self.table.len() - 1));
+    }
+
+    /// The id of a word by its two hashes.
+    #[inline]
+    pub fn find(&self, hash: u32, check: u64) -> Option<u32> {
         let mask = self.table.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
@@ -123,13 +123,25 @@ impl Words {
             if found.id == FREE {
                 return None;
             }
-            let (start, length) = (found.start as usize, found.length as usize);
-            if found.hash == hash && &self.bytes[start..start + length] == word {
+            if found.hash == hash && found.check == check {
                 return Some(found.id);
             }
             slot = (slot + 1) & mask;
         }
     }
+}
+
+/// Asks for the line of memory that holds `values[place]`.
+#[inline(always)]
+pub fn prefetch<T>(values: &[T], place: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and faults nowhere, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(place).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, place);
 }
 
 /// FNV-1a of 32 bits over bytes taken as signed, which numbers n-grams in model files.
@@ -330,7 +342,7 @@ fn dictionary(
         pairs.sort_unstable();
         pruned = Some(pairs);
     }
-    Ok((Words::new(&words)?, labels, counts, pruned))
+    Ok((Words::new(&words), labels, counts, pruned))
 }
 
 /// A matrix of `width` columns; of a quantized one the rows are made from their centroids.

@@ -15,6 +15,7 @@
 //!
 //! Everything is a pure function of its input and seed: no order, time or machine enters a result.
 
+pub mod anchors;
 pub mod clusters;
 pub mod fss;
 pub mod heads;

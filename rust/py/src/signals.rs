@@ -42,11 +42,12 @@ impl English {
 
     /// The words of one text.
     fn words(&self, text: &str) -> Vec<String> {
-        let mut spans = vec![];
+        let mut found = vec![];
         let mut english = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        english.words(text, &mut spans);
-        let word = |&(from, to): &(u32, u32)| text[from as usize..to as usize].to_owned();
-        spans.iter().map(word).collect()
+        english.words(text, &mut found);
+        let word =
+            |word: &curate_signals::Word| text[word.from as usize..word.to as usize].to_owned();
+        found.iter().map(word).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Characters by class, from one histogram of the bytes; those that are not ASCII are looked at one by one.
+//! Characters by class and script, from one histogram of the bytes; those that are not ASCII are looked at one by one.
 
 use std::sync::LazyLock;
 
@@ -40,9 +40,18 @@ impl Characters {
             odd_breaks: false,
         };
         let parentheses = of(b'(', b')');
+        let (mut scripts, mut styled, mut odd_styled) = ([0_usize; N_SCRIPTS], 0, 0);
+        scripts[LATIN] = letters;
         if !ascii {
             for code in others(bytes) {
                 let class = chars::classes(code);
+                if class & ALPHA != 0 {
+                    scripts[script(code)] += 1;
+                }
+                if is_styled(code) {
+                    styled += 1;
+                    odd_styled += usize::from(class & ALPHA == 0);
+                }
                 upper += usize::from(class & UPPER != 0);
                 letters += usize::from(class & ALPHA != 0);
                 digits += usize::from(class & (ALPHA | WORD) == WORD);
@@ -57,8 +66,50 @@ impl Characters {
         let rest = found.all - letters - digits - found.spaces;
         values.non_alnum_share = share(rest, found.all);
         values.parenthesis_share = share(parentheses, found.all);
+        values.main_script_share = share(scripts.into_iter().max().unwrap_or(0), letters);
+        values.styled_letter_share = share(styled, letters + odd_styled);
         found
     }
+}
+
+const LATIN: usize = 0;
+const N_SCRIPTS: usize = 64;
+
+/// A number of the script that a letter belongs to, by its block. Han and Kana are one, since Japanese mixes them.
+fn script(code: u32) -> usize {
+    match code {
+        0..=0x24F | 0x250..=0x2AF | 0x1D00..=0x1DBF | 0x1E00..=0x1EFF | 0x2100..=0x214F => LATIN,
+        0x2C60..=0x2C7F | 0xA720..=0xA7FF | 0xAB30..=0xAB6F | 0xFB00..=0xFB06 => LATIN,
+        0xFF21..=0xFF5A | 0x1D400..=0x1D7FF => LATIN,
+        0x370..=0x3FF | 0x1F00..=0x1FFF => 1,
+        0x400..=0x52F | 0x1C80..=0x1C8F | 0x2DE0..=0x2DFF | 0xA640..=0xA69F => 2,
+        0x530..=0x58F | 0xFB13..=0xFB17 => 3,
+        0x590..=0x5FF | 0xFB1D..=0xFB4F => 4,
+        0x600..=0x6FF | 0x750..=0x77F | 0x870..=0x8FF | 0xFB50..=0xFDFF | 0xFE70..=0xFEFF => 5,
+        0x10A0..=0x10FF | 0x1C90..=0x1CBF | 0x2D00..=0x2D2F => 6,
+        0x1100..=0x11FF | 0x3130..=0x318F | 0xA960..=0xA97F | 0xAC00..=0xD7FF => 7,
+        0x1200..=0x139F | 0x2D80..=0x2DDF => 8,
+        0x13A0..=0x13FF | 0xAB70..=0xABBF => 9,
+        0x3005..=0x3007 | 0x3040..=0x312F | 0x31F0..=0x31FF | 0x3400..=0x9FFF => 10,
+        0xF900..=0xFAFF | 0xFF66..=0xFF9F | 0x1AFF0..=0x1B16F | 0x20000..=0x3FFFF => 10,
+        // From Devanagari to Khmer every half block of 256 is a script; what is left shares numbers.
+        0x700..=0xFFF => 11 + (code as usize - 0x700) / 0x80,
+        _ => 30 + (code as usize >> 8) % (N_SCRIPTS - 30),
+    }
+}
+
+/// Whether a character stands for a Latin letter in another style: bold, full-width, circled, small capital.
+fn is_styled(code: u32) -> bool {
+    matches!(
+        code,
+        0x1D00..=0x1D2B
+            | 0x249C..=0x24E9
+            | 0xFF21..=0xFF3A
+            | 0xFF41..=0xFF5A
+            | 0x1D400..=0x1D7CB
+            | 0x1F110..=0x1F169
+            | 0x1F170..=0x1F189
+    )
 }
 
 /// How often each byte occurs. Four tables, so that equal bytes in a row need not wait for one another.

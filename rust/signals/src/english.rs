@@ -5,14 +5,22 @@
 //! affixes themselves are put together again in a second pass. All of it depends on the chunk alone, so that a memo of
 //! chunks is exact.
 //!
+//! Most chunks need no pattern: [`short`] has the same rules for ASCII and quotation marks, which are used where they say
+//! what the patterns say of some thousand probes.
+//!
 //! Chunks of more than [`MOST`] bytes are one word, where spaCy's time grows with their square. Patterns that run out
 //! of steps match nothing.
 
-use curate_text::chars::{self, SPACE};
+mod short;
+
+use curate_text::chars::{self, ALPHA, SPACE};
 use curate_text::hash::hash_bytes;
 use fancy_regex::{Regex, RegexBuilder};
 
-use crate::Error;
+use self::short::{PROBES, may_be_url};
+use crate::characters::{is_punctuation, is_symbol, is_terminal};
+use crate::tokens::hash_word;
+use crate::{Error, n_chars};
 
 /// Bytes of the longest chunk that is taken apart.
 const MOST: usize = 1024;
@@ -20,9 +28,10 @@ const MOST: usize = 1024;
 const STEPS: usize = 100_000;
 /// Bytes at either end of a chunk that patterns of affixes are given first.
 const WINDOW: usize = 96;
-/// Bytes of the longest chunk in the memo, and entries at most.
-const MEMO_BYTES: usize = 64;
-const MEMO_SLOTS: usize = 1 << 19;
+/// Bytes of the longest chunk in the memo; chunks and words that it holds at most.
+const MEMO_BYTES: usize = 256;
+const MEMO_CHUNKS: usize = 1 << 18;
+const MEMO_WORDS: usize = 1 << 20;
 /// Words of the longest special case, counted as affixes cut it.
 const SPECIAL_WORDS: usize = 24;
 
@@ -53,10 +62,58 @@ pub struct English {
     compound: Cases,
     /// First words of those.
     first: Cases,
+    /// Whether the short rules say what the patterns do.
+    short: bool,
     memo: Memo,
 }
 
 type Span = (usize, usize);
+
+/// A word of a text, with what measures ask of it, so that a word of the memo is not read again.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    /// Its first byte in the text, and the one after its last.
+    pub from: u32,
+    /// See `from`.
+    pub to: u32,
+    /// `hash_bytes` of it.
+    pub(crate) hash: u64,
+    pub(crate) chars: u32,
+    /// It holds more than symbols.
+    pub(crate) counts: bool,
+    /// It holds a letter.
+    pub(crate) alpha: bool,
+    /// It is punctuation and nothing else.
+    pub(crate) punctuation: bool,
+    /// It is one mark that ends sentences.
+    pub(crate) mark: bool,
+}
+
+impl Word {
+    pub(crate) fn new(text: &str, from: usize, to: usize) -> Self {
+        let word = &text[from..to];
+        let (first, chars) = (word.chars().next(), n_chars(word.as_bytes()) as u32);
+        Self {
+            from: from as u32,
+            to: to as u32,
+            hash: hash_word(text.as_bytes(), from..to),
+            chars,
+            counts: word.chars().any(|c| !is_symbol(c as u32)),
+            alpha: word.chars().any(|c| chars::classes(c as u32) & ALPHA != 0),
+            punctuation: word.chars().all(|c| is_punctuation(c as u32)),
+            mark: chars == 1 && first.is_some_and(|c| is_terminal(c as u32)),
+        }
+    }
+
+    /// The word of a chunk that begins `places` bytes further on.
+    fn moved(self, places: u32) -> Self {
+        Self {
+            from: self.from + places,
+            to: self.to + places,
+            ..self
+        }
+    }
+}
 
 impl English {
     /// Reads the patterns; Error names the one that is none.
@@ -81,8 +138,10 @@ impl English {
             ),
             compound: Cases::default(),
             first: Cases::default(),
+            short: false,
             memo: Memo::default(),
         };
+        made.short = made.agrees();
         let mut compound = vec![];
         for (key, _) in &rules.special {
             let cut = made.prefix_length(key) > 0
@@ -106,48 +165,41 @@ impl English {
         Ok(made)
     }
 
-    /// The words of a text as bytes from and to; whitespace is none.
-    pub fn words(&mut self, text: &str, found: &mut Vec<(u32, u32)>) {
+    /// The words of a text; whitespace is none.
+    pub fn words(&mut self, text: &str, found: &mut Vec<Word>) {
         found.clear();
-        let mut rest = text;
+        let mut end = 0;
         loop {
-            let chunk = rest.trim_start_matches(is_space);
-            let base = text.len() - chunk.len();
-            let end = end_of_chunk(chunk);
-            if end == 0 {
+            let start = end + length_of(&text.as_bytes()[end..], true);
+            end = start + length_of(&text.as_bytes()[start..], false);
+            if start == end {
                 return;
             }
-            self.chunk(&chunk[..end], base as u32, found);
-            rest = &chunk[end..];
+            self.chunk(text, start, end, found);
         }
     }
 
-    fn chunk(&mut self, chunk: &str, base: u32, found: &mut Vec<(u32, u32)>) {
-        if chunk.len() > MOST {
-            found.push((base, base + chunk.len() as u32));
+    fn chunk(&mut self, text: &str, start: usize, end: usize, found: &mut Vec<Word>) {
+        if end - start > MOST {
+            found.push(Word::new(text, start, end));
             return;
         }
-        let hash = hash_bytes(chunk.as_bytes()).max(1);
-        if let Some(ends) = self.memo.get(hash) {
-            let mut start = 0;
-            found.extend(ends.iter().map(|&end| {
-                let from = std::mem::replace(&mut start, u32::from(end));
-                (base + from, base + u32::from(end))
-            }));
+        let hash = hash_word(text.as_bytes(), start..end).max(1);
+        if let Some(words) = self.memo.get(hash) {
+            found.extend(words.iter().map(|word| word.moved(start as u32)));
             return;
         }
+        let chunk = &text[start..end];
         let spans = self.take_apart(chunk);
+        let word = |&(from, to): &Span| Word::new(chunk, from, to);
+        let words: Vec<_> = spans.iter().map(word).collect();
         if chunk.len() <= MEMO_BYTES {
-            self.memo.put(hash, spans.iter().map(|span| span.1 as u8));
+            self.memo.put(hash, &words);
         }
-        found.extend(
-            spans
-                .iter()
-                .map(|&(from, to)| (base + from as u32, base + to as u32)),
-        );
+        found.extend(words.iter().map(|word| word.moved(start as u32)));
     }
 
-    /// Both passes over a chunk; the spans follow one another without gaps.
+    /// Both passes over a chunk.
     fn take_apart(&self, chunk: &str) -> Vec<Span> {
         let mut spans = vec![];
         self.affixes(chunk, true, &mut spans);
@@ -248,31 +300,66 @@ impl English {
         if special && self.special_case(part, from, spans) {
             return;
         }
-        if part.contains('.') && self.url.is_match(part).unwrap_or(false) {
+        let may_be_url = if self.short {
+            may_be_url(part)
+        } else {
+            part.contains('.')
+        };
+        if may_be_url && self.url.is_match(part).unwrap_or(false) {
             spans.push((from, to));
             return;
         }
         let mut start = 0;
-        if !part
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'\'')
-        {
-            for infix in self.infix.find_iter(part).map_while(Result::ok) {
-                if infix.start() == 0 {
-                    continue;
-                }
-                if infix.start() > start {
-                    spans.push((from + start, from + infix.start()));
-                }
-                if infix.start() < infix.end() {
-                    spans.push((from + infix.start(), from + infix.end()));
-                }
-                start = infix.end();
+        self.infixes(part, |infix, end| {
+            if infix == 0 {
+                return;
             }
-        }
+            if infix > start {
+                spans.push((from + start, from + infix));
+            }
+            if infix < end {
+                spans.push((from + infix, from + end));
+            }
+            start = end;
+        });
         if start < part.len() {
             spans.push((from + start, to));
         }
+    }
+
+    /// The infixes of a part in order.
+    fn infixes(&self, part: &str, mut emit: impl FnMut(usize, usize)) {
+        if self.short && short::has_infixes(part) {
+            short::infixes(part.as_bytes(), emit);
+            return;
+        }
+        for infix in self.infix.find_iter(part).map_while(Result::ok) {
+            emit(infix.start(), infix.end());
+        }
+    }
+
+    /// Whether the short rules say of every probe what the patterns say.
+    fn agrees(&self) -> bool {
+        let probe = |text: &str| {
+            let mut found = [vec![], vec![]];
+            let infixes = self.infix.find_iter(text).map_while(Result::ok);
+            found[0].extend(infixes.map(|infix| (infix.start(), infix.end())));
+            short::infixes(text.as_bytes(), |from, to| found[1].push((from, to)));
+            (!short::has_infixes(text) || found[0] == found[1])
+                && short::prefix(text).is_none_or(|length| length == self.prefix_length(text))
+                && short::suffix(text).is_none_or(|length| length == self.suffix_length(text))
+                && (may_be_url(text) || !self.url.is_match(text).unwrap_or(false))
+        };
+        let mut text = String::new();
+        PROBES.iter().all(|a| {
+            PROBES.iter().all(|b| {
+                PROBES.iter().all(|c| {
+                    text.clear();
+                    [a, b, c].iter().for_each(|part| text.push_str(part));
+                    probe(&text)
+                })
+            })
+        })
     }
 
     fn special_case(&self, part: &str, base: usize, spans: &mut Vec<Span>) -> bool {
@@ -287,16 +374,10 @@ impl English {
         true
     }
 
-    /// Bytes of the prefix. Short cuts for ASCII first: letters and digits begin no prefix but in units of money.
+    /// Bytes of the prefix.
     fn prefix_length(&self, part: &str) -> usize {
-        let Some(&first) = part.as_bytes().first() else {
-            return 0;
-        };
-        match first {
-            b'0'..=b'9' | b'a'..=b'z' => return 0,
-            b'A'..=b'Z' if !part.contains('$') => return 0,
-            _ if CUT_AT_BOTH.contains(&first) || matches!(first, b'$' | b'%' | b'=') => return 1,
-            _ => {}
+        if let Some(length) = short::prefix(part).filter(|_| self.short) {
+            return length;
         }
         let window = &part[..part.floor_char_boundary(WINDOW)];
         let end = |text: &str| {
@@ -312,28 +393,10 @@ impl English {
         }
     }
 
-    /// Bytes of the suffix, with short cuts as above.
+    /// Bytes of the suffix.
     fn suffix_length(&self, part: &str) -> usize {
-        let bytes = part.as_bytes();
-        let Some(&last) = bytes.last() else {
-            return 0;
-        };
-        match last {
-            _ if CUT_AT_BOTH.contains(&last) => return 1,
-            b'0'..=b'9' => return 0,
-            b'a'..=b'z' | b'A'..=b'Z' => {
-                if last | 0x20 == b's' && bytes.len() > 1 && bytes[bytes.len() - 2] == b'\'' {
-                    return 2;
-                }
-                // Units follow digits; other letters are no suffix.
-                if !bytes
-                    .iter()
-                    .any(|byte| byte.is_ascii_digit() || *byte >= 0x80)
-                {
-                    return 0;
-                }
-            }
-            _ => {}
+        if let Some(length) = short::suffix(part).filter(|_| self.short) {
+            return length;
         }
         let cut = part.ceil_char_boundary(part.len().saturating_sub(WINDOW));
         let start = |text: &str| {
@@ -351,29 +414,22 @@ impl English {
     }
 }
 
-/// ASCII that is both a prefix and a suffix of one byte.
-const CUT_AT_BOTH: &[u8] = b",:;!?()[]{}<>_#*&\"'`";
-
-fn is_space(c: char) -> bool {
-    chars::classes(c as u32) & SPACE != 0
-}
-
-/// Bytes up to the next whitespace.
-fn end_of_chunk(text: &str) -> usize {
-    let bytes = text.as_bytes();
+/// Bytes from the beginning that are whitespace, or that are none.
+fn length_of(bytes: &[u8], space: bool) -> usize {
     let mut place = 0;
     while let Some(&byte) = bytes.get(place) {
-        match byte {
-            9..=13 | 0x1C..=0x20 => break,
-            0..0x80 => place += 1,
+        let (is_space, length) = match byte {
+            9..=13 | 0x1C..=0x20 => (true, 1),
+            0..0x80 => (false, 1),
             _ => {
                 let (code, length) = chars::decode(bytes, place);
-                if chars::classes(code) & SPACE != 0 {
-                    break;
-                }
-                place += length;
+                (chars::classes(code) & SPACE != 0, length)
             }
+        };
+        if is_space != space {
+            break;
         }
+        place += length;
     }
     place
 }
@@ -413,46 +469,62 @@ impl Cases {
     }
 }
 
-/// Chunks that were taken apart: an open table from hash to the ends of their words. It takes no more when it is full.
+/// Chunks that were taken apart, as their words: an open table that grows. It takes no more when it is full.
 #[derive(Debug, Default)]
 struct Memo {
-    hashes: Vec<u64>,
-    /// Where the ends lie, and how many there are (lowest byte).
-    places: Vec<u64>,
-    ends: Vec<u8>,
-    entries: usize,
+    slots: Vec<Slot>,
+    words: Vec<Word>,
+    chunks: usize,
+}
+
+/// A chunk by its hash (0 where there is none), and where its words lie.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    hash: u64,
+    first: u32,
+    count: u32,
 }
 
 impl Memo {
-    fn slot(&self, hash: u64) -> usize {
-        let mut slot = (hash >> 20) as usize % MEMO_SLOTS;
-        while self.hashes[slot] != 0 && self.hashes[slot] != hash {
-            slot = (slot + 1) % MEMO_SLOTS;
+    fn place(slots: &[Slot], hash: u64) -> usize {
+        let mask = slots.len() - 1;
+        let mut place = (hash >> 20) as usize & mask;
+        while slots[place].hash != 0 && slots[place].hash != hash {
+            place = (place + 1) & mask;
         }
-        slot
+        place
     }
 
-    fn get(&self, hash: u64) -> Option<&[u8]> {
-        if self.hashes.is_empty() {
+    #[inline]
+    fn get(&self, hash: u64) -> Option<&[Word]> {
+        if self.slots.is_empty() {
             return None;
         }
-        let slot = self.slot(hash);
-        let (place, count) = (self.places[slot] >> 8, self.places[slot] & 0xFF);
-        (self.hashes[slot] != 0).then(|| &self.ends[place as usize..(place + count) as usize])
+        let slot = self.slots[Self::place(&self.slots, hash)];
+        let first = slot.first as usize;
+        (slot.hash != 0).then(|| &self.words[first..first + slot.count as usize])
     }
 
-    fn put(&mut self, hash: u64, ends: impl ExactSizeIterator<Item = u8>) {
-        if self.hashes.is_empty() {
-            self.hashes.resize(MEMO_SLOTS, 0);
-            self.places.resize(MEMO_SLOTS, 0);
+    fn put(&mut self, hash: u64, words: &[Word]) {
+        if self.chunks == MEMO_CHUNKS || self.words.len() + words.len() > MEMO_WORDS {
+            return;
         }
-        if self.entries < MEMO_SLOTS / 2 {
-            let slot = self.slot(hash);
-            self.hashes[slot] = hash;
-            self.places[slot] = (self.ends.len() as u64) << 8 | ends.len() as u64;
-            self.ends.extend(ends);
-            self.entries += 1;
+        if 2 * self.chunks >= self.slots.len() {
+            let size = (2 * self.slots.len()).max(1 << 12);
+            let old = std::mem::replace(&mut self.slots, vec![Slot::default(); size]);
+            for slot in old.into_iter().filter(|slot| slot.hash != 0) {
+                let place = Self::place(&self.slots, slot.hash);
+                self.slots[place] = slot;
+            }
         }
+        let place = Self::place(&self.slots, hash);
+        self.slots[place] = Slot {
+            hash,
+            first: self.words.len() as u32,
+            count: words.len() as u32,
+        };
+        self.words.extend_from_slice(words);
+        self.chunks += 1;
     }
 }
 
@@ -490,7 +562,7 @@ mod tests {
         english.words(text, &mut spans);
         spans
             .iter()
-            .map(|&(from, to)| text[from as usize..to as usize].to_owned())
+            .map(|word| text[word.from as usize..word.to as usize].to_owned())
             .collect()
     }
 

@@ -32,7 +32,7 @@ use curate_text::{Cpu, Texts, Words};
 use memchr::memmem;
 
 pub use cut::{Cuts, cut_lines};
-pub use english::{English, EnglishRules};
+pub use english::{English, EnglishRules, Word};
 pub use line_rules::{LINE_RULES, LineRule, LineRules, LinesOf, N_LINE_RULES};
 pub use measures::{MEASURES, Measure, N_MEASURES};
 pub use words::StopWords;
@@ -141,6 +141,14 @@ impl<'e> Meter<'e> {
         values.n_bytes = text.len() as f64;
         values.n_words = self.scan.hashes().len() as f64;
         values.n_sentences = self.sentences.iter().map(|&n| f64::from(n)).sum();
+        let short = self
+            .tokens
+            .chars
+            .iter()
+            .filter(|&&chars| chars <= 3)
+            .count();
+        let words = (self.tokens.chars.len() + short) as f64;
+        values.readability_eflaw = words / values.n_sentences.max(1.0);
         values.url_char_share = share(self.url_bytes(text.as_bytes()), text.len());
         values.periodic_repeats = repetition::periodic_repeats(&self.tokens.hashes) as f64;
         let count = |symbol: usize| self.symbols[symbol].find_iter(text.as_bytes()).count();

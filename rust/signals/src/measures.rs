@@ -57,6 +57,9 @@ measures! {
     parenthesis_share, "share", "Round brackets among all characters.";
     url_char_share, "share", "Bytes of words between ASCII whitespace that hold :// or www. among all bytes.";
     mixed_script_word_share, "share", "Unicode words that hold letters of two of Latin, Greek and Cyrillic: homoglyphs, mostly.";
+    main_script_share, "share", "Letters of the script with the most letters among all letters; 0 without letters.";
+    styled_letter_share, "share", "Letters that are Latin ones in another style (bold or other mathematical, full-width, circled, small capitals) among all letters; 0 without letters.";
+    readability_eflaw, "words a sentence", "McAlpine's EFLAW score: Unicode words (UAX 29, that begin with a letter or number) and once more those of at most 3 characters, over n_sentences; lower is easier; 0 without sentences.";
     periodic_repeats, "repeats", "Most repeats, back to back, of one run of 1 to 13 Unicode words; 1 where nothing repeats, 0 without words.";
     dup_line_share, "share", "Lines whose stripped text occurs more than once, all occurrences counted.";
     dup_paragraph_share, "share", "Paragraphs whose stripped text occurs more than once, all occurrences counted.";

@@ -255,7 +255,7 @@ fn is_mixed(word: &str) -> bool {
 
 /// `hash_bytes` of a word of the text, with one load where it is short and not at the end.
 #[inline]
-fn hash_word(text: &[u8], word: Range<usize>) -> u64 {
+pub(crate) fn hash_word(text: &[u8], word: Range<usize>) -> u64 {
     let length = word.len();
     match text[word.start..].first_chunk::<16>() {
         Some(chunk) if length <= 16 => {

@@ -1,13 +1,11 @@
 //! What datatrove measures of words: of Unicode words, or of spaCy's.
 
-use curate_text::chars::{self, ALPHA};
 use curate_text::hash::hash_bytes;
 
-use crate::characters::{Characters, is_punctuation, is_symbol, is_terminal};
-use crate::english::English;
+use crate::characters::Characters;
+use crate::english::{English, Word};
 use crate::lines::{SplitLine, strip};
 use crate::measures::Values;
-use crate::n_chars;
 use crate::tokens::Tokens;
 
 /// A list of stop words, compared as written.
@@ -48,7 +46,7 @@ impl StopWords {
 #[derive(Debug, Default)]
 pub(crate) struct DatatroveWords<'e> {
     english: Option<&'e mut English>,
-    spans: Vec<(u32, u32)>,
+    words: Vec<Word>,
     hashes: Vec<u64>,
     chars: Vec<u32>,
     /// Which stop words were met.
@@ -56,7 +54,7 @@ pub(crate) struct DatatroveWords<'e> {
     /// First word of the lines to come.
     next: usize,
     /// Words of a line whose text was changed.
-    changed: Vec<(u32, u32)>,
+    changed: Vec<Word>,
 }
 
 impl<'e> DatatroveWords<'e> {
@@ -90,28 +88,19 @@ impl<'e> DatatroveWords<'e> {
     ) {
         let (mut words, mut word_chars, alpha, all);
         if let Some(english) = &mut self.english {
-            english.words(text, &mut self.spans);
+            english.words(text, &mut self.words);
             (self.next, words, word_chars) = (0, 0, 0);
             self.hashes.clear();
             self.chars.clear();
             let mut letters = 0;
-            let ascii = characters.all == text.len();
-            for &(from, to) in &self.spans {
-                let word = &text[from as usize..to as usize];
-                let chars = if ascii {
-                    word.len()
-                } else {
-                    n_chars(word.as_bytes())
-                };
-                self.hashes.push(hash_bytes(word.as_bytes()));
-                self.chars.push(chars as u32);
-                if word.chars().any(|c| !is_symbol(c as u32)) {
-                    words += 1;
-                    word_chars += chars;
-                }
-                letters += usize::from(word.chars().any(|c| chars::classes(c as u32) & ALPHA != 0));
+            for word in &self.words {
+                self.hashes.push(word.hash);
+                self.chars.push(word.chars);
+                words += usize::from(word.counts);
+                word_chars += if word.counts { word.chars as usize } else { 0 };
+                letters += usize::from(word.alpha);
             }
-            (alpha, all) = (letters, self.spans.len());
+            (alpha, all) = (letters, self.words.len());
         } else {
             words = tokens.hashes.len();
             word_chars = tokens.chars.iter().map(|&chars| chars as usize).sum();
@@ -152,33 +141,27 @@ impl<'e> DatatroveWords<'e> {
         let inner = strip(&text[line.start..line.end]);
         let start = inner.as_ptr() as usize - text.as_ptr() as usize;
         let end = start + inner.len();
-        let rest = &self.spans[self.next..];
-        let from = self.next + rest.partition_point(|span| (span.0 as usize) < start);
-        let to = from + self.spans[from..].partition_point(|span| (span.0 as usize) < end);
+        let rest = &self.words[self.next..];
+        let from = self.next + rest.partition_point(|word| (word.from as usize) < start);
+        let to = from + self.words[from..].partition_point(|word| (word.from as usize) < end);
         self.next = to;
-        spacy_sentences(text, &self.spans[from..to])
+        spacy_sentences(text, &self.words[from..to])
     }
 }
 
 /// spaCy's sentencizer: a sentence begins with the first word that is no punctuation after an end mark. Whitespace
 /// other than single spaces is a word of its own there; a sentence of nothing else counts for datatrove as none.
-fn spacy_sentences(text: &str, spans: &[(u32, u32)]) -> usize {
-    let mut found = usize::from(!spans.is_empty());
+fn spacy_sentences(text: &str, words: &[Word]) -> usize {
+    let mut found = usize::from(!words.is_empty());
     let (mut ended, mut last) = (false, None);
-    for &(from, to) in spans {
-        let (from, to) = (from as usize, to as usize);
-        let gap = last.map_or("", |last: usize| &text[last..from]);
-        let word = &text[from..to];
-        let mut letters = word.chars();
-        let first = letters.next().map_or(0, u32::from);
-        let mark = letters.next().is_none() && is_terminal(first);
-        let space = ended && !matches!(gap, "" | " ");
-        if space || ended && !mark && !word.chars().all(|c| is_punctuation(c as u32)) {
+    for word in words {
+        let gap = || last.map_or("", |last: u32| &text[last as usize..word.from as usize]);
+        if ended && (!matches!(gap(), "" | " ") || !word.mark && !word.punctuation) {
             found += 1;
             ended = false;
         }
-        ended |= mark;
-        last = Some(to);
+        ended |= word.mark;
+        last = Some(word.to);
     }
     found
 }
@@ -189,13 +172,12 @@ mod tests {
 
     #[test]
     fn sentences_begin_after_marks() {
-        let spans = |text: &str| {
-            let mut spans = vec![];
-            for word in text.split_whitespace() {
-                let from = word.as_ptr() as usize - text.as_ptr() as usize;
-                spans.push((from as u32, (from + word.len()) as u32));
-            }
-            spans
+        let words = |text: &str| -> Vec<_> {
+            let place = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
+            let words = text.split_whitespace();
+            words
+                .map(|word| Word::new(text, place(word), place(word) + word.len()))
+                .collect()
         };
         for (text, expected) in [
             ("", 0),
@@ -207,7 +189,7 @@ mod tests {
             ("one ? ! two . three", 3),
             ("one . .", 1),
         ] {
-            assert_eq!(spacy_sentences(text, &spans(text)), expected, "{text}");
+            assert_eq!(spacy_sentences(text, &words(text)), expected, "{text}");
         }
     }
 
