@@ -39,10 +39,11 @@ same bytes.
 
 WCXB (web content extraction benchmark, M. Foley) is licensed CC BY 4.0, credit is due to it; the labels of
 trafilatura, scrapinghub's article extraction benchmark, readability, newspaper, goose3 and fundus are MIT or Apache
-2.0. Pages of documentation (`models/extractor/documentation.py`: {generators}) come from the Rust
-toolchain and from Debian's packages; all words of their main element are their truth. They are trained on and not
-scored, and no generator of the half that `benchmarks/structure` measures is among them. DAnIEL's labels stand in a GPL-3.0 repository: the model was trained without them, and they are its test in
-languages that it hardly knows. Trained on pages of Western European languages for the most part; Arabic, Hebrew, Thai
+2.0. DAnIEL's labels stand in a GPL-3.0 repository: the model was trained without them, and they are its test in
+languages that it hardly knows. Pages of documentation (`models/extractor/documentation.py`:
+{generators})
+come from the Rust toolchain and from Debian's packages; all words of their main element are their truth. They are
+trained on and not scored, and no generator of the half that `benchmarks/structure` measures is among them. Trained on pages of Western European languages for the most part; Arabic, Hebrew, Thai
 and Japanese were hardly looked at.
 
 ## Figures

@@ -90,8 +90,8 @@ def html_blocks(pages: Arrow, charsets: Arrow) -> tuple[Column, Column, Column, 
 def html_rows(pages: Arrow, charsets: Arrow, tables: bytes | None = None, said: Arrow | None = None) -> Column:
     """The features of all blocks, row after row: float32.
 
-    `tables` are the weights of names, words and kinds of pages (none: all zero); with `said` (float32, the first stage's
-    probability of every block) the rows are those of the second stage.
+    `tables` are the weights of names, words and kinds of pages (none: all zero); with `said` (float32, the first
+    stage's probability of every block) the rows are those of the second stage.
     """
 
 # -- language ----------------------------------------------------------------------------------------------
