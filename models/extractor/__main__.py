@@ -43,8 +43,9 @@ trafilatura, scrapinghub's article extraction benchmark, readability, newspaper,
 languages that it hardly knows. Pages of documentation (`models/extractor/documentation.py`:
 {generators})
 come from the Rust toolchain and from Debian's packages; all words of their main element are their truth. They are
-trained on and not scored, and no generator of the half that `benchmarks/structure` measures is among them. Trained on pages of Western European languages for the most part; Arabic, Hebrew, Thai
-and Japanese were hardly looked at.
+trained on and not scored, and no generator of the half that `benchmarks/structure` measures is among them.
+Trained on pages of Western European languages for the most part; Arabic, Hebrew, Thai and Japanese were hardly looked
+at.
 
 ## Figures
 
