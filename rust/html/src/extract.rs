@@ -10,7 +10,7 @@ use crate::decode::decode;
 use crate::features::measured::Measured;
 use crate::features::second::weight;
 use crate::features::{first, second};
-use crate::kinds::{KINDS, Kinds};
+use crate::kinds::{KINDS, Kinds, most_probable};
 use crate::model::Model;
 use crate::output::{self, Form, Format, Typed};
 use crate::page::{NONE, Page};
@@ -174,7 +174,8 @@ impl<'m> Extractor<'m> {
         }
         let units = Units::of(&page);
         let kinds = self.model.kinds.kinds(&page);
-        (extracted.kind, extracted.kind_score) = most_probable(kinds);
+        let kind = most_probable(&kinds);
+        (extracted.kind, extracted.kind_score) = (KINDS[kind], kinds[kind]);
         self.score(&page, &units, &kinds);
         for (at, &policy) in policies.iter().enumerate() {
             let kept = self.choose(&page, &units, settings, policy).kept;
@@ -316,14 +317,6 @@ fn said_of(why: Why, limit: f32, units: &Units) -> String {
         Why::Comment => "comment".to_owned(),
         Why::Repeats(block) => format!("repeats block {block}"),
     }
-}
-
-fn most_probable(kinds: Kinds) -> (&'static str, f32) {
-    let best = (1..kinds.len()).fold(
-        0,
-        |best, at| if kinds[at] > kinds[best] { at } else { best },
-    );
-    (KINDS[best], kinds[best])
 }
 
 /// Without white space around it, as Python's `str.strip` means it.

@@ -92,6 +92,14 @@ impl KindTable {
     }
 }
 
+/// The number of the most probable kind, the first of equals.
+pub fn most_probable(kinds: &Kinds) -> usize {
+    (1..N).fold(
+        0,
+        |best, at| if kinds[at] > kinds[best] { at } else { best },
+    )
+}
+
 /// exp(sum / SCALE) for a sum <= 0 by multiplications only, so that every machine gives the same bits.
 fn exp_of_sum(sum: i32) -> f32 {
     // (1 + x / 1024)^1024 by ten squarings: exact enough for a probability, monotone, and 0 far below.

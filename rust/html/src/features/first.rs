@@ -1,15 +1,15 @@
 //! The features of the first stage: a block by itself, its place, and the blocks and elements around it.
 
 use crate::features::groups::{
-    Alike, Ancestor, Beside, Best, Heading, Kind, Lead, Learned, Near, Place, Position, Repeated,
-    Title, Whole, Window,
+    Alike, Ancestor, Beside, Best, Heading, Lead, Learned, Near, Place, Position, Repeated, Title,
+    Whole, Window,
 };
 use crate::features::measured::{Measured, Sums};
 use crate::features::shape::{Text, Words, measure};
 use crate::features::{flag, named, share};
-use crate::kinds::Kinds;
+use crate::kinds::{Kinds, most_probable};
 use crate::linear::Linear;
-use crate::page::{ItemProp, NONE, Node, Page};
+use crate::page::{ItemProp, NONE, Node, Page, declared};
 use crate::tags::{Tag, context};
 
 /// A block is like the title from this product of shares on.
@@ -49,7 +49,6 @@ pub fn names() -> Vec<(String, &'static str, &'static str)> {
     named(&mut names, "alike", Alike::FEATURES);
     named(&mut names, "title", Title::FEATURES);
     named(&mut names, "page", Whole::FEATURES);
-    named(&mut names, "kind", Kind::FEATURES);
     names
 }
 
@@ -68,7 +67,7 @@ pub struct View<'a> {
     description: Vec<u32>,
     title_block: Option<usize>,
     whole: Whole,
-    kind: Kind,
+    kind: f32,
 }
 
 impl<'a> View<'a> {
@@ -97,7 +96,7 @@ impl<'a> View<'a> {
             description: first_words(&page.description),
             title_block: None,
             whole: Whole::default(),
-            kind: kind(kinds),
+            kind: most_probable(kinds) as f32,
         };
         view.whole = view.whole();
         view.title_block = view.title_block();
@@ -114,6 +113,7 @@ impl<'a> View<'a> {
                 .map(|(_, shape)| shape.chars)
                 .sum::<f32>()
         };
+        let says = |bit: u32| flag(page.declared & bit != 0);
         Whole {
             chars: total.chars,
             blocks: n,
@@ -134,6 +134,11 @@ impl<'a> View<'a> {
                     .iter()
                     .any(|node| node.itemprop == ItemProp::ArticleBody),
             ),
+            og_type: f32::from(page.og_type as u8),
+            says_article: says(declared::ARTICLE),
+            says_product: says(declared::PRODUCT),
+            says_discussion: says(declared::DISCUSSION),
+            says_list: says(declared::LIST),
             images: page.n_images as f32,
             paths: measured.groups.len() as f32 / n,
             mean_chars: total.chars / n,
@@ -144,6 +149,7 @@ impl<'a> View<'a> {
                 .iter()
                 .filter_map(|&word| self.linear.word(word))
                 .sum(),
+            kind: self.kind,
         }
     }
 
@@ -192,7 +198,6 @@ impl<'a> View<'a> {
         self.alike(block).write(row);
         self.title(block).write(row);
         self.whole.write(row);
-        self.kind.write(row);
     }
 
     fn place(&self, block: usize) -> Place {
@@ -437,28 +442,6 @@ impl<'a> View<'a> {
             }
         }
         best.1
-    }
-}
-
-/// The probabilities of the kinds as features.
-fn kind(kinds: &Kinds) -> Kind {
-    let [
-        article,
-        forum,
-        product,
-        listing,
-        collection,
-        documentation,
-        service,
-    ] = *kinds;
-    Kind {
-        article,
-        forum,
-        product,
-        listing,
-        collection,
-        documentation,
-        service,
     }
 }
 
