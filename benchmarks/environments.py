@@ -14,6 +14,15 @@ PEERS = {
     "readers": ["datasets==5.2.0", "duckdb==2.0.1", "polars==2.1.0", "webdataset==1.0.2"],
     "text-dedup": ["text-dedup==0.4.0"],
 }
+OVERLAYS = {
+    "lm-eval": [
+        "lm-eval==0.4.13", "absl-py==2.5.1", "chardet==5.2.0", "colorama==0.4.6", "dataproperty==1.1.1",
+        "datasets==5.2.0", "defusedxml==0.7.1", "dill==0.4.1", "evaluate==0.4.6", "mbstrdecoder==1.1.5",
+        "more-itertools==11.2.1", "multiprocess==0.70.19", "nltk==3.10.4", "pandas==3.1.1", "pathvalidate==3.3.1",
+        "portalocker==4.4.2", "pytablewriter==1.2.1", "rouge-score==0.1.2", "sacrebleu==2.6.0", "sqlitedict==2.1.0",
+        "tabledata==1.3.5", "tabulate==0.10.0", "tcolorpy==0.1.7", "typepy==1.3.5", "word2number==1.1", "xxhash==4.1.0",
+    ],
+}  # fmt: skip
 HOME = Path(__file__).resolve().parents[1] / "target" / "peers"
 
 
@@ -27,3 +36,13 @@ def python(peer: str) -> Path:
         subprocess.run([*uv, "pip", "install", "-q", "--python", str(interpreter), *PEERS[peer]], check=True)
         (home / "ready").touch()
     return interpreter
+
+
+def overlay(peer: str) -> Path:
+    """A folder for PYTHONPATH with a peer and what it needs beyond this project's packages, made where it is not."""
+    home = HOME / peer
+    if not (home / "ready").exists():
+        install = [sys.executable, "-m", "uv", "pip", "install", "-q", "--no-deps", "--target", str(home)]
+        subprocess.run([*install, *OVERLAYS[peer]], check=True)
+        (home / "ready").touch()
+    return home

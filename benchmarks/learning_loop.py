@@ -3,12 +3,12 @@
     python -m benchmarks.learning_loop --write
 
 `evaluation` scores four-choice items of ARC-easy under the 5M model (weights of a seed: time does not depend on them),
-and beside it the same items by whole texts, each option with its context anew. `lm_eval` runs where that package can be
-imported: it is no dependency (PYTHONPATH=target/peers/lm-eval); both sides then score the same items.
+and beside it the same items by whole texts, each option with its context anew. `lm_eval` scores the same items by that
+package's own machinery around the model; it is installed below target/peers.
 """
 
-import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from benchmarks.environments import overlay
 from benchmarks.harness import Report, measure, run
 from benchmarks.texts import SHARED, column, documents
 from curate import _rust
@@ -137,9 +138,6 @@ def mixing(report: Report) -> None:
 
 def lm_eval(report: Report) -> None:
     """Accuracy of 200 items by lm-eval's own machinery around the model, and by `train eval`."""
-    if importlib.util.find_spec("lm_eval") is None:
-        print("lm-eval is not importable; its part is left out", file=sys.stderr)
-        return
     with tempfile.TemporaryDirectory() as made:
         path, folder = Path(made) / "arc.jsonl", Path(made) / "tasks"
         folder.mkdir()
@@ -152,9 +150,10 @@ def lm_eval(report: Report) -> None:
         (folder / "arc.yaml").write_text(json.dumps(facts))
         ask = ["--task", str(path), "--format-items", "0", "--lm-eval", "arc_local", "--lm-eval-path", str(folder)]
         command = [sys.executable, "-m", "train", "eval", "--checkpoint", str(model()), *ask, "--json"]
-        done = json.loads(
-            subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
-        )
+        paths = [str(overlay("lm-eval")), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"}
+        ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        done = json.loads(ran.stdout.splitlines()[-1])
     ours, theirs = done["tasks"]["arc"]["scores"]["accuracy"], done["lm_eval"]["arc_local"]["scores"]["acc"]
     note = f"standard errors {ours['standard_error']:.4f} and {theirs['standard_error']:.4f}"
     report.row("accuracy_200_items", ours["value"], "share", 1, "lm-eval", theirs["value"], note)

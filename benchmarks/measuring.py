@@ -61,8 +61,9 @@ def prediction(report: Report) -> None:
                           ("label", DOMAINS)):  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             entries = {label: [_input(file) for file in files] for label, files in sources.items()}
-            settings = TrainSettings().resolved(name == "quality")
-            model = fitted(choose(entries, TrainSettings(words="20-300")).train, settings, Path(folder))
+            examples = choose(entries, TrainSettings(words="20-300")).train
+            settings = TrainSettings().resolved(name == "quality", len(examples))
+            model = fitted(examples, settings, Path(folder))
             path = Path(folder) / "model.bin"
             path.write_bytes(model)
             theirs = fasttext.load_model(str(path))
@@ -174,7 +175,8 @@ def _accuracy_of_fasttext(known: Sequence[tuple[str, str]], asked: Sequence[tupl
     rng = random.Random(1)
     examples = [Example(rng.randbytes(16), group, "", "", text) for group, text in known]
     with tempfile.TemporaryDirectory() as folder:
-        model = lookups.Classifier(fitted(sorted(examples), TrainSettings().resolved(quality=False), Path(folder)))
+        settings = TrainSettings().resolved(quality=False, examples=len(examples))
+        model = lookups.Classifier(fitted(sorted(examples), settings, Path(folder)))
     scores = model.scores(column([text for _, text in asked]), plain=True)
     best = np.asarray(scores.flatten()).reshape(len(asked), -1).argmax(axis=1)
     return float(np.mean([model.labels[b] == group for b, (group, _) in zip(best, asked, strict=True)]))

@@ -265,8 +265,11 @@ def test_robust_training_finds_a_planted_hard_source_and_does_not_collapse(
     tokens = [made.sentences(seed, 60, longest=40) for seed in (1, 2)]
     easy = {name: [[token] * 20 for _ in range(60)] for name, token in (("easy", 7), ("even", 9))}
     run = made.write_run(tmp_path / "run", {**easy, "hard": tokens[0]}, {"hard": tokens[1]})
-    ask = ["mixture", "doremi", "--data", run, "--out", tmp_path / "a", *SMALL, "--steps-tokens", 300 * 128]
-    done = train(*ask, "--max-epochs", 99, "--set", "max_epochs=99")
+    least = [
+        part for text in ("layers=1", "width=32", "heads=2", "ffn_width=64") for part in ("--set", f"model.{text}")
+    ]
+    ask = ["mixture", "doremi", "--data", run, "--out", tmp_path / "a", *SMALL, *least, "--steps-tokens", 150 * 128]
+    done = train(*ask, "--max-epochs", 99, "--set", "max_epochs=99", "--set", "optim.learning_rate=0.01")
     assert done.code == 0, done.err
     evidence = file(tmp_path / "a" / "mixture.yaml")["evidence"]
     weights, prior = evidence["mean_weights"], evidence["reference"]

@@ -10,7 +10,8 @@ from curate.errors import ConfigError
 
 _SPAN = re.compile(r"(\d+)-(\d+)")
 QUALITY = {"word_ngrams": 2, "max_share": 1.0, "epochs": 5, "rate": 0.5}
-LABELS = {"word_ngrams": 1, "max_share": 0.1, "epochs": 30, "rate": 5.0}
+LABELS = {"word_ngrams": 1, "max_share": 0.1, "rate": 1.0}
+LABELS_SEEN = 200_000  # examples that a classifier of labels is shown, the same ones again where there are fewer
 
 
 class TrainSettings(Settings):
@@ -40,8 +41,11 @@ class TrainSettings(Settings):
         None, "words that a larger share of the examples of every class holds are left out; by default 1 (none) for"
         " quality, 0.1 for labels", unit="0..1", gt=0, le=1,
     )  # fmt: skip
-    epochs: int | None = setting(None, "times each example is seen; by default 5 for quality, 30 for labels", ge=1)
-    rate: float | None = setting(None, "learning rate; by default 0.5 for quality, 5 for labels", gt=0, le=10)
+    epochs: int | None = setting(
+        None, f"times each example is seen; by default 5 for quality, and for labels so many as make {LABELS_SEEN:,}"
+        " examples, at least 5", ge=1,
+    )  # fmt: skip
+    rate: float | None = setting(None, "learning rate; by default 0.5 for quality, 1 for labels", gt=0, le=10)
     seed: int = setting(1, "chooses examples, held-out sites, and first weights")
 
     @field_validator("words")
@@ -59,14 +63,16 @@ class TrainSettings(Settings):
             raise ValueError("target_keep and target_precision each say where the threshold is: give one of them")
         return self
 
-    def resolved(self, quality: bool) -> "TrainSettings":
-        """The settings with the defaults of a classifier of quality, or of one of labels.
+    def resolved(self, quality: bool, examples: int) -> "TrainSettings":
+        """The settings with the defaults of a classifier of quality, or of one of labels, for so many examples.
 
         What tells subjects apart is single words, of which those that are everywhere tell nothing; they take more
         steps to be learned, for a text is a mean over all of its words. ConfigError where n-grams would be made of
         words that are left out.
         """
-        defaults = QUALITY if quality else LABELS
+        defaults = QUALITY if quality else {**LABELS, "epochs": max(5, LABELS_SEEN // max(1, examples))}
+        if (self.word_ngrams or 1) > 1:
+            defaults = {**defaults, "max_share": 1.0}
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         found = self.model_copy(update=missing)
         if (found.word_ngrams or 1) > 1 and (found.max_share or 1) < 1:

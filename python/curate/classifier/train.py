@@ -38,8 +38,8 @@ def train(inputs: Mapping[str, Sequence[InputSettings]], settings: TrainSettings
         raise ConfigError("a classifier needs two classes: --positive and --negative, or --label more than once")
     if out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"{out}: this folder is not empty; choose another --out")
-    settings = settings.resolved(set(inputs) == {POSITIVE, NEGATIVE})
     chosen = choose(inputs, settings)
+    settings = settings.resolved(set(inputs) == {POSITIVE, NEGATIVE}, len(chosen.train))
     out.mkdir(parents=True, exist_ok=True)
     store = LocalStore(out)
     model = fitted(chosen.train, settings, out)

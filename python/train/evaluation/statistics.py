@@ -16,13 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from train.intervals import Z, students
+
 Array = npt.NDArray[np.float64]
 
 LEVEL = 0.95
-Z = 1.959963984540054  # of the normal distribution at LEVEL, both sides
-
-# Student's t at LEVEL, both sides, by degrees of freedom from 1 on; beyond the table the expansion in 1 / degrees.
-_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 
 
 class Estimate(NamedTuple):
@@ -97,7 +95,7 @@ def difference_of_means(first: Any, second: Any) -> Difference | None:
     va, vb = a.error**2, b.error**2
     value, error = a.value - b.value, math.sqrt(va + vb)
     freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1)) if error else a.n + b.n - 2
-    reach = student(freedom) * error
+    reach = students(max(1, math.floor(freedom))) * error
     return Difference(value, error, value - reach, value + reach)
 
 
@@ -106,16 +104,8 @@ def paired(differences: Sequence[float]) -> Difference | None:
     found = mean(differences)
     if not found or found.error is None:
         return None
-    reach = student(found.n - 1) * found.error
+    reach = students(found.n - 1) * found.error
     return Difference(found.value, found.error, found.value - reach, found.value + reach)
-
-
-def student(freedom: float) -> float:
-    """The factor of a two-sided interval at LEVEL by Student's t."""
-    if freedom <= len(_T):
-        return float(np.interp(freedom, np.arange(1, len(_T) + 1), _T))
-    # Cornish and Fisher's expansion; right to 1e-3 from ten degrees on.
-    return Z + (Z**3 + Z) / (4 * freedom) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * freedom**2)
 
 
 def shown(found: Estimate | None, digits: int = 3) -> str:

@@ -2,10 +2,10 @@
 
     loss_j(x) = e^c_j + exp(t_j . x)          (olmix; x: weights of the sources, sum 1)
 
-For a fixed e^c the logarithm of the rest is linear in x, so that t is a weighted ridge regression and c and the ridge
-are chosen from a grid by the error of leaving one proxy out, which the regression gives without fitting anew. With 17
-sources 64 proxies suffice; below two more than there are sources nothing is determined. The sum of such laws is convex,
-and its least point under caps is found by mirror descent: steps in ln x, then the shares above their caps are cut.
+Least squares of the losses with a small ridge, from the best of several starts: for a fixed e^c the logarithm of the
+rest is linear in x. How well a proxy that was left out is foretold follows from the leverages, without fitting anew.
+With 17 sources 64 proxies suffice; below two more than there are sources nothing is determined. The sum of such laws is
+convex, and its least point under caps is found by mirror descent: steps in ln x, then shares above their caps are cut.
 """
 
 import math
@@ -20,8 +20,9 @@ from curate.mixture import capped
 
 Array = npt.NDArray[np.float64]
 
-FLOORS = (0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.875, 0.925, 0.96, 0.98)  # e^c as a part of the lowest loss
-RIDGES = tuple(10.0**power for power in range(-8, 3))
+FLOORS = (0.05, 0.4, 0.7, 0.875, 0.96)  # e^c at the starts, as a part of the lowest loss
+RIDGE = 1e-3  # on slopes, in units of the variance of the losses
+LARGEST_DESCENT = 200  # steps
 ZERO = 2e-4  # a smaller weight of a drawn mixture is 0
 STEPS = 5000
 TRIES = 2000  # draws for each mixture that is wanted
@@ -97,33 +98,66 @@ def fit_law(x: Array, y: Array) -> Law:
         raise DataError(f"losses must be numbers above 0, found {y[~(np.isfinite(y) & (y > 0))][0]}")
     if y.std() < 1e-12 * y.mean():
         raise DataError("all proxies have the same loss: their mixtures tell nothing")
-    best: tuple[float, float, Array, Array] | None = None
-    for part in FLOORS:
-        floor = part * float(y.min())
-        rest = y - floor
-        for ridge in RIDGES:
-            slopes, left_out = _ridge(x, np.log(rest), rest / rest.mean(), ridge)
-            predicted = floor + np.exp(np.minimum(left_out, 50.0))
-            error = float(np.sqrt(np.square(predicted - y).mean()))
-            if best is None or error < best[0]:
-                best = (error, floor, slopes, predicted)
-    assert best is not None
-    return Law(best[1], best[2], best[0], spearman(best[3], y))
+    theta = _descend(x, y, min((_start(x, y, part) for part in FLOORS), key=lambda one: _objective(one, x, y)))
+    jacobian, residuals, left, _ = _linear(theta, x, y)
+    leverage = np.einsum("ij,jk,ik->i", jacobian, np.linalg.inv(left), jacobian)
+    without = y + residuals / np.maximum(1 - leverage, 1e-3)
+    error = float(np.sqrt(np.square(without - y).mean()))
+    return Law(float(np.exp(theta[-1])), theta[:-1], error, spearman(without, y))
 
 
-def _ridge(x: Array, z: Array, scale: Array, ridge: float) -> tuple[Array, Array]:
-    """(t of the weighted ridge regression z = t . x around the weighted mean of z, predictions of each point without
-    it). scale: of each residual. The mean itself costs nothing: weights sum to 1, so that it adds to every slope."""
-    w = scale**2
+def _start(x: Array, y: Array, part: float) -> Array:
+    """theta, the slopes and c, of a weighted ridge regression of ln(loss - floor), the floor a part of the least loss.
+
+    The weighted mean of the logarithms costs nothing: weights sum to 1, so that it adds to every slope.
+    """
+    floor = part * float(y.min())
+    rest, z = y - floor, np.log(y - floor)
+    w = np.square(rest / rest.mean())
     middle = float((w * z).sum() / w.sum())
-    rows = x * scale[:, None]
-    left = rows.T @ rows
-    inverse = np.linalg.inv(left + ridge * np.trace(left) / len(left) * np.eye(len(left)))
-    slopes = inverse @ (rows.T @ (scale * (z - middle)))
-    hat = np.einsum("ij,jk,ik->i", rows, inverse, rows)
-    fitted = x @ slopes
-    without = z - middle - (z - middle - fitted) / np.maximum(1 - hat, 1e-6)
-    return slopes + middle, without + middle
+    left = (x * w[:, None]).T @ x
+    slopes = np.linalg.solve(left + 1e-3 * np.trace(left) / len(left) * np.eye(len(left)), x.T @ (w * (z - middle)))
+    return np.append(slopes + middle, math.log(floor))
+
+
+def _linear(theta: Array, x: Array, y: Array) -> tuple[Array, Array, Array, Array]:
+    """(derivatives [n, k + 1], residuals [n], left and right side of the next step) of the objective at theta."""
+    rises = np.exp(np.minimum(x @ theta[:-1], 50.0))
+    floor = math.exp(min(theta[-1], 50.0))
+    jacobian = np.column_stack((x * rises[:, None], np.full(len(y), floor)))
+    residuals = floor + rises - y
+    left, right = jacobian.T @ jacobian, -jacobian.T @ residuals
+    ridge = RIDGE * float(y.var()) * (np.eye(x.shape[1]) - 1 / x.shape[1])
+    left[:-1, :-1] += ridge
+    right[:-1] -= ridge @ theta[:-1]
+    return jacobian, residuals, left, right
+
+
+def _objective(theta: Array, x: Array, y: Array) -> float:
+    """Squares of the residuals, and the ridge on how far slopes are from their mean."""
+    residuals = np.exp(np.minimum(x @ theta[:-1], 50.0)) + np.exp(min(theta[-1], 50.0)) - y
+    slopes = theta[:-1] - theta[:-1].mean()
+    return float(residuals @ residuals + RIDGE * y.var() * slopes @ slopes)
+
+
+def _descend(x: Array, y: Array, theta: Array) -> Array:
+    """theta at the minimum of the objective, by damped steps (Levenberg and Marquardt)."""
+    value, damping = _objective(theta, x, y), 1e-3
+    for _ in range(LARGEST_DESCENT):
+        _, _, left, right = _linear(theta, x, y)
+        while damping < 1e12:
+            trial = theta + np.linalg.solve(left + damping * np.diag(np.diag(left) + 1e-12), right)
+            found = _objective(trial, x, y)
+            if found <= value:
+                break
+            damping *= 4
+        else:
+            return theta
+        gain, theta, value = value - found, trial, found
+        damping = max(damping / 8, 1e-12)
+        if gain <= 1e-10 * value:
+            return theta
+    return theta
 
 
 def fit_laws(x: Array, losses: Mapping[str, Array]) -> dict[str, Law]:

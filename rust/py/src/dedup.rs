@@ -5,8 +5,8 @@ use arrow_array::types::{
 };
 use curate_dedup::minhash::{Params, Scheme};
 use curate_dedup::{
-    anchors, clusters as components, heads, jaccard as similarity, lsh, mersenne, minhash, pairs,
-    semantic, sha256 as digests, substring, suffixes, templates, units,
+    anchors as sampled, clusters as components, heads, jaccard as similarity, lsh, mersenne,
+    minhash, pairs, semantic, sha256 as digests, substring, suffixes, templates, units,
 };
 use curate_text::Cpu;
 use pyo3::prelude::*;
@@ -295,7 +295,7 @@ fn anchors(
     text: TextColumn,
     min_length: usize,
 ) -> Result<(Column, Column, Column), Error> {
-    let out = py.detach(|| anchors::anchors(text.texts(), min_length))?;
+    let out = py.detach(|| sampled::anchors(text.texts(), min_length))?;
     Ok((
         Column::primitive::<UInt32Type>(out.row),
         Column::primitive::<UInt64Type>(out.hash),

@@ -29,7 +29,7 @@ const STEPS: usize = 100_000;
 /// Bytes at either end of a chunk that patterns of affixes are given first.
 const WINDOW: usize = 96;
 /// Bytes of the longest chunk in the memo; chunks and words that it holds at most.
-const MEMO_BYTES: usize = 64;
+const MEMO_BYTES: usize = 256;
 const MEMO_CHUNKS: usize = 1 << 18;
 const MEMO_WORDS: usize = 1 << 20;
 /// Words of the longest special case, counted as affixes cut it.

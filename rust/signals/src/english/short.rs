@@ -2,8 +2,8 @@
 
 /// Pieces of which texts are made that the short rules and the patterns must agree on.
 pub(super) const PROBES: [&str; 20] = [
-    "a", "bc", "B", "1", ".", ",", "-", "+", ":", "/", "'", "\"", "$", "%", "(", "_", "~", "’",
-    "—", "km",
+    "a", "bc", "B", "1", ".", ",", "-", "+", "/", "'", "$", "%", "(", "=", "~", "@", "|", "’", "—",
+    "km",
 ];
 
 /// ASCII that is both a prefix and a suffix of one byte.
@@ -11,6 +11,8 @@ const CUT_AT_BOTH: &[u8] = b",:;!?()[]{}<>_#*&\"'`";
 /// Characters of three bytes that are both, too.
 const QUOTES: [char; 4] = ['‘', '’', '“', '”'];
 const DASHES: [char; 2] = ['–', '—'];
+/// ASCII that is neither.
+const NEVER_CUT: &[u8] = b"-/@\\^|~";
 
 /// Bytes of the prefix; None where only the pattern knows. Letters and digits begin none but in units of money.
 pub(super) fn prefix(part: &str) -> Option<usize> {
@@ -19,6 +21,9 @@ pub(super) fn prefix(part: &str) -> Option<usize> {
         b'0'..=b'9' | b'a'..=b'z' => Some(0),
         b'A'..=b'Z' if !part.contains('$') => Some(0),
         _ if CUT_AT_BOTH.contains(&first) || matches!(first, b'$' | b'%' | b'=') => Some(1),
+        // One period is no prefix.
+        b'.' => Some(run(part.bytes())).filter(|&dots| dots > 1).or(Some(0)),
+        _ if NEVER_CUT.contains(&first) => Some(0),
         0xE2 if part.starts_with(QUOTES) || part.starts_with(DASHES) => Some(3),
         _ => None,
     }
@@ -29,8 +34,10 @@ pub(super) fn suffix(part: &str) -> Option<usize> {
     let bytes = part.as_bytes();
     match *bytes.last()? {
         last if CUT_AT_BOTH.contains(&last) => Some(1),
+        last if NEVER_CUT.contains(&last) || last == b'=' => Some(0),
         b'0'..=b'9' => Some(0),
         b'.' => match bytes {
+            [.., b'.', _] => Some(run(part.bytes().rev())),
             // Behind a digit, a small letter, or two capitals.
             [.., a, b, _] if b.is_ascii_uppercase() && a.is_ascii() => {
                 Some(usize::from(a.is_ascii_uppercase()))
@@ -45,6 +52,11 @@ pub(super) fn suffix(part: &str) -> Option<usize> {
         0x80.. if part.ends_with(QUOTES) || part.ends_with(DASHES) => Some(3),
         _ => None,
     }
+}
+
+/// How many periods come first.
+fn run(bytes: impl Iterator<Item = u8>) -> usize {
+    bytes.take_while(|&byte| byte == b'.').count()
 }
 
 /// Whether a part can be a URL: a domain ends in two small letters behind a period, an address has three periods.
