@@ -260,7 +260,11 @@ def test_tasks_are_scored_with_errors_formats_and_by_contamination_and_a_second_
     assert shown.code == 0 and "evaluated before with this model" in " ".join(shown.err.split())
     assert "1 item longer than the context" in shown.out and max(map(len, shown.out.splitlines())) <= 80
     assert shown.out.count("±") >= 8
-    table = pq.read_table(next((model / "eval").glob("river-*.parquet")))
+    path = next((model / "eval").glob("river-*.parquet"))
+    table = pq.read_table(path)
+    path.write_bytes(b"PAR1")  # a damaged file is made anew
+    assert train(*ask, "--json").json["tasks"]["river"]["scores"] == one["scores"]
+    assert pq.read_table(path).equals(table)
     assert table.num_rows == 9 * 7 and set(table.column("state").to_pylist()) == {"scored", "too_long"}
     assert train(*ask, "--limit", 5, "--json").json["tasks"]["river"]["asked"] == 5
 

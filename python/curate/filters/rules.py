@@ -66,7 +66,8 @@ class Rule:
     def spares(self, measures: Mapping[str, np.ndarray]) -> np.ndarray:
         """Booleans: which documents one of the alternatives keeps."""
         kept = [other.keeps(measures[other.measure]) for other in self.others]
-        return np.any([np.zeros(len(measures[self.measure]), bool), *kept], axis=0)
+        found: np.ndarray = np.any([np.zeros(len(measures[self.measure]), bool), *kept], axis=0)
+        return found
 
     def fails(self, measures: Mapping[str, np.ndarray], limit: float | None = None) -> np.ndarray:
         """Booleans: which documents neither the rule keeps, by its own limit or another, nor an alternative."""

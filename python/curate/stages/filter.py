@@ -33,7 +33,7 @@ label has of its own:
 Here topics.yaml may say `science: {limits: {own.readability_eflaw_max: 45}}`, where `label` wrote the column topic.
 
 `words: spacy` counts, in presets that follow datatrove, the words of the installed spaCy, which is exact and takes
-twice as long.
+two to three times as long.
 
 The measures of every document are written to signals/, so that other limits can be tried (`curate sweep`) without
 reading the text again.
@@ -98,7 +98,7 @@ class Filter(Settings):
         lines, rules = table(self.preset, self.rules)
         if not rules:
             raise ValueError(f"no rule: name a preset ({', '.join(PRESETS)}), or write rules")
-        names = [rule.name for rule in (*lines, *rules)]
+        names = [rule.name for rule in lines] + [rule.name for rule in rules]
         limited = [*names, *(other.name for rule in rules for other in rule.others)]
         for keys, known in ((self.limits, limited), (self.without, names)):
             for key in keys:
@@ -257,9 +257,9 @@ def judge(columns: Mapping[str, np.ndarray], state: State, groups: Mapping[str, 
         kept = [part.keeps(columns[part.measure], of) for part, of in zip(rule.parts, limits, strict=True)]
         fails = ~np.any(kept, axis=0) & ~exempt
         for row in np.flatnonzero(fails & ~decided):
-            value = float(columns[rule.measure][row])
+            measured = float(columns[rule.measure][row])
             found.rule[row], found.limit[row] = rule.name, float(limits[0][row])
-            found.value[row] = value if np.isfinite(value) else None
+            found.value[row] = measured if np.isfinite(measured) else None
             if rule.others:
                 compared = zip(rule.others, limits[1:], strict=True)
                 found.detail[row] = "nor " + ", ".join(

@@ -9,6 +9,7 @@ highest log-likelihood, whole, a token and a byte; of a cloze and a generated an
 nats and bytes are those of the gold candidate.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -71,7 +72,7 @@ class Evaluator:
         key = hashlib.sha256(json.dumps([self.identity, asked, limit, format_items]).encode()).hexdigest()[:16]
         name = "".join(c if c.isalnum() or c in "-_" else "_" for c in data.name)
         path = self.out / "eval" / f"{name}-{key}.parquet"
-        if path.exists():
+        with contextlib.suppress(OSError, pa.ArrowException):  # not there, or damaged: made anew
             return pq.read_table(path), True
         rows = sample(data, limit, data.task.fewshot_random_seed)
         tables = [self._format(data, GIVEN, rows)]

@@ -131,7 +131,16 @@ def _rows(out: Path) -> list[dict[str, Any]]:
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:
         checkpoint.write_file(path, whole)
-    return [json.loads(line) for line in whole.splitlines()]
+    rows = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            rows.append({key: row[key] for key in ("proxy", "weights", "losses")})
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}:{number}: not a measured proxy: {error}; remove the line, it is made again"
+            ) from None
+    return rows
 
 
 def read_table(

@@ -17,7 +17,7 @@ from train.evaluation.bits_per_byte import held_out
 from train.machine import pick_device, set_threads
 from train.metrics import METRICS
 from train.scaling.plan import Plan, PlannedRun, read_plan
-from train.scaling.points import FILE
+from train.scaling.points import FILE, read_points
 from train.schedule import period_ends
 from train.shards import open_shards
 from train.train import train
@@ -59,7 +59,7 @@ def _known(out: Path) -> list[dict[str, Any]]:
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:
         checkpoint.write_file(path, whole)
-    return [json.loads(line) for line in whole.splitlines()]
+    return read_points(path) if whole.strip() else []
 
 
 def _settings(plan: Plan, run: PlannedRun, device: str, threads: int) -> TrainSettings:
