@@ -167,7 +167,7 @@ def audited() -> Any:
     for name, folder in (("model", planted), ("reference", other)):
         command("train", "run", "--data", folder, "--out", HOME / name, "--size", "1m", "--set", "threads=1")
     models = ("--checkpoint", HOME / "model", "--reference", HOME / "reference")
-    sizes = [p for one in ("spans=0", "prefix=32", "suffix=32", "prefixes=[8, 16, 32, 64]") for p in ("--set", one)]
+    sizes = [p for one in ("spans=800", "prefix=32", "suffix=32", "prefixes=[8, 32, 64]") for p in ("--set", one)]
     where = ("--data", planted, "--copies", compared, "--out", HOME / "audit", "--threads", 1)
     return json.loads(command("train", "audit", "memorization", *models, *where, *sizes, "--json"))
 
