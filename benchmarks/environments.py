@@ -1,7 +1,7 @@
 """Environments for peers that cannot be installed beside this project's pins: one each, below target/peers.
 
 text-dedup wants rich < 14 and urllib3 <= 2.0; datatrove pins another trafilatura, and its words want spaCy; datasets
-pins another pyarrow, gliner another transformers. They are made once, by uv, with the versions named here.
+pins another pyarrow. They are made once, by uv, with the versions named here.
 """
 
 import subprocess
@@ -10,7 +10,6 @@ from pathlib import Path
 
 PEERS = {
     "datatrove": ["datatrove[io,processing]==0.10.1", "spacy==3.8.18", "xxhash==3.8.2", "regex", "tokenizers"],
-    "gliner": ["gliner==0.2.29", "torch==2.15.0"],
     "readers": ["datasets==5.2.0", "duckdb==2.0.1", "polars==2.1.0", "webdataset==1.0.2"],
     "text-dedup": ["text-dedup==0.4.0"],
 }

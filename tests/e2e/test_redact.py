@@ -1,7 +1,6 @@
 """redact in a run: nothing that it replaces is left in any file of rejects, and a mark costs what it holds."""
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import corpus
-from benchmarks import environments
 from curate.config import parse_yaml
 from curate.io.inputs import InputSettings
 from curate.run import driver
@@ -242,60 +240,3 @@ def test_a_pipeline_without_names_is_refused(model: Path, tmp_path: Path) -> Non
     config = presidio(types=["person"], model=f"{model}-blank")
     failures = driver.run(alone(config, tmp_path / "a.jsonl"), tmp_path / "out").failures
     assert "has no named entity recognizer (ner), its pipeline has nothing" in str(failures[0])
-
-
-GLINER = """
-import json, random, sys
-from pathlib import Path
-import torch
-from gliner import GLiNER, GLiNERConfig
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-from curate.extract.sandbox import Sandbox
-
-folder, names = Path(sys.argv[1]), {"person": ["Ann Miller", "Bob Stone"], "location": ["Springfield", "Riverton"]}
-rng, rows = random.Random(1), []
-for _ in range(200):
-    tokens, spans = [], []
-    for word in rng.choice(["person of location works here .", "We met person near location today ."]).split():
-        value = rng.choice(names.get(word, [word])).split()
-        spans += [[len(tokens), len(tokens) + len(value) - 1, word]] if word in names else []
-        tokens += value
-    rows.append({"tokenized_text": tokens, "ner": spans})
-known = {word for row in rows for word in row["tokenized_text"]} | {*names}
-words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted(known)]
-tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-special = dict(pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]")
-PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder / "base")
-torch.manual_seed(1)
-torch.set_num_threads(1)
-sizes = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128)
-BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder / "base")
-model = GLiNER.from_config(GLiNERConfig(model_name=str(folder / "base"), hidden_size=64, max_width=3, dropout=0.1))
-rates = dict(max_steps=150, learning_rate=2e-3, others_lr=2e-3, per_device_train_batch_size=16, use_cpu=True)
-quiet = dict(save_strategy="no", eval_strategy="no", report_to="none")
-model.train_model(rows, rows[:8], output_dir=str(folder / "steps"), **rates, **quiet)
-model.save_pretrained(folder / "model", safe_serialization=True)
-asked = {"types": [*names], "model": str(folder / "model"), "min_score": 0.4}
-entry, limits = "curate.redaction.engine:analyze", {"timeout": 60.0, "memory_bytes": 64 << 30}
-sandbox = Sandbox(entry, **limits, prepare={**asked, "probe": True})
-sandbox.open()
-print(sandbox.call(sys.argv[2].encode(), **asked))
-sandbox.close()
-"""
-
-
-@pytest.mark.slow
-def test_names_by_a_gliner_model(tmp_path: Path) -> None:
-    """The child that redact starts, in an environment that has gliner, with a small model made on the spot."""
-    text = "Ä: We met Bob Stone near Riverton today ."
-    command = [environments.python("gliner"), "-c", GLINER, tmp_path, text]
-    path = {"PYTHONPATH": str(Path(driver.__file__).parents[2])}
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600,
-                          env={**os.environ, **path})  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    spans = json.loads(done.stdout.splitlines()[-1])
-    found = {(text.encode()[start:end].decode(), kind) for start, end, kind in spans}
-    assert found == {("Bob Stone", "person"), ("Riverton", "location")}

@@ -333,6 +333,6 @@ def test_words_are_those_of_spacy(both: Any, text: str) -> None:
 def test_words_of_real_text_are_those_of_spacy(both: Any, shared: Path) -> None:
     with open(shared / "quality" / "dclm_human_quality.jsonl.zst", "rb") as file:
         lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8")
-        for text, _ in zip((json.loads(line)["text"][:20_000] for line in lines), range(100), strict=False):
+        for text, _ in zip((json.loads(line)["text"][:20_000] for line in lines), range(25), strict=False):
             ours, theirs = both(text)
             assert ours == theirs

@@ -12,9 +12,10 @@ private keys. A placeholder has the type and the number of the value: equal valu
 
 `engine: presidio` uses the recognizers of presidio (the extra `pii`), far slower, in a child process that is ended
 where a document takes too long; names, places and organizations need a `model` of yours: the folder of a spaCy
-pipeline or of a GLiNER model. What that engine cannot read to the end is dropped (redact.too_large, redact.timeout,
-redact.error), since nobody knows what it holds, and no reject of the run shows the beginning of a text. A recipe may
-have both: a step with the patterns, and one with `engine: presidio` for the types person, location, organization.
+pipeline or, untested so far, of a GLiNER model. What that engine cannot read to the end is dropped (redact.too_large,
+redact.timeout, redact.error), since nobody knows what it holds, and no reject of the run shows the beginning of a text.
+A recipe may have both: a step with the patterns, and one with `engine: presidio` for the types person, location,
+organization.
 
 Every replacement is a row of the rejects with the action `cut` and its span, and counts in n_redactions. The documents
 of earlier passes, which a run keeps to continue from, hold the text as it was: `keep: none` removes them when the run
@@ -58,7 +59,9 @@ class Redact(Settings):
     placeholder: str = setting("<{type}_{n}>", "{type} in it is the type, {n} the number of the value in its document")
     max_hits: int | None = setting(None, "a document with more values is dropped", unit="values", ge=0)
     engine: Literal["patterns", "presidio"] = setting("patterns", "what finds them")
-    model: str | None = setting(None, "folder of a spaCy pipeline or GLiNER model, for names (presidio only)")
+    model: str | None = setting(
+        None, "folder of a spaCy pipeline or (untested) GLiNER model, for names (presidio only)"
+    )
     min_score: float = setting(0.4, "least score of what an engine finds (presidio only)", unit="0..1", ge=0, le=1)
     max_bytes: ByteSize = setting(1 << 20, "larger documents are dropped (presidio only)", unit="bytes", ge=1)
     timeout: float = setting(
