@@ -92,7 +92,8 @@ def evaluation(report: Report) -> None:
         whole = iter(theirs.result)
         pairs = [(one, next(whole)) for candidates in ours.result for one in (candidates or [None] * 4)]
         apart = max(abs(a.nats - b[0].nats) for a, b in pairs if a and b)
-        note = f"at most {apart:.1g} nats apart; {ours.result.count(None)} items too long; {torch.get_num_threads()} threads"
+        long, threads = ours.result.count(None), torch.get_num_threads()
+        note = f"at most {apart:.1g} nats apart; {long} items too long; {threads} threads"
         report.row(f"eval_{count}_items_{shots}_shot", ours.wall, "s", 1, "whole texts", theirs.wall, note)
 
 
