@@ -195,7 +195,8 @@ def ngrams(report: Report) -> None:
     if settings is None:
         raise SystemExit("this compares the model of the group `job`: run that first")
     trained = setup(data, out, settings, None, None)
-    with Loader(trained.packed, trained.order, trained.shards.manifest, 16, range(trained.steps)) as opened:
+    stage = trained.stages[0]
+    with Loader(stage.packed, stage.order, trained.shards.manifest, 16, range(trained.steps)) as opened:
         batches = [opened.read(step).batch for step in range(trained.steps)]
     end = trained.shards.manifest.end_of_document
     model = KneserNey(grams(_pieces(batches), end), trained.shards.manifest.vocab_size)

@@ -54,7 +54,7 @@ def measured(report: Report, name: str, peer: str, theirs: float | None, vocab_s
         one.step(batch, 1e-4)
     seconds = (time.perf_counter() - begin) / TIMED
     rate = shape[0] * shape[1] / seconds
-    mfu, memory = rate * operations(one.model) / PEAK, torch.cuda.max_memory_allocated() / 2**30
+    mfu, memory = rate * operations(one.model.shape) / PEAK, torch.cuda.max_memory_allocated() / 2**30
     note = f"{count_parameters(one.model) / 1e6:,.0f} M parameters, MFU {mfu:.1%}, {memory:.0f} GiB"
     report.row(name, rate, "tokens/s", 1, peer or None, theirs, note)
     from torch.profiler import ProfilerActivity, profile

@@ -53,6 +53,26 @@ def _nested(opening: str, closing: str = "", inside: str = "text") -> Maker:
     return make
 
 
+def _around(opening: str, closing: str, unit: str = "word ", before: str = "<p>") -> Maker:
+    """A long text in 300 elements, each of which looks at what it held when it ends."""
+
+    def make(n: int) -> bytes:
+        count = (n - 300 * len(opening + closing)) // len(unit)
+        return _wrapped((before + opening * 300 + unit * count + "x" + closing * 300).encode())
+
+    return make
+
+
+def _halves(first: str, second: str, before: str = "") -> Maker:
+    """`first` again and again, then `second` as often; 40,000 of each at most, since more blocks are refused."""
+
+    def make(n: int) -> bytes:
+        count = min(40_000, n // len(first + second))
+        return _wrapped((before + first * count + second * count).encode())
+
+    return make
+
+
 def _raw(unit: bytes) -> Maker:
     """Bytes without any page around them."""
     return lambda n: (unit * (n // len(unit) + 1))[:n]
@@ -115,6 +135,9 @@ PAGES: dict[str, Maker] = {
     "one attribute": _one_attribute,
     "many attributes": _numbered("a{}={} ", "<p ", ">text</p>"),
     "script": _numbered("var x{} = '<p>not text</p>';\n", "<script>", "</script><p>text</p>"),
+    "rows of unlike lengths": _halves("<td>x", "<tr><td>y", "<table><tr>"),
+    "spans in rows": _repeated("<tr><td colspan=1000>x<td>y", "<table><th>z"),
+    "wide spans": _repeated("<td colspan=1000>x", "<table><tr><th>y<tr>"),
     "nested tables": _nested("<table><tr><td>", "</td></tr></table>"),
     "nested tables, never closed": _nested("<table><tr><td>cell"),
     # ends that never come
@@ -149,6 +172,10 @@ PAGES: dict[str, Maker] = {
     "b never closed": _nested("<b>"),
     "formatting never closed": _repeated("<a><b><i><font><p>x"),
     "p, li, dt, dd, td, option never closed": _repeated("<p>x<li>x<dt>x<dd>x<td>x<option>x"),
+    "nested sup around a text": _around("<sup>", "</sup>"),
+    "nested q around a text": _around("<q>", "</q>"),
+    "nested line numbers around digits": _around("<span class=lineno>", "</span>", "1 ", "<pre>"),
+    "nested gutters around digits": _around("<div class=gutter>", "</div>", "1 "),
     "nested lists": _nested("<ul><li>item", "</li></ul>"),
     "ends of nothing": _repeated("</div></p></table></li>"),
     "ends below a deep stack": _ends_below_a_deep_stack,

@@ -5,11 +5,11 @@
                                   weights.safetensors     fp32, by parameter name
                                   optimizer.safetensors   moments by parameter name, and the state of the steps
 
-A tensor lies in one file or, where processes hold parts of it, in a box of several: `read_tensors` puts any box of it
-together again, so that a checkpoint of n processes is read by any other number. A checkpoint is written under another
-name, every file and the folder are flushed to the disk, and then the folder is renamed, so that a kill or a power cut
-leaves the old ones as they were. Old ones are renamed before they are removed. Loading verifies every checksum;
-nothing is unpickled.
+A tensor lies in one file or, where processes hold parts of it, in a box of several: `Reader` puts any box of it
+together again, so that a checkpoint of n processes is read by any other number (saver.py). A checkpoint is written
+under another name, every file and the folder are flushed to the disk, and then the folder is renamed, so that a kill or
+a power cut leaves the old ones as they were. Old ones are renamed before they are removed. Loading verifies every
+checksum; nothing is unpickled.
 """
 
 import hashlib
@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,11 +37,20 @@ INDEX = "index.json"
 
 
 class Box(NamedTuple):
-    """A part of a tensor: from `start` on, of the size of `tensor`; `whole` is the shape of the tensor."""
+    """A part of a tensor: from `start` on, of the size of `tensor`; `whole` is the shape of the tensor.
+
+    kept: whether this process is the one that writes it to checkpoints, of those that hold the same.
+    """
 
     tensor: Tensor
     start: tuple[int, ...]
     whole: tuple[int, ...]
+    kept: bool = True
+
+
+def box_of(one: Tensor | Box) -> Box:
+    """A tensor that is held whole as a box."""
+    return one if isinstance(one, Box) else Box(one, (0,) * one.dim(), tuple(one.shape))
 
 
 Tensors = Mapping[str, Mapping[str, Tensor | Box]]  # by group ("weights", "optimizer"), then by name
@@ -81,23 +89,39 @@ def save(out: Path, step: int, tensors: Tensors, facts: dict[str, Any], keep: in
 
     facts stand in index.json beside `step`, `files` and `tensors`. Raises CurateError where the disk refuses.
     """
-    root = out / FOLDER
-    final, partial = root / f"step-{step:08}", root / f".step-{step:08}.{os.getpid()}"
+    final, partial = places(out, step, str(os.getpid()))
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        for leftover in root.glob(".step-*"):
-            shutil.rmtree(leftover)
-        partial.mkdir()
-        parts = [write_part(partial, name, group) for name, group in tensors.items()]
-        commit(partial, final, step, facts, parts)
-        old = [folder for folder in steps(out)[:-keep] if int(folder.name[5:]) not in spare]
-        for folder in old:
-            _remove(folder)
+        begin(partial)
+        commit(partial, final, step, facts, [write_part(partial, name, group) for name, group in tensors.items()])
+        prune(out, keep, spare)
     except (OSError, SafetensorError) as error:
-        raise CurateError(
-            f"{final}: the checkpoint could not be written: {error}\nEarlier checkpoints are as they were."
-        ) from None
+        raise unwritten(final, error) from None
     return final
+
+
+def places(out: Path, step: int, mark: str) -> tuple[Path, Path]:
+    """The folder of a checkpoint, and the one in which it is written; mark: of the run that writes it."""
+    return out / FOLDER / f"step-{step:08}", out / FOLDER / f".step-{step:08}.{mark}"
+
+
+def begin(partial: Path) -> None:
+    """Make the folder in which a checkpoint is written, and remove what was left of others."""
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in partial.parent.glob(".step-*"):
+        shutil.rmtree(leftover)
+    partial.mkdir()
+
+
+def prune(out: Path, keep: int, spare: Collection[int]) -> None:
+    """Remove all checkpoints but the newest `keep` and those of the steps `spare`."""
+    for folder in steps(out)[:-keep]:
+        if int(folder.name[5:]) not in spare:
+            _remove(folder)
+
+
+def unwritten(final: Path, error: Exception) -> CurateError:
+    """The error that says that a checkpoint could not be written."""
+    return CurateError(f"{final}: the checkpoint could not be written: {error}\nEarlier checkpoints are as they were.")
 
 
 def write_part(partial: Path, group: str, tensors: Mapping[str, Tensor | Box], rank: int | None = None) -> Any:
@@ -106,10 +130,7 @@ def write_part(partial: Path, group: str, tensors: Mapping[str, Tensor | Box], r
     Returns what `commit` puts into the index: the file, and the boxes in it.
     """
     path = partial / (f"{group}.safetensors" if rank is None else f"{group}-{rank:04}.safetensors")
-    boxes = {
-        name: one if isinstance(one, Box) else Box(one, (0,) * one.dim(), tuple(one.shape))
-        for name, one in tensors.items()
-    }
+    boxes = {name: box_of(one) for name, one in tensors.items()}
     save_file({name: box.tensor.detach().contiguous() for name, box in boxes.items()}, path)
     path.chmod(partial.stat().st_mode & 0o666)  # safetensors makes its files private
     _flush(path)
@@ -138,45 +159,6 @@ def commit(partial: Path, final: Path, step: int, facts: dict[str, Any], parts: 
         _remove(final)
     partial.rename(final)
     _flush(final.parent)
-
-
-class Saver:
-    """Saves in a thread, one checkpoint at a time, while training goes on; tensors are copied first."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "saver")
-        self._job: Future[Path] | None = None
-
-    def save(
-        self, out: Path, step: int, tensors: Tensors, facts: dict[str, Any], keep: int, spare: Collection[int] = ()
-    ) -> None:
-        """Start to save. Raises what an earlier save raised."""
-        self.wait()
-        copies = {group: {name: _copy(one) for name, one in part.items()} for group, part in tensors.items()}
-        self._job = self._thread.submit(save, out, step, copies, facts, keep, spare)
-
-    def wait(self) -> None:
-        """Until what was started is on the disk. Raises CurateError where the disk refused."""
-        job, self._job = self._job, None
-        if job:
-            job.result()
-
-    def check(self) -> None:
-        """Raise what a save that has ended raised."""
-        if self._job and self._job.done():
-            self.wait()
-
-    def __enter__(self) -> "Saver":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown()
-
-
-def _copy(one: Tensor | Box) -> Tensor | Box:
-    if isinstance(one, Box):
-        return one._replace(tensor=one.tensor.detach().to("cpu", copy=True))
-    return one.detach().to("cpu", copy=True)
 
 
 def _remove(folder: Path) -> None:
@@ -258,7 +240,7 @@ class Reader:
         entry = self.index["tensors"][group][name]
         shape = tuple(entry["shape"])
         start, size = start or (0,) * len(shape), shape if size is None else size
-        wanted: Tensor | None = None
+        wanted: Tensor | None = torch.empty(size) if 0 in size else None
         covered = 0
         for box in entry["boxes"]:
             low = [max(a, b) for a, b in zip(start, box["start"], strict=True)]
@@ -288,22 +270,27 @@ class Reader:
             raise DataError(f"{self.folder / file}: cannot be read: {error}; {_advice(self.folder)}") from None
 
 
-def load(checkpoint: Path, wanted: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    """The tensors of a checkpoint by group; `wanted` are tensors of the names and shapes that there must be.
+def load(checkpoint: Path, wanted: Tensors, part: bool = False) -> dict[str, dict[str, Tensor]]:
+    """The tensors of a checkpoint by group, of each the box that is wanted; `wanted` are tensors, or boxes of them, of
+    the names and shapes that there must be. part: there may be others too, which other processes hold.
 
     Raises DataError where a file is damaged, or where the checkpoint is that of another model.
     """
     reader, tensors = Reader(checkpoint), {}
     for group, some in wanted.items():
-        there, here = reader.names(group), {name: tuple(one.shape) for name, one in some.items()}
-        wrong = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
+        boxes = {name: box_of(one) for name, one in some.items()}
+        there, here = reader.names(group), {name: box.whole for name, box in boxes.items()}
+        names = here.keys() if part else there.keys() | here.keys()
+        wrong = sorted(name for name in names if there.get(name) != here.get(name))
         if wrong:
             name = wrong[0]
             raise DataError(
                 f"{checkpoint / INDEX}: {group}: {name} has the shape {there.get(name, 'none')}, and here "
                 f"{here.get(name, 'none')}: a checkpoint of another model; {_advice(checkpoint)}"
             )
-        tensors[group] = {name: reader.read(group, name) for name in some}
+        tensors[group] = {
+            name: reader.read(group, name, box.start, tuple(box.tensor.shape)) for name, box in boxes.items()
+        }
     return tensors
 
 

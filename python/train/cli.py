@@ -87,6 +87,10 @@ def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, i
     train run --data out --out model --minutes 2
     train run --data out --out model --size 16m --tokens 20_000_000
     train run --data out --out model --set batch_rows=32 --set seed=7
+
+    \b
+    Several processes, or GPUs; parallel.* below says how they share the work:
+    torchrun --nproc-per-node 4 -m train run --data out --out model
     """
     from train.config import load_settings
 
@@ -94,6 +98,8 @@ def run(data: Path, out: Path, mixture: Path | None, config_file: Path | None, i
     from train.train import train
 
     result = train(data, out, settings, mixture, init, take_over=take_over)
+    if not result:  # a process that torchrun started beside the first
+        return
     if as_json:
         console.out(json.dumps(result))
         return

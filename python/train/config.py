@@ -18,10 +18,10 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 SETTINGS_FILE = "train.yaml"
 
-# Settings that a resumed run may change. They do not change the model that comes out, but for `threads`, `device` and
-# `compile`, which change the last bits of sums.
+# Settings that a resumed run may change. They do not change the model that comes out, but for `threads`, `device`,
+# `compile` and `parallel`, which change the last bits of sums.
 EXECUTION = frozenset(
-    {"threads", "device", "save_every", "keep", "verify", "recompute", "compile", "peak_tflops", "watch"}
+    {"threads", "device", "save_every", "keep", "verify", "recompute", "compile", "peak_tflops", "watch", "parallel"}
 )
 
 
@@ -80,6 +80,25 @@ class OptimSettings(Settings):
     )
 
 
+class LongSettings(Settings):
+    """The last part of a run, in longer rows."""
+
+    factor: int = setting(1, "rows of the last part are so many times longer; 1: there is none", ge=1)
+    fraction: float = setting(0.1, "of the steps, at the end", gt=0, lt=1)
+    rope_scaling: Literal["none", "linear", "ntk", "yarn"] = setting("yarn", "of the rotary angles, by the factor")
+    rope_theta: float = setting(0.0, "base of the angles from there on; 0: as before", ge=0)
+
+
+class ParallelSettings(Settings):
+    """The processes of a run that torchrun started, as a grid: their product divides the number of processes, and
+    what is left over shares rows and, by FSDP, weights and moments."""
+
+    tensor: int = setting(1, "processes that share heads and hidden width of a block; divides kv_heads", ge=1)
+    context: int = setting(1, "processes that share the positions of a row, by ring attention", ge=1)
+    expert: int = setting(1, "processes that share the experts; divides experts", ge=1)
+    pipeline: int = setting(1, "processes that share the blocks, one after the other (1F1B)", ge=1)
+
+
 class TrainSettings(Settings):
     """A training run. The budget is `tokens`, or `minutes`, or the tokens of the mixture, or without one an epoch."""
 
@@ -91,12 +110,15 @@ class TrainSettings(Settings):
     )
     sequence_length: int = setting(0, "length of a row", unit="tokens", ge=0)
     batch_rows: int = setting(16, "rows in a step", unit="rows", ge=1)
-    micro_rows: int = setting(0, "rows in one forward pass; 0 takes batch_rows", unit="rows", ge=0)
+    micro_rows: int = setting(
+        0, "rows in one forward pass of all processes; 0: batch_rows, less with a pipeline", unit="rows", ge=0
+    )
+    objective: Literal["next_token", "masked_diffusion"] = setting("next_token", "what the model learns to predict")
     precision: Precision = setting("auto", "of the products; weights and optimizer are fp32")
     document_mask: bool | None = setting(None, "no attention across documents of a row; null: where it is free")
     loss_chunk: int = setting(0, "positions whose logits are in memory at once; 0: 256, on a GPU 4,096", ge=0)
     recompute: bool = setting(False, "backward computes every block again: less memory, a third more time")
-    compile: bool | None = setting(None, "compile blocks by torch.compile; null: on a GPU")
+    compile: bool | None = setting(None, "compile blocks by torch.compile; null: on a GPU, without messages in blocks")
     max_epochs: float = setting(
         4.0, "passes over a source at most, where the mixture does not say", unit="epochs", gt=0
     )
@@ -109,6 +131,8 @@ class TrainSettings(Settings):
     watch: list[Literal["tensorboard", "wandb"]] = setting([], "where metrics also go, beside metrics.jsonl")
     model: ModelSettings = Field(default=ModelSettings(), description="the shape of the model")
     optim: OptimSettings = Field(default=OptimSettings(), description="the optimizer")
+    long: LongSettings = Field(default=LongSettings(), description="a last part in longer rows")
+    parallel: ParallelSettings = Field(default=ParallelSettings(), description="the grid of processes")
 
 
 class Shape(Settings):
@@ -141,6 +165,7 @@ class Shape(Settings):
     balance: Literal["loss", "bias", "none"] = "loss"
     balance_weight: float = 0.01
     router_z_weight: float = 0.001
+    causal: bool = True  # false in masked diffusion, whose mask is the last id
 
     @property
     def head_width(self) -> int:
@@ -175,10 +200,18 @@ def resolve(settings: TrainSettings, device: str, fast_bf16: bool) -> TrainSetti
         raise ConfigError(f'size: must be a number of parameters such as 5m, 124m or 1b, found "{settings.size}"')
     preset, optim = preset_of(settings.size), settings.optim
     length = settings.sequence_length or preset.sequence_length
-    micro = settings.micro_rows or settings.batch_rows
+    # A pipeline is busy while there are several micro-batches on the way: up to twice its stages.
+    stages = settings.parallel.pipeline
+    parts = max(n for n in range(1, 2 * stages + 1) if n == 1 or (stages > 1 and settings.batch_rows % n == 0))
+    micro = settings.micro_rows or settings.batch_rows // parts
+    if settings.long.factor > 1 and (settings.model.family == "gpt2" or settings.model.rope_scaling != "none"):
+        raise ConfigError("long.factor: needs rotary positions that are not scaled before: family=llama")
+    if settings.objective == "masked_diffusion" and settings.model.window:
+        raise ConfigError("model.window: masked diffusion looks both ways and has no window")
     if settings.batch_rows % micro:
         raise ConfigError(f"micro_rows: {micro} does not divide batch_rows, which is {settings.batch_rows}")
-    mask, precision = settings.document_mask, settings.precision
+    mask, precision, grid = settings.document_mask, settings.precision, settings.parallel
+    messages = grid.tensor * grid.context * grid.expert > 1  # within blocks, which torch.compile does not join
     return settings.model_copy(
         update={
             "model": resolve_model(settings.model, settings.size, length),
@@ -188,7 +221,7 @@ def resolve(settings: TrainSettings, device: str, fast_bf16: bool) -> TrainSetti
             "precision": ("bf16" if fast_bf16 else "fp32") if precision == "auto" else precision,
             "document_mask": device == "cpu" if mask is None else mask,
             "loss_chunk": settings.loss_chunk or (256 if device == "cpu" else 4096),
-            "compile": device != "cpu" if settings.compile is None else settings.compile,
+            "compile": device != "cpu" and not messages if settings.compile is None else settings.compile,
         }
     )
 
@@ -238,7 +271,9 @@ def check_shape(model: ModelSettings) -> None:
 def shape_of(settings: TrainSettings, vocab_size: int) -> Shape:
     """The model's shape from resolved settings and the vocabulary of the shards."""
     fields = settings.model.model_dump(exclude={"family"})
-    return Shape(vocab_size=vocab_size, sequence_length=settings.sequence_length, **fields)
+    causal = settings.objective == "next_token"
+    size = vocab_size if causal else vocab_size + 1  # the mask
+    return Shape(vocab_size=size, sequence_length=settings.sequence_length, causal=causal, **fields)
 
 
 def inherit(asked: TrainSettings, origin: TrainSettings) -> TrainSettings:
@@ -247,6 +282,8 @@ def inherit(asked: TrainSettings, origin: TrainSettings) -> TrainSettings:
     given = {name: value for name, value in asked.model if value != getattr(defaults, name)}
     length = asked.sequence_length or origin.sequence_length
     shape = {"size": origin.size, "model": origin.model.model_copy(update=given), "sequence_length": length}
+    if asked.objective == TrainSettings().objective:
+        shape["objective"] = origin.objective
     return asked.model_copy(update=shape)
 
 
@@ -259,7 +296,7 @@ def adopt(asked: TrainSettings, recorded: TrainSettings, out: Path) -> TrainSett
     before, defaults, differences = _flat(recorded), _flat(TrainSettings()), []
     for key, now in _flat(asked).items():
         left_open = now == defaults[key] and now in (0, None, "auto", [])
-        if key not in EXECUTION and now != before[key] and not left_open:
+        if key.split(".")[0] not in EXECUTION and now != before[key] and not left_open:
             differences.append(f"  {key}: {before[key]} before, {now} now")
     if differences:
         listing = "\n".join(differences)
@@ -267,6 +304,7 @@ def adopt(asked: TrainSettings, recorded: TrainSettings, out: Path) -> TrainSett
             f"{out} holds a run with other settings:\n{listing}\nGive the same settings, or another --out folder."
         )
     execution = {key: getattr(asked, key) for key in EXECUTION if getattr(asked, key) not in (0, None, "auto", [])}
+    execution["parallel"] = asked.parallel  # its defaults are a choice too
     return recorded.model_copy(update=execution)
 
 

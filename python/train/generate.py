@@ -1,5 +1,7 @@
 """Text from a model, one token at a time for every row, with the keys and values of earlier positions kept.
 
+A model of masked diffusion fills in all new tokens of a row instead (fill_in), a text after the other.
+
 The end-of-document id starts the prompt, as it starts every document in training, and ends the text. A sample is a
 function of (prompt, settings, seed, its number among those of the prompt), whatever rows stand beside it. When a text
 grows beyond the row length that the model was trained with, it goes on from the last half of a row.
@@ -100,6 +102,29 @@ def _plain(model: Model, window: Sequence[int]) -> Tensor:
     return model.logits(torch.tensor([window], device=model.device))[0, -1]
 
 
+def fill_in(model: Model, prompt: Sequence[int], sampling: Sampling, number: int, end_of_document: int) -> list[int]:
+    """New token ids behind a prompt, by masked diffusion: all start masked, and a pass over the row fixes one of them.
+
+    Every masked place draws a token, and the place that is surest of its own keeps it (arXiv 2502.09992: low-confidence
+    remasking). What follows the first end-of-document id is left out. number: of the sample among those of the prompt.
+    """
+    mask, limit = model.shape.vocab_size - 1, model.shape.sequence_length
+    known = list(prompt)[-(limit - min(limit, sampling.tokens)) :] if sampling.tokens < limit else []
+    row = torch.tensor([*known, *[mask] * min(sampling.tokens, limit)], device=model.device)
+    generator, left = _generator(sampling.seed, number), list(range(len(known), len(row)))
+    while left:
+        with torch.no_grad():
+            logits_TV = model.logits(row.unsqueeze(0))[0]
+        logits_TV[:, mask] = -torch.inf
+        sure_TV, text = logits_TV.softmax(-1), [one for one in row.tolist() if one != mask]
+        drawn = {place: choose(logits_TV[place], sampling, generator, text) for place in left}
+        best = max(left, key=lambda place: float(sure_TV[place, drawn[place]]))
+        row[best] = drawn[best]
+        left.remove(best)
+    new: list[int] = row[len(known) :].tolist()
+    return new[: new.index(end_of_document)] if end_of_document in new else new
+
+
 class _Cached:
     """The cache of the rows that go on, and what it holds of each."""
 
@@ -167,7 +192,13 @@ class Writer:
         new: list[list[int]] = [[] for _ in prompts]
         shown = ""
         ids = [self.encode(prompt) for prompt in prompts]
-        for tokens in generate(self.trained.model, ids, self.trained.facts["end_of_document"], sampling):
+        model, end = self.trained.model, self.trained.facts["end_of_document"]
+        if not model.shape.causal:
+            seen = Counter[str]()
+            for row, prompt in enumerate(prompts):
+                new[row] = fill_in(model, ids[row], sampling, seen[prompt], end)
+                seen[prompt] += 1
+        for tokens in generate(model, ids, end, sampling) if model.shape.causal else ():
             for row, token in tokens.items():
                 new[row].append(token)
             if told and 0 in tokens:

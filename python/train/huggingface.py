@@ -56,6 +56,8 @@ GPT2_NORMS = {"attention_norm": "ln_1", "ffn_norm": "ln_2"}
 
 def form_of(shape: Shape) -> str:
     """The form that holds a shape. Raises ConfigError naming what no form holds."""
+    if not shape.causal:
+        raise ConfigError("objective: masked diffusion has no Hugging Face form here; the model cannot be exported")
     for name in ("qk_norm", "softcap", "shared_expert"):
         if getattr(shape, name):
             raise ConfigError(f"model.{name}: no Hugging Face form here has it; the model cannot be exported")

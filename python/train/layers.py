@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -97,6 +98,12 @@ class LayerNorm(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor: of one that FSDP cut, its part without gradient; any other as it is."""
+    cut: Any = tensor.detach() if hasattr(tensor, "to_local") else None
+    return tensor if cut is None else cut.to_local()
 
 
 def normal_numbers(seed: int, layer: str, own: str, shape: tuple[int, ...]) -> Tensor:

@@ -20,7 +20,7 @@ BLOCK_TOKENS = 1 << 16
 
 
 class StepRows(NamedTuple):
-    """What one process reads in a step: the tokens, and the source and packed row of each row."""
+    """The tokens that one process reads in a step, and the source and packed row of each row of the whole step."""
 
     batch: Batch
     sources: Int
@@ -55,11 +55,12 @@ class Loader:
     def _read(self, start: int, stop: int) -> list[StepRows]:
         if start >= stop:
             return []
-        taken = [self._order.step(step, self._batch_rows, self._rank, self._world) for step in range(start, stop)]
-        sources, rows = (np.concatenate(part) for part in zip(*taken, strict=True))
-        batch, own = read_batch(self._packed, sources, rows, self._manifest), len(taken[0][0])
+        taken = [self._order.step(step, self._batch_rows) for step in range(start, stop)]
+        mine = slice(self._rank, None, self._world)
+        sources, rows = (np.concatenate([one[mine] for one in part]) for part in zip(*taken, strict=True))
+        batch, own = read_batch(self._packed, sources, rows, self._manifest), self._batch_rows // self._world
         cuts = [slice(first, first + own) for first in range(0, len(rows), own)]
-        return [StepRows(Batch(*(part[cut] for part in batch)), sources[cut], rows[cut]) for cut in cuts]
+        return [StepRows(Batch(*(part[cut] for part in batch)), *whole) for cut, whole in zip(cuts, taken, strict=True)]
 
     def read(self, step: int) -> StepRows:
         """The rows of a step; steps come in order. Raises what reading raised."""

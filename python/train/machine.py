@@ -36,9 +36,11 @@ def fast_bf16(device: torch.device) -> bool:
     return any(check() for check in checks if check)
 
 
-def set_threads(threads: int) -> int:
-    """Use that many CPU threads, or all that this process may use where it is 0; returns their number."""
-    threads = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def set_threads(threads: int, processes: int = 1) -> int:
+    """Use that many CPU threads, or where it is 0 all that this process may use, divided by the processes that share
+    the machine; returns their number."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = threads or max(1, cores // processes)
     torch.set_num_threads(threads)
     return threads
 

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from curate.errors import ConfigError
-from train.config import TrainSettings
+from train.config import Shape, TrainSettings
 from train.loader import StepRows
 from train.machine import DTYPES
 from train.model import Model
@@ -37,10 +37,10 @@ from train.step import Done
 METRICS = "metrics.jsonl"
 
 
-def operations(model: Model) -> float:
+def operations(shape: Shape) -> float:
     """Operations of forward and backward, a token; of the experts those that compute a token."""
-    shape, active = model.shape, 0.0
-    for name, p in model.named_parameters():
+    active = 0.0
+    for name, p in Model(shape, "meta").named_parameters():
         if p.dim() < 2 or name == "position_embedding.weight" or (name == "embedding.weight" and not shape.tied):
             continue
         active += p.numel() * (shape.experts_per_token / shape.experts if p.dim() == 3 else 1.0)
@@ -70,20 +70,33 @@ class Metrics:
     """Writes the lines of one run; to be used in a `with`."""
 
     def __init__(
-        self, out: Path, settings: TrainSettings, model: Model, manifest: Manifest, names: list[str], steps: int
+        self,
+        out: Path,
+        settings: TrainSettings,
+        shape: Shape,
+        device: torch.device,
+        manifest: Manifest,
+        names: list[str],
+        steps: int,
+        world: int,
     ) -> None:
-        """names: of the sources, by number. steps: of the whole run."""
-        self._names, self._steps, self._device = names, steps, model.device
+        """names: of the sources, by number. steps: of the whole run. world: processes, each with such a device."""
+        self._names, self._steps, self._device = names, steps, device
         self._bytes_a_token = np.array([_bytes_a_token(manifest, name) for name in names])
-        self._operations = operations(model)
-        self._peak = settings.peak_tflops * 1e12 or measured_peak(model.device, DTYPES[settings.precision])
+        self._operations = {shape.sequence_length: operations(shape)}
+        self._shape = shape
+        peak = settings.peak_tflops * 1e12 or measured_peak(device, DTYPES[settings.precision])
+        self._peak = world * peak
         self._file = (out / METRICS).open("a", encoding="utf-8")
         self._also = [WATCHERS[name](out, settings) for name in settings.watch]
         self._progress = _Progress(steps)
 
     def write(self, step: int, rate: float, done: Done, read: StepRows, seconds: float, data_seconds: float) -> None:
         """Note a step that took `seconds`."""
-        n_sources, tokens = len(self._names), read.batch.targets.size
+        length = read.batch.targets.shape[1]
+        n_sources, tokens = len(self._names), len(read.rows) * length
+        if length not in self._operations:
+            self._operations[length] = operations(self._shape.model_copy(update={"sequence_length": length}))
         nats = np.bincount(read.sources, done.nats_B, n_sources)
         counts = np.bincount(read.sources, done.count_B, n_sources)
         total_bytes = float((counts * self._bytes_a_token).sum())
@@ -99,7 +112,7 @@ class Metrics:
             "seconds": round(seconds, 4),
             "data_seconds": round(data_seconds, 4),
             "tokens_per_second": round(tokens / seconds),
-            "mfu": round(self._operations * tokens / seconds / self._peak, 4),
+            "mfu": round(self._operations[length] * tokens / seconds / self._peak, 4),
             "memory_mb": round(peak_memory(self._device)),
         }
         if done.skipped:

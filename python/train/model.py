@@ -25,7 +25,7 @@ The parameters, by the names that checkpoints give them (each ends with `.weight
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from train.cache import Cache
 from train.config import Shape
+from train.diffusion import draw
 from train.layers import (
     EMBEDDING_DEVIATION,
     Device,
@@ -44,21 +45,30 @@ from train.layers import (
     Normal,
     RMSNorm,
     initialize,
+    local,
 )
 from train.loss import linear_cross_entropy
-from train.moe import Aux, MixtureOfExperts, collect
+from train.moe import Aux, MixtureOfExperts, collect, losses_of
 from train.positions import Rope, rotary, rotate
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # q [B, H, T, D], k and v [B, K, S, D] -> [B, H, T, D]
+
+
+DRAWS = 32  # of masks, by which masked diffusion estimates
 
 
 class Where(NamedTuple):
     """What every block needs to know of the positions it computes.
 
-    rope: their angles, None with learned positions. mask: which keys each may see, None for all before it.
+    rope: their angles, None with learned positions. mask: which keys each may see, None for all before it. attend:
+    computes attention in place of the kernel, where the keys of a row lie on several machines.
     """
 
     rope: Rope | None
     mask: Tensor | None
     cache: Cache | None
+    attend: Attend | None = None
+    causal: bool = True  # without a mask: whether only what is before is seen
 
 
 class Hidden(NamedTuple):
@@ -91,7 +101,7 @@ class Attention(nn.Module):
 
     def __init__(self, shape: Shape, device: Device) -> None:
         super().__init__()
-        self.n_heads, self.n_kv, self.head_width = shape.heads, shape.kv_heads, shape.head_width
+        self.head_width = shape.head_width
         kv_width = shape.kv_heads * shape.head_width
         self.query = Linear(shape.width, shape.width, device, bias=shape.bias)
         self.key = Linear(shape.width, kv_width, device, bias=shape.bias)
@@ -104,9 +114,9 @@ class Attention(nn.Module):
 
     def forward(self, x_BTC: Tensor, where: Where, layer: int) -> Tensor:
         rows, length, _ = x_BTC.shape
-        q_BTHD = self.query(x_BTC).view(rows, length, self.n_heads, self.head_width)
-        k_BTKD = self.key(x_BTC).view(rows, length, self.n_kv, self.head_width)
-        v_BTKD = self.value(x_BTC).view(rows, length, self.n_kv, self.head_width)
+        q_BTHD = self.query(x_BTC).view(rows, length, -1, self.head_width)
+        k_BTKD = self.key(x_BTC).view(rows, length, -1, self.head_width)
+        v_BTKD = self.value(x_BTC).view(rows, length, -1, self.head_width)
         if self.query_norm is not None and self.key_norm is not None:
             q_BTHD, k_BTKD = self.query_norm(q_BTHD), self.key_norm(k_BTKD)
         # Heads come before positions, as the kernel wants them.
@@ -116,11 +126,14 @@ class Attention(nn.Module):
         # From here on keys cover the positions of the cache too: S = T without one.
         if where.cache is not None:
             k_BKSD, v_BKSD = where.cache.append(layer, k_BKSD, v_BKSD)
-        # A single new position may look at everything before it, so that it needs no mask either.
-        causal = where.mask is None and length > 1
-        y_BHTD = F.scaled_dot_product_attention(
-            q_BHTD, k_BKSD, v_BKSD, attn_mask=where.mask, is_causal=causal, enable_gqa=self.n_kv < self.n_heads
-        )
+        if where.attend is not None:
+            y_BHTD = where.attend(q_BHTD, k_BKSD, v_BKSD)
+        else:
+            # A single new position may look at everything before it, so that it needs no mask either.
+            causal, grouped = where.causal and where.mask is None and length > 1, k_BTKD.shape[2] < q_BTHD.shape[2]
+            y_BHTD = F.scaled_dot_product_attention(
+                q_BHTD, k_BKSD, v_BKSD, attn_mask=where.mask, is_causal=causal, enable_gqa=grouped
+            )
         y_BTC: Tensor = self.out(y_BHTD.transpose(1, 2).reshape(rows, length, -1))
         return y_BTC
 
@@ -217,7 +230,7 @@ class Model(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.embedding.weight.device
+        return next(self.parameters()).device
 
     def forward(
         self,
@@ -234,19 +247,32 @@ class Model(nn.Module):
         """
         length, device = tokens_BT.shape[1], tokens_BT.device
         positions = cache.positions(length) if cache else torch.arange(length, device=device)
-        x_BTC = self.embedding(tokens_BT)
+        mask = attention_mask(self.shape, length, device, documents_BT, cache)
+        where = Where(self.rope(positions), mask, cache, causal=self.shape.causal)
+        x_BTC, aux = self.through(self.embed(tokens_BT, positions), where)
+        if cache:
+            cache.advance(counts if counts is not None else [length] * len(tokens_BT))
+        return Hidden(self.norm(x_BTC), aux)
+
+    def embed(self, tokens_BT: Tensor, positions: Tensor) -> Tensor:
+        """What enters the first block, in `dtype`; positions: [T], or [B, T] with a cache."""
+        x_BTC: Tensor = self.embedding(tokens_BT)
         if self.position_embedding is not None:
             # Padding may stand beyond the last position; nothing reads it.
             x_BTC = x_BTC + self.position_embedding(positions.clamp(max=self.shape.sequence_length - 1))
-        rope = rotary(self.shape, positions, self.dtype) if self.shape.positions == "rotary" else None
-        where = Where(rope, attention_mask(self.shape, length, device, documents_BT, cache), cache)
-        x_BTC, parts = x_BTC.to(self.dtype), []
+        return x_BTC.to(self.dtype)
+
+    def rope(self, positions: Tensor) -> Rope | None:
+        """The angles of positions, where they are rotary."""
+        return rotary(self.shape, positions, self.dtype) if self.shape.positions == "rotary" else None
+
+    def through(self, x_BTC: Tensor, where: Where) -> tuple[Tensor, Aux]:
+        """What the blocks make of the stream, and what they tell beside it."""
+        parts = []
         for block in self.blocks.values():
             x_BTC, aux = self._compute(block, x_BTC, where)
             parts.append(aux)
-        if cache:
-            cache.advance(counts if counts is not None else [length] * len(tokens_BT))
-        return Hidden(self.norm(x_BTC), collect(parts))
+        return x_BTC, collect(parts)
 
     def _compute(self, block: nn.Module, x_BTC: Tensor, where: Where) -> tuple[Tensor, Aux]:
         if not (self.recompute and torch.is_grad_enabled()):
@@ -286,16 +312,22 @@ class Model(nn.Module):
         """
         x_BTC, aux = self(tokens_BT, documents_BT)
         total, nats_BT = self.head.cross_entropy(x_BTC, targets_BT, chunk, z_weight, weight_BT)
-        total = sum((aux[name] for name in ("balance", "router_z") if name in aux), total)
-        return Losses(total, nats_BT, aux)
+        return Losses(sum(losses_of(aux), total), nats_BT, aux)
 
     @torch.no_grad()
     def nats(
         self, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None, *, chunk: int = 256
     ) -> Tensor:
-        """-ln p of every target, fp32 [B, T]; 0 where the target is IGNORE."""
-        x_BTC = self(tokens_BT, documents_BT).x_BTC
-        return self.head.cross_entropy(x_BTC, targets_BT, chunk, 0.0, None)[1]
+        """-ln p of every target, fp32 [B, T]; 0 where the target is IGNORE. Of masked diffusion an estimate of a bound
+        of the row's sum, the mean of DRAWS draws."""
+        if self.shape.causal:
+            return self.head.cross_entropy(self(tokens_BT, documents_BT).x_BTC, targets_BT, chunk, 0.0, None)[1]
+        nats_BT = torch.zeros(targets_BT.shape, device=targets_BT.device)
+        for number in range(DRAWS):
+            inputs_BT, weight_BT = draw(targets_BT, tokens_BT, self.shape.vocab_size - 1, number, DRAWS)
+            x_BTC = self(inputs_BT, documents_BT).x_BTC
+            nats_BT += self.head.cross_entropy(x_BTC, targets_BT, chunk, 0.0, None)[1] * weight_BT / DRAWS
+        return nats_BT
 
 
 def attention_mask(
@@ -303,8 +335,8 @@ def attention_mask(
 ) -> Tensor | None:
     """True where a position may look: backwards, within the window and its document; [1 or B, 1, T, S].
 
-    None stands for plain causal attention, for which the kernel needs no mask and is faster. Documents are for
-    training, where there is no cache and S = T.
+    None stands for plain attention, causal or not, for which the kernel needs no mask and is faster. Documents are for
+    training, where there is no cache and S = T. A model that is not causal looks forwards too, and has no window.
     """
     starts = cache.lengths if cache else [0]
     span = max(starts) + length
@@ -316,7 +348,7 @@ def attention_mask(
     start_B11 = torch.tensor(starts[:1] if alike else starts, device=device).view(-1, 1, 1)
     query_BT1 = start_B11 + torch.arange(length, device=device).view(1, -1, 1)
     key_S = torch.arange(span, device=device)
-    seen_BTS = key_S <= query_BT1
+    seen_BTS = key_S <= query_BT1 if shape.causal else torch.ones_like(key_S <= query_BT1)
     if windowed:
         seen_BTS = seen_BTS & (key_S > query_BT1 - shape.window)
     if documents_BT is not None:
@@ -332,8 +364,9 @@ def build(shape: Shape, seed: int, device: Device = "cpu", dtype: torch.dtype = 
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """All that a checkpoint holds of a model: every parameter once, by its first name, and the routers' biases."""
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    """All that a checkpoint holds of a model: every parameter once, by its first name, and the routers' biases; of
+    each what this process holds."""
+    return {name: local(one) for name, one in (*model.named_parameters(), *model.named_buffers())}
 
 
 @torch.no_grad()

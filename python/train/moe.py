@@ -80,16 +80,25 @@ class MixtureOfExperts(nn.Module):
         order_M = expert_Nk.flatten().argsort(stable=True)
         back_M = torch.empty_like(order_M).scatter_(0, order_M, torch.arange(len(order_M), device=order_M.device))
         rows_E = torch.bincount(expert_Nk.flatten(), minlength=self.shape.experts)
-        ends_E = rows_E.cumsum(0).to(torch.int32)
-        x_MC = x_NC.unsqueeze(1).expand(-1, k, -1).flatten(0, 1)[order_M]
-        y_MC = self.down(F.silu(self.gate(x_MC, ends_E)) * self.up(x_MC, ends_E), ends_E)
+        y_MC = self.compute(x_NC.unsqueeze(1).expand(-1, k, -1).flatten(0, 1)[order_M], rows_E)
         y_NkC = y_MC[back_M].view(len(x_NC), k, -1)
         y_NC = (y_NkC * weight_Nk.to(x_BTC.dtype).unsqueeze(-1)).sum(1)
         if self.shared is not None:
             y_NC = y_NC + self.shared(x_NC)
         return y_NC.view(x_BTC.shape), self._aux(logits_NE, scores_NE, rows_E)
 
+    def compute(self, x_MC: Tensor, rows_E: Tensor) -> Tensor:
+        """Rows sorted by expert, rows_E of each, through the experts."""
+        ends_E = rows_E.cumsum(0).to(torch.int32)
+        y_MC: Tensor = self.down(F.silu(self.gate(x_MC, ends_E)) * self.up(x_MC, ends_E), ends_E)
+        return y_MC
+
+    def counted(self, rows_E: Tensor) -> Tensor:
+        """The rows of each expert by which load is judged: those of this pass."""
+        return rows_E
+
     def _aux(self, logits_NE: Tensor, scores_NE: Tensor, rows_E: Tensor) -> Aux:
+        rows_E = self.counted(rows_E)
         load_E = rows_E / rows_E.sum()
         n_tokens, experts = scores_NE.shape
         aux = {"load": load_E, "router_z": self.shape.router_z_weight * logits_NE.logsumexp(-1).square().sum()}
@@ -106,10 +115,15 @@ def collect(parts: list[Aux]) -> Aux:
     return {name: values if name == "load" else values.sum() for name, values in found.items()}
 
 
+def losses_of(aux: Aux) -> list[Tensor]:
+    """Those of the scalars that are losses."""
+    return [aux[name] for name in ("balance", "router_z") if name in aux]
+
+
 @torch.no_grad()
 def balance_by_bias(model: nn.Module, load_LE: Tensor) -> None:
-    """Move the biases of every mixture towards even loads; load_LE: of the whole step, in the order of blocks."""
-    mixtures = [module for module in model.modules() if isinstance(module, MixtureOfExperts)]
-    for mixture, load_E in zip(mixtures, load_LE, strict=True):
-        if mixture.choice_bias is not None:
+    """Move the biases of every mixture towards even loads; load_LE: of the whole step, a line a block of the model."""
+    for name, mixture in model.named_modules():
+        if isinstance(mixture, MixtureOfExperts) and mixture.choice_bias is not None:
+            load_E = load_LE[int(name.split(".")[1])]  # blocks.N.ffn
             mixture.choice_bias += mixture.shape.balance_weight * torch.sign(1 / len(load_E) - load_E)

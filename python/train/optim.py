@@ -17,12 +17,14 @@ imports a compiler: 4 s, longer than the first step.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from train.config import OptimSettings
+from train.layers import local
+from train.processes import Alone
 
 # Newton-Schulz: x -> a x + b (x x') x + c (x x')^2 x takes the singular values to about 1 in five steps (Jordan 2024).
 COEFFICIENTS, ROUNDS = (3.4445, -4.7750, 2.0315), 5
@@ -43,27 +45,43 @@ def orthogonalize(matrices_NRC: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
-    """The gradients of the parameters that have one, by name."""
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    """The gradients of the parameters that have one, by name; of each what this process holds."""
+    return {name: local(p.grad) for name, p in model.named_parameters() if p.grad is not None}
 
 
 @torch.no_grad()
-def clip_(grads: Iterable[Tensor], limit: float) -> Tensor:
-    """The norm of all gradients together; they are scaled down to `limit` where it is larger (0: never)."""
+def clip_(
+    grads: Iterable[Tensor], limit: float, together: Callable[[Tensor], Tensor] = torch.linalg.vector_norm
+) -> Tensor:
+    """The norm of all gradients together; they are scaled down to `limit` where it is larger (0: never).
+
+    together: the norm of all from the norms of each.
+    """
     grads = list(grads)
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    norm = together(torch.stack(torch._foreach_norm(grads)))
     if limit:
         torch._foreach_mul_(grads, (limit / (norm + 1e-6)).clamp(max=1.0))
     return norm
 
 
 class Optimizer:
-    """`moments` are tensors of the parameters' shapes by "mean.<name>", "square.<name>" and "momentum.<name>"."""
+    """`moments` are tensors of the parameters' shapes by "mean.<name>", "square.<name>" and "momentum.<name>".
 
-    def __init__(self, model: nn.Module, settings: OptimSettings, dtype: torch.dtype = torch.float32) -> None:
+    Parameters, gradients and moments are the parts that this process holds. Only Muon needs whole matrices: they are
+    put together, and every process computes those that it holds a part of.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: OptimSettings,
+        dtype: torch.dtype = torch.float32,
+        processes: Alone | None = None,
+    ) -> None:
         """dtype: of the products in Muon."""
-        self.settings, self.dtype = settings, dtype
-        self.parameters = dict(model.named_parameters())
+        self.settings, self.dtype, self.processes = settings, dtype, processes or Alone()
+        self._owners = dict(model.named_parameters())
+        self.parameters = {name: local(p) for name, p in self._owners.items()}
         self.updates = 0
         inside = [name for name, p in self.parameters.items() if name.startswith("blocks.") and p.dim() >= 2]
         muon = settings.optimizer == "muon"
@@ -86,18 +104,23 @@ class Optimizer:
 
     def clear(self) -> None:
         """Forget the gradients."""
-        for p in self.parameters.values():
+        for p in self._owners.values():
             p.grad = None
+
+    def _grad(self, name: str) -> Tensor | None:
+        grad = self._owners[name].grad
+        return None if grad is None else local(grad)
 
     def _adamw(self, names: list[str], rate: float, decays: bool) -> None:
         settings = self.settings
-        names = [name for name in names if self.parameters[name].grad is not None]
-        weights: list[Tensor] = [self.parameters[name] for name in names]
-        if not weights:
+        found = {name: self._grad(name) for name in names if self.parameters[name].numel()}
+        grads = {name: grad for name, grad in found.items() if grad is not None}
+        if not grads:
             return
+        names, weights = list(grads), [self.parameters[name] for name in grads]
         torch._fused_adamw_(
             weights,
-            [p.grad for p in weights if p.grad is not None],
+            list(grads.values()),
             [self.moments[f"mean.{name}"] for name in names],
             [self.moments[f"square.{name}"] for name in names],
             [],
@@ -112,23 +135,24 @@ class Optimizer:
         )
 
     def _muon(self, rate: float) -> None:
-        groups: dict[torch.Size, list[str]] = {}
+        groups: dict[tuple[int, ...], list[str]] = {}
         for name in self.orthogonal:
-            groups.setdefault(self.parameters[name].shape, []).append(name)
+            groups.setdefault(self.processes.matrices(name, self.parameters[name]), []).append(name)
         for shape, names in groups.items():
             # Matrices of one shape are one product; a stack of experts is so many matrices.
             momenta, grads = [self.moments[f"momentum.{name}"] for name in names], []
             for name, momentum in zip(names, momenta, strict=True):
-                grad = self.parameters[name].grad
+                grad = self._grad(name)
                 assert grad is not None
                 momentum.mul_(self.settings.momentum).add_(grad)
-                grads.append(grad.add(momentum, alpha=self.settings.momentum))
+                ahead = grad.add(momentum, alpha=self.settings.momentum)
+                grads.append(self.processes.whole(name, ahead))
             flat = torch.stack(grads).view(-1, *shape[-2:])
             steps = orthogonalize(flat, self.dtype).view(len(names), *shape)
             scale = MUON_SCALE * math.sqrt(max(shape[-2:]))
             for name, step in zip(names, steps, strict=True):
-                weight = self.parameters[name]
-                weight.mul_(1 - rate * self.settings.weight_decay).add_(step, alpha=-rate * scale)
+                weight, own = self.parameters[name], self.processes.own(name, step)
+                weight.mul_(1 - rate * self.settings.weight_decay).add_(own, alpha=-rate * scale)
 
     def state(self) -> dict[str, Tensor]:
         """The moments and the number of updates; the moments are the tensors themselves, not copies."""

@@ -130,6 +130,15 @@ class Batch(NamedTuple):
     documents: Int
 
 
+class Weighted(NamedTuple):
+    """A batch whose targets have a weight in the loss each, fp32 [B, T]."""
+
+    inputs: Int
+    targets: Int
+    documents: Int
+    weights: npt.NDArray[np.float32]
+
+
 def read_batch(packed: Sequence[Packed], sources: Int, rows: Int, manifest: Manifest) -> Batch:
     """Row rows[i] of packed[sources[i]] for every i. Raises DataError for an id outside the vocabulary."""
     size = (len(rows), packed[0].row_length)

@@ -1,11 +1,13 @@
 """One step: gradients of the mean loss over its tokens, clipped, and applied unless the step is an outlier.
 
 Every loss is a sum over tokens, divided by the tokens of the whole step, so that micro-batches of unlike fill weigh
-what they hold. In fp16 the loss is multiplied by a power of two before backward, so that small gradients do not
-vanish: halved where a gradient overflows, which skips the step, doubled after 2,000 steps without.
+what they hold, whatever number of processes computes them (processes.py). In fp16 the loss is multiplied by a power of
+two before backward, so that small gradients do not vanish: halved where a gradient overflows, which skips the step,
+doubled after 2,000 steps without.
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,27 +17,21 @@ from torch import Tensor
 
 from curate.errors import CurateError
 from train.config import OptimSettings, TrainSettings
-from train.loss import IGNORE
 from train.model import Model
 from train.moe import balance_by_bias
 from train.optim import Optimizer, clip_, gradients
-from train.packing import Batch
+from train.packing import Batch, Weighted
+from train.processes import Alone
 
 WINDOW = 128  # steps by which outliers are judged
 FIRST_SCALE, STEPS_TO_DOUBLE, LEAST_SCALE = 2.0**16, 2000, 2.0**-10
 
 
-class Summed(NamedTuple):
-    """What the forward passes of a step gave; its gradients are in the parameters."""
-
-    loss: Tensor  # what is minimized, a token
-    nats_B: Tensor  # -ln p of the targets, summed by row
-    count_B: Tensor  # targets of each row
-    load_LE: Tensor | None  # share of the tokens by expert, a line a block with experts
-
-
 class Done(NamedTuple):
-    """A step that was computed; `skipped` says why its update was left out, empty where it was not."""
+    """A step that was computed, over all processes.
+
+    skipped: why its update was left out, empty where it was not.
+    """
 
     loss: float
     grad_norm: float
@@ -45,46 +41,31 @@ class Done(NamedTuple):
     skipped: str
 
 
-def accumulate(model: Model, batch: Batch, settings: TrainSettings, device: torch.device, scale: float = 1.0) -> Summed:
-    """Add up the gradients of a step, micro-batch by micro-batch; times `scale`."""
-    inputs, targets, documents = (torch.from_numpy(array).to(device, non_blocking=True) for array in batch)
-    count_B = (targets != IGNORE).sum(1)
-    count = count_B.sum()
-    loss, nats_B, loads = torch.zeros((), device=device), [], []
-    for start in range(0, len(inputs), settings.micro_rows):
-        rows = slice(start, start + settings.micro_rows)
-        losses = model.loss(
-            inputs[rows],
-            targets[rows],
-            documents[rows] if settings.document_mask else None,
-            chunk=settings.loss_chunk,
-            z_weight=settings.optim.z_weight,
-        )
-        share = losses.total / count
-        (share * scale if scale != 1 else share).backward()  # type: ignore[no-untyped-call]
-        loss += share.detach()
-        nats_B.append(losses.nats_BT.sum(1))
-        if "load" in losses.aux:
-            loads.append(losses.aux["load"])
-    return Summed(loss, torch.cat(nats_B), count_B, torch.stack(loads).mean(0) if loads else None)
-
-
 class Stepper:
     """Computes steps; its state beside the model's and the optimizer's is small, and is saved with them."""
 
-    def __init__(self, model: Model, optimizer: Optimizer, settings: TrainSettings, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: Model,
+        optimizer: Optimizer,
+        settings: TrainSettings,
+        device: torch.device,
+        processes: Alone | None = None,
+    ) -> None:
         self.model, self.optimizer, self.settings, self.device = model, optimizer, settings, device
+        self.processes = processes or Alone()
         self.outliers = Outliers(settings.optim)
         self.scale = FIRST_SCALE if settings.precision == "fp16" else 1.0
         self.good = 0  # steps since the scale changed
 
-    def step(self, batch: Batch, rate: float) -> Done:
+    def step(self, batch: Batch | Weighted, rate: float) -> Done:
         """One step at a learning rate. A loss that is not finite leaves everything as it was, and is the caller's."""
-        summed = accumulate(self.model, batch, self.settings, self.device, self.scale)
-        grads = list(gradients(self.model).values())
+        summed = self.processes.accumulate(self.model, batch, self.settings, self.device, self.scale)
+        found = gradients(self.model)
+        grads = list(found.values())
         if self.scale != 1:
             torch._foreach_div_(grads, self.scale)
-        norm = clip_(grads, self.settings.optim.clip)
+        norm = clip_(grads, self.settings.optim.clip, partial(self.processes.norm, list(found)))
         loss, grad_norm = torch.stack((summed.loss, norm.to(summed.loss.device))).tolist()
         skipped = self._why_not(loss, grad_norm)
         if skipped or not math.isfinite(loss) or not math.isfinite(grad_norm):

@@ -260,6 +260,8 @@ VARIANTS = {
                    "optim.schedule=wsd_s", "optim.periods=2", "keep=1", "model.experts=4", "model.ffn_width=64",
                    "model.balance=bias", "model.balance_weight=0.001", "model.shared_expert=true",
                    "precision=fp16", "optim.skip_deviations=6"],
+    "longer rows at the end": ["long.factor=4", "long.fraction=0.4", "optim.optimizer=muon"],
+    "masked diffusion": ["objective=masked_diffusion", "optim.learning_rate=0.01"],
 }  # fmt: skip
 
 
@@ -282,6 +284,18 @@ def test_every_kind_of_model_trains_resumes_to_the_bit_and_is_drawn(
     assert (out / last).read_bytes() == (again / last).read_bytes()
     if variant == "everything":  # the end of the first of two periods stays
         assert sorted(os.listdir(out / "checkpoints")) == [f"step-{STEPS // 2:08}", f"step-{STEPS:08}"]
+    index = json.loads((out / f"checkpoints/step-{STEPS:08}/index.json").read_text())
+    if variant == "longer rows at the end":
+        assert (index["shape"]["sequence_length"], index["shape"]["rope_factor"]) == (4 * T, 4)
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        assert [line["tokens"] for line in lines] == [(n + 1) * T * BATCH for n in range(STEPS)]
+    if variant in ("longer rows at the end", "masked diffusion"):
+        done = train("eval", "--checkpoint", out, "--data", data, "--threads", 1, "--json")
+        bits = done.json["sources"]["all"]["bits_per_byte"]
+        assert bits["model"] < bits["untrained"]
+        ask = ("--prompt", "The river", "--tokens", 9, "--threads", 1, "--json")
+        text = train("generate", "--checkpoint", out, *ask).json
+        assert 0 < text["tokens"] <= 9 and text == train("generate", "--checkpoint", out, *ask).json
     page = tmp_path / "runs.html"
     assert train("plot", out, again, "--out", page).code == 0
     text = page.read_text()
@@ -358,15 +372,15 @@ def test_a_loss_that_is_no_number_stops_the_run(
 ) -> None:
     import torch
 
-    import train.step as module
+    from train.processes import Alone
 
-    accumulate = module.accumulate
+    accumulate = Alone.accumulate
 
     def broken(*arguments: Any) -> Any:
         summed = accumulate(*arguments)
         return summed._replace(loss=summed.loss * torch.nan)
 
-    monkeypatch.setattr(module, "accumulate", broken)
+    monkeypatch.setattr(Alone, "accumulate", broken)
     done = train("run", "--data", data, "--out", tmp_path / "model", *SMALL)
     assert done.code == 1 and "The loss is not finite at step 0" in done.err
     named = re.findall(r"\b[0-9a-f]{32}\b", done.err)
@@ -384,6 +398,11 @@ ERRORS = {
     "sampling": ("generate --checkpoint nowhere --top-p 2", "top_p: must be at most 1"),
     "device": ("run --data d --out m --set device=tpu", "device: must be auto, cpu or cuda"),
     "size": ("run --data d --out m --size huge", "size: must be a number of parameters such as 5m"),
+    "long": ("run --data d --out m --set long.factor=2 --set model.family=gpt2", "long.factor: needs rotary positions"),
+    "both ways": (
+        "run --data d --out m --set objective=masked_diffusion --set model.window=9",
+        "model.window: masked diffusion looks both ways",
+    ),
     "plot": ("plot nowhere --out f.html", "nowhere/metrics.jsonl: no such file; give --out folders"),
     "import": ("import --from nowhere --out m", "nowhere: no model in a Hugging Face form"),
 }

@@ -26,7 +26,7 @@ from inline import Inline
 GOLDEN: dict[str, tuple[int, str]] = {
     "url_filter": (1, "e06d2f9ac25f536c"),
     "take_down": (1, "90327303e9229383"),
-    "extract": (5, "80c4f24c385b5a1b"),
+    "extract": (7, "80c4f24c385b5a1b"),
     "normalize": (2, "76e18d5cf2f9d535"),
     "langid": (3, "f56e868e01d4a70a"),
     "filter": (3, "ac6bca898e74b6c9"),
@@ -41,7 +41,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "line_dedup": (2, "874eb6c5779d521c"),
     "substring_dedup": (2, "7ae435b1e85d6ae7"),
     "holdout": (1, "eea1c50ad0e29cb0"),
-    "decontaminate": (3, "03e79207bf2671b7"),
+    "decontaminate": (4, "03e79207bf2671b7"),
     "train_tokenizer": (2, "757598b713b4b62a"),
     "tokenize": (4, "9799ddc606eeede8"),
     "mix": (3, "b896e673dbaa3e75"),

@@ -9,6 +9,7 @@ import torch
 
 from curate.errors import ConfigError, CurateError, DataError
 from train import checkpoint
+from train.saver import Saver
 
 FACTS = {"shape": {}, "settings": {}, "plan": "p"}
 
@@ -131,7 +132,7 @@ def test_a_saver_keeps_what_was_saved_when_training_goes_on_and_tells_of_a_full_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some = tensors(1)
-    with checkpoint.Saver() as saver:
+    with Saver() as saver:
         saver.save(tmp_path, 1, some, FACTS, 5)
         some["weights"]["a"].fill_(9)
         for step in range(2, 6):

@@ -11,11 +11,13 @@ from train.loss import IGNORE
 from train.model import build
 from train.optim import Optimizer, gradients, orthogonalize
 from train.packing import Batch
+from train.processes import Alone
 from train.schedule import learning_rate, period_ends
-from train.step import LEAST_SCALE, Outliers, Stepper, accumulate
+from train.step import LEAST_SCALE, Outliers, Stepper
 
 SHAPE = Shape(vocab_size=61, sequence_length=24, layers=2, width=32, heads=4, kv_heads=2, ffn_width=40, tied=True)
 CPU = torch.device("cpu")
+accumulate = Alone().accumulate
 
 
 @pytest.fixture(autouse=True)

@@ -228,8 +228,8 @@ class EachTask:
             count.set_aside += 0 if aside is None else aside.num_rows
         else:
             count.untouched += batch.num_rows
-            if mask is not None and step.own is None and _reads(step.op, kind):
-                batch = self._with_columns_of(step, batch)
+            if step.own is None and (_reads(step.op, kind) or step.op.stage.makes == kind):
+                batch = self._with_columns_of(step, batch, kind)
         count.rows_out += batch.num_rows
         count.bytes_out += content_bytes(batch, step.op.stage.makes or kind if _reads(step.op, kind) else kind)
         count.seconds += time.perf_counter() - start
@@ -262,15 +262,20 @@ class EachTask:
             raise TaskError(f"{op.work.name} only emits, and yet it drops rows or sets them aside")
         return applied
 
-    def _with_columns_of(self, step: _Progress, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _with_columns_of(self, step: _Progress, batch: pa.RecordBatch, kind: Kind) -> pa.RecordBatch:
         """`batch`, on none of whose rows the op works, with the columns that the op adds, as nulls: which columns a
-        task writes must not depend on which rows come first. The op is asked once a task, by applying it to no rows."""
+        task writes must depend neither on which rows come first nor on the kind of its input. Rows that are already
+        what the op makes of another kind count too. The op is asked once a task, by applying it to no rows."""
         if step.added is None:
             assert step.op.phase.apply is not None
             step.added = []
+            given = batch.slice(0, 0)
+            if not _reads(step.op, kind):
+                read: Kind = "raw" if step.op.work.rows == "raw" else "document"
+                given = pa.RecordBatch.from_pylist([], schema=schema.SCHEMA_OF[read])
             # A stage that cannot work on no rows adds its columns when it has some.
             with contextlib.suppress(Exception):
-                made = step.op.phase.apply(batch.slice(0, 0), step.op.state)
+                made = step.op.phase.apply(given, step.op.state)
                 empty = made.batch if isinstance(made, Applied) else made
                 step.added = [found for found in empty.schema if batch.schema.get_field_index(found.name) < 0]
         for found in step.added:

@@ -388,7 +388,7 @@ INDEXED_BY = ("benchmarks", "question", "choices", "answer", "passage", "id", "r
 
 STAGE = Stage(
     name="decontaminate",
-    version=3,
+    version=4,
     summary="Take benchmark items out of documents.",
     config=Decontaminate,
     presets=lambda config: config.rule,

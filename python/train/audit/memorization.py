@@ -81,6 +81,8 @@ def open_models(
     """Everything that is read, checked. Raises ConfigError and DataError naming what does not fit."""
     where = pick_device(device)
     own, shards = checkpoint.open_model(folder, where), open_shards(data / "tokens")
+    if not own.model.shape.causal:
+        raise ConfigError(f"{folder}: a model of masked diffusion does not write on from a prefix")
     check_tokens(own, shards.manifest, data / "tokens")
     other = checkpoint.open_model(reference, where) if reference else None
     if other is not None:

@@ -73,6 +73,8 @@ def evaluate(folder: Path, asked: Asked, device: str = "auto", threads: int = 0)
     tasks = load_tasks(list(asked.tasks), asked.listing, asked.shots, continuation_delimiter=asked.delimiter)
     findings = Findings(asked.contaminated) if asked.contaminated else None
     with opened(folder, device) as (trained, home):
+        if (tasks or asked.lm_eval) and not trained.model.shape.causal:
+            raise ConfigError("tasks ask for the next token; a model of masked diffusion is measured by --data alone")
         facts = {
             "checkpoint": str(folder if trained.folder.parent != home / checkpoint.FOLDER else trained.folder),
             "step": trained.facts["step"],

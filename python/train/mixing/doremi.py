@@ -35,6 +35,7 @@ from train.mixture import load_mixture, natural_mixture
 from train.model import Model
 from train.optim import clip_, gradients
 from train.packing import Batch
+from train.parallel import launch
 from train.schedule import learning_rate
 from train.shards import open_shards
 from train.train import Interrupted, Run, setup, train
@@ -117,13 +118,13 @@ def step(run: Run, reference: Model, state: State, batch: Batch, sources: npt.ND
 
 def train_proxy(run: Run, reference: Model, state: State, out: Path, how: Robust) -> None:
     """Step until the budget is spent or a signal comes; OUT/weights.jsonl takes the weights of every step."""
-    names, settings = run.order.names, run.settings
+    names, settings = run.stage.order.names, run.settings
     steps = range(run.next_step, run.steps)
     known = cut(out / WEIGHTS, run.next_step)
     checkpoint.write_file(out / WEIGHTS, known.encode())
     with (
         stop_on_signal() as caught,
-        Loader(run.packed, run.order, run.shards.manifest, settings.batch_rows, steps) as loader,
+        Loader(run.stage.packed, run.stage.order, run.shards.manifest, settings.batch_rows, steps) as loader,
         (out / WEIGHTS).open("a", encoding="utf-8") as log,
     ):
         for number in steps:
@@ -152,7 +153,7 @@ def _save(run: Run, state: State) -> None:
         "tokenizer_sha256": run.shards.manifest.tokenizer_sha256,
         "end_of_document": run.shards.manifest.end_of_document,
     }
-    tensors = {**run.tensors, "doremi": state.tensors()}
+    tensors: checkpoint.Tensors = {**run.tensors, "doremi": state.tensors()}
     checkpoint.save(run.out, run.next_step, tensors, facts, run.settings.keep)
 
 
@@ -172,6 +173,8 @@ def doremi(
     """
     if asked.precision == "fp16":
         raise ConfigError("precision: robust training has no loss scale; use bf16 or fp32")
+    if asked.long.factor > 1 or asked.objective != "next_token" or launch.world() > 1:
+        raise ConfigError("robust training runs in one process, on next tokens, in rows of one length (long.factor=1)")
     if not 0 <= how.smoothing < 1 or not how.eta > 0:
         raise ConfigError(f"--eta must be above 0 and --smoothing in [0, 1), found {how.eta:g} and {how.smoothing:g}")
     manifest = open_shards(data / "tokens").manifest
@@ -196,7 +199,7 @@ def doremi(
     run = setup(data, out / "proxy", settings, path, None)
     state = _state(run, names, prior)
     train_proxy(run, reference.model.to(run.model.device), state, out, how)
-    order = {name: place for place, name in enumerate(run.order.names)}
+    order = {name: place for place, name in enumerate(run.stage.order.names)}
     mean = {name: float(state.total[order[name]]) for name in names}
     weights = {name: value / sum(mean.values()) for name, value in mean.items()}
     total = tokens or sum(available[name] for name in names)
@@ -221,7 +224,7 @@ def _state(run: Run, names: list[str], prior: Array) -> State:
     Sources without a part in the reference's mixture have a weight too small to count.
     """
     by_name = dict(zip(names, prior.tolist(), strict=True))
-    state = State(np.array([by_name.get(name, 1e-300) for name in run.order.names]))
+    state = State(np.array([by_name.get(name, 1e-300) for name in run.stage.order.names]))
     if run.next_step:
         state.restore(checkpoint.load(checkpoint.find(run.out), {"doremi": state.tensors()})["doremi"])
     return state

@@ -42,7 +42,7 @@ def counts(shape: Shape) -> dict[str, int]:
 
 def cost_of(shape: Shape) -> float:
     """Operations of forward and backward, a token."""
-    return operations(Model(shape, torch.device("meta")))
+    return operations(shape)
 
 
 def read_points(path: Path) -> list[dict[str, Any]]:

@@ -17,6 +17,8 @@ pub(crate) struct Measures {
     pub options: Option<f64>,
     /// Share of the answer that stands near, if it has three words or more.
     pub answer: Option<f64>,
+    /// Whether the answer, of any length, follows the question at once.
+    pub answered: bool,
 }
 
 impl Measures {
@@ -34,7 +36,13 @@ impl Measures {
     }
 
     /// The limit that the score reaches, and whether the match is sure; none where the rule does not fire.
+    ///
+    /// A whole question with its answer behind it is no accident, however common its words are.
     pub fn fires(&self) -> Option<(f64, bool)> {
+        let exact = self.matched >= 0.97 && self.in_runs >= 0.97;
+        if self.bits >= 20.0 && exact && self.answered {
+            return Some((0.97, true));
+        }
         let (some, full) = self.evidence();
         let usual = 0.65 + 0.25 * ((60.0 - self.bits) / 30.0).clamp(0.0, 1.0);
         let limits = [
@@ -44,7 +52,6 @@ impl Measures {
         ];
         let sure = self.bits >= 60.0 || full;
         if self.own_bits < (0.15 * self.bits).max(20.0) {
-            let exact = self.matched >= 0.97 && self.in_runs >= 0.97;
             return (exact && (self.bits >= 45.0 || full)).then_some((0.97, sure));
         }
         let limit = limits.into_iter().flatten().reduce(f64::min)?;
@@ -73,6 +80,7 @@ mod tests {
             own_in_runs: share,
             options: None,
             answer: None,
+            answered: false,
         }
     }
 
@@ -113,6 +121,20 @@ mod tests {
             ..found(45.0, 0.66)
         };
         assert!(answer.fires().is_some());
+        let answered = |bits, share| {
+            Measures {
+                own_bits: 0.0,
+                answered: true,
+                ..found(bits, share)
+            }
+            .fires()
+        };
+        assert_eq!(
+            answered(20.0, 0.97),
+            Some((0.97, true)),
+            "common words, and their answer"
+        );
+        assert_eq!((answered(20.0, 0.96), answered(19.0, 1.0)), (None, None));
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub(crate) struct Window {
     near: Near,
 }
 
+/// Words that may stand between a question and the answer that follows it, such as "The answer is".
+const BEFORE_ANSWER: usize = 3;
+
 impl Window {
     /// Compares an item with the words `start..end`.
     pub fn compare(
@@ -71,11 +74,14 @@ impl Window {
             own_in_runs: f64::from(own) / f64::from(facts.rest.max(1)),
             options: None,
             answer: None,
+            answered: false,
         };
         if measures.score() < LEAST {
             return None;
         }
         self.look_near(rule, columns, item, start, end, &mut measures);
+        let answer = list(columns.answer_offsets, columns.answers, item as usize);
+        measures.answered = self.follows(answer, start + last + 1);
         let (limit, sure) = measures.fires()?;
         Some(Match {
             item,
@@ -87,6 +93,13 @@ impl Window {
             end: start + last + 1,
             rank: measures.rank(),
         })
+    }
+
+    /// Whether an answer begins at most BEFORE_ANSWER words behind the word before `at`.
+    fn follows(&self, answer: &[u32], at: usize) -> bool {
+        let end = (at + BEFORE_ANSWER + answer.len()).min(self.halves.len());
+        let behind = self.halves.get(at..end).unwrap_or(&[]);
+        !answer.is_empty() && behind.windows(answer.len()).any(|words| words == answer)
     }
 
     /// Fills in how much of the item's options and answer stands near.

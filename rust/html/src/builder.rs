@@ -18,7 +18,7 @@ const IMPLIED_END_LOOKS: usize = 40;
 const MAX_CODE: usize = 50_000;
 
 /// Marks of a page; later links and emphasis leave their text and no mark.
-pub const MAX_MARKS: usize = 1 << 20;
+pub const MAX_MARKS: usize = 1 << 18;
 /// A longer address is none.
 pub const MAX_ADDRESS: usize = 4_000;
 /// A longer alternative text is no character.
@@ -237,6 +237,7 @@ impl Builder {
                 | Tag::FIGCAPTION
                 | Tag::CAPTION
                 | Tag::SUMMARY
+                | Tag::DIV
         );
         around == Tag::P || around.is_heading() || holds_text && self.in_block
     }
@@ -325,7 +326,7 @@ impl Builder {
     fn meaning_of(&mut self, tag: Tag, attributes: &Attributes<'_>) -> u16 {
         let mut bits = attributes.meaning;
         match tag {
-            Tag::PRE | Tag::LISTING | Tag::XMP => bits |= meaning::VERBATIM,
+            Tag::PRE | Tag::LISTING | Tag::XMP | Tag::TEXTAREA => bits |= meaning::VERBATIM,
             Tag::TD if self.after_gutter && bits & meaning::CODE_CELL != 0 => {
                 bits |= meaning::VERBATIM
             }
@@ -395,6 +396,7 @@ impl Builder {
                 }
             }
             Tag::B | Tag::STRONG => self.strongs += 1,
+            _ if is_apart(tag) => self.apart |= self.is_in_words(),
             _ => {}
         }
         let context = self.top().context | tag.context() | attributes.context;
@@ -547,6 +549,11 @@ impl Builder {
             }
         }
     }
+}
+
+/// Elements whose text is no part of the words beside it: what was struck out, and what a page made elements for.
+pub(crate) fn is_apart(tag: Tag) -> bool {
+    matches!(tag, Tag::DEL | Tag::S | Tag::STRIKE | Tag::CUSTOM)
 }
 
 /// Elements that highlighters put around the lines of a pre: there they are lines and no blocks.

@@ -71,7 +71,7 @@ fn push_spaced(run: &[u8], out: &mut Vec<u8>, space: &mut bool) {
     out.extend_from_slice(run);
 }
 
-/// Appends `text` with its white space as it is (carriage returns aside), references decoded.
+/// Appends `text` with its white space as it is (carriage returns aside, no-break spaces as spaces), references decoded.
 pub fn keep(text: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
     while at < text.len() {
@@ -86,11 +86,15 @@ pub fn keep(text: &[u8], out: &mut Vec<u8>) {
                 at = next;
             }
             b'\r' => at += 1,
+            0xC2 if text.get(at + 1) == Some(&0xA0) => {
+                out.push(b' ');
+                at += 2;
+            }
             _ => {
-                let end = text[at..]
+                let end = text[at + 1..]
                     .iter()
-                    .position(|&b| b == b'&' || b == b'\r')
-                    .map_or(text.len(), |n| at + n);
+                    .position(|&b| matches!(b, b'&' | b'\r' | 0xC2))
+                    .map_or(text.len(), |n| at + 1 + n);
                 out.extend_from_slice(&text[at..end]);
                 at = end;
             }
@@ -193,7 +197,10 @@ mod tests {
     #[test]
     fn kept_text_keeps_its_white_space() {
         let mut out = Vec::new();
-        keep(b"  a\r\n\tb &lt;c&gt;&nbsp;d", &mut out);
-        assert_eq!(out, b"  a\n\tb <c> d");
+        keep(
+            "  a\r\n\tb &lt;c&gt;&nbsp;d\u{a0}e\u{a9}".as_bytes(),
+            &mut out,
+        );
+        assert_eq!(out, "  a\n\tb <c> d e\u{a9}".as_bytes());
     }
 }

@@ -6,10 +6,14 @@ use crate::tags::Tag;
 /// The longest name of a programming language.
 const LONGEST_LANGUAGE: usize = 24;
 
+/// Languages that a class may name without a word before it; none is a word for something else.
+const LANGUAGES: &str = "bash c clojure cpp csharp css dart elixir erlang fsharp go groovy haskell html java \
+    javascript js json julia kotlin lua matlab perl php python r ruby rust scala sql swift typescript xml yaml";
+
 /// `meaning` bits of a class attribute, and the language of code that it names; empty where it names none.
 pub fn read(tag: Tag, class: &[u8]) -> (u16, &[u8]) {
     let (mut bits, mut language) = (0, &class[..0]);
-    let mut names_next = false;
+    let (mut names_next, mut highlights) = (false, false);
     let names = class.split(|byte| byte.is_ascii_whitespace() || matches!(byte, b';' | b':'));
     for name in names.filter(|name| !name.is_empty()) {
         if names_next {
@@ -35,10 +39,13 @@ pub fn read(tag: Tag, class: &[u8]) -> (u16, &[u8]) {
             | b"MathJax_SVG_Display"
             | b"MathJax_CHTML"
             | b"mw-editsection"
+            | b"editsection"
             | b"headerlink"
             | b"ttc" => {
                 bits |= meaning::SKIP;
             }
+            // The code once more, to be copied.
+            b"crayon-plain" if tag == Tag::TEXTAREA => bits |= meaning::SKIP,
             b"emoji" | b"wp-smiley" | b"emoticon" => bits |= meaning::CHARACTER,
             b"latex"
             | b"tex"
@@ -51,24 +58,45 @@ pub fn read(tag: Tag, class: &[u8]) -> (u16, &[u8]) {
                 bits |= meaning::FORMULA | meaning::FALLBACK;
             }
             b"brush" | b"sourceCode" => names_next = true,
-            _ if language.is_empty() => language = language_of(tag, name),
+            b"highlight" | b"syntaxhighlighter" if matches!(tag, Tag::DIV | Tag::FIGURE) => {
+                highlights = true;
+            }
+            _ if language.is_empty() => language = language_of(tag, highlights, name),
             _ => {}
         }
     }
     (bits, plausible(language))
 }
 
-/// The language of a name such as language-python; empty where it is none.
-fn language_of(tag: Tag, name: &[u8]) -> &[u8] {
+/// The language of a name such as language-python, or of the bare name of a language on an element of code; empty
+/// where it is none. `highlights` is whether the name of a highlighter stood before it.
+fn language_of(tag: Tag, highlights: bool, name: &[u8]) -> &[u8] {
     let prefixes: &[&[u8]] = match tag {
-        Tag::PRE | Tag::CODE => &[b"language-", b"lang-"],
-        Tag::DIV | Tag::FIGURE => &[b"language-", b"highlight-source-", b"highlight-"],
-        _ => &[],
+        Tag::PRE | Tag::CODE => &[b"language-", b"lang-", b"src-"],
+        Tag::DIV | Tag::FIGURE => &[
+            b"language-",
+            b"highlight-source-",
+            b"highlight-",
+            b"mw-highlight-lang-",
+        ],
+        _ => return &name[..0],
     };
     let after = prefixes
         .iter()
         .find_map(|prefix| name.strip_prefix(*prefix));
-    after.unwrap_or(&name[..0])
+    let bare = highlights || matches!(tag, Tag::PRE | Tag::CODE);
+    match after {
+        Some(language) => language,
+        None if bare && is_programming(name) => name,
+        None => &name[..0],
+    }
+}
+
+/// Whether it is the bare name of a programming language.
+pub fn is_programming(name: &[u8]) -> bool {
+    LANGUAGES
+        .split(' ')
+        .any(|language| language.as_bytes() == name)
 }
 
 /// The name, unless it is none of a programming language.
@@ -103,7 +131,7 @@ pub fn style(style: &[u8]) -> u16 {
         .any(|font| memchr::memmem::find(&lower, font).is_some());
     match value {
         b"pre" | b"pre-wrap" | b"break-spaces" if is_code => meaning::VERBATIM,
-        b"pre" | b"pre-wrap" | b"break-spaces" => meaning::PRESERVED,
+        b"pre" | b"pre-wrap" | b"break-spaces" | b"pre-line" => meaning::PRESERVED,
         _ => 0,
     }
 }

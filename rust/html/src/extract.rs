@@ -168,6 +168,7 @@ impl<'m> Extractor<'m> {
             n_replaced: decoded.n_replaced,
             ..Extracted::default()
         };
+        drop(decoded); // it may be as large as the page
         if page.blocks.is_empty() {
             return Ok(extracted);
         }

@@ -152,7 +152,7 @@ fn element(name: &[u8], tag: &[u8], parts: &[String]) -> String {
         b"mfrac" => format!("\\frac{{{}}}{{{}}}", part(0), part(1)),
         b"msqrt" => format!("\\sqrt{{{}}}", joined(parts)),
         b"mroot" => format!("\\sqrt[{}]{{{}}}", part(1), part(0)),
-        b"mfenced" => format!("\\left({}\\right)", parts.join(", ")),
+        b"mfenced" => fenced(tag, parts),
         b"mtable" => format!("\\begin{{matrix}} {} \\end{{matrix}}", parts.join(" \\\\ ")),
         b"mtr" | b"mlabeledtr" => parts.join(" & "),
         b"mmultiscripts" => format!(
@@ -166,6 +166,33 @@ fn element(name: &[u8], tag: &[u8], parts: &[String]) -> String {
         b"mphantom" => String::new(),
         _ => joined(parts),
     }
+}
+
+/// Parts between the signs that the element names, by default parentheses and commas.
+fn fenced(tag: &[u8], parts: &[String]) -> String {
+    let said = |name: &str, usual: &str| {
+        attribute(tag, name).map_or_else(|| usual.to_owned(), |value| operator(&decoded(value)))
+    };
+    let side = |sign: String| {
+        if sign.is_empty() {
+            ".".to_owned()
+        } else {
+            sign
+        }
+    };
+    let (open, close) = (side(said("open", "(")), side(said("close", ")")));
+    let between = said("separators", ",");
+    format!("\\left{open}{}\\right{close}", parts.join(&between))
+}
+
+/// The value of an attribute in double or single quotes.
+fn attribute<'t>(tag: &'t [u8], name: &str) -> Option<&'t [u8]> {
+    ["\"", "'"].iter().find_map(|quote| {
+        let begins = format!(" {name}={quote}");
+        let start = memmem::find(tag, begins.as_bytes())? + begins.len();
+        let length = memmem::find(&tag[start..], quote.as_bytes())?;
+        Some(&tag[start..start + length])
+    })
 }
 
 fn identifier(name: &str, tag: &[u8]) -> String {
@@ -406,6 +433,10 @@ mod tests {
                 "\\begin{matrix} a & b \\end{matrix}",
             ),
             ("<mover><mi>v</mi><mo>→</mo></mover>", "\\vec{v}"),
+            (
+                "<mfenced open='[' close=''><mi>a</mi><mi>b</mi></mfenced>",
+                "\\left[a,b\\right.",
+            ),
             (
                 "<msup><mrow><mi>a</mi><mi>b</mi></mrow><mn>2</mn></msup>",
                 "{ab}^{2}",

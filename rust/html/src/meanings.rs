@@ -1,9 +1,11 @@
 //! What elements mean beyond where they cut: formulas, images, scripts, quotations, lines and numbers of code.
 
-use crate::builder::{Attributes, Builder, Formula, MAX_ADDRESS, MAX_CHARACTER, MAX_MARKS, Open};
+use crate::builder::{
+    Attributes, Builder, Formula, MAX_ADDRESS, MAX_CHARACTER, MAX_MARKS, Open, is_apart,
+};
 use crate::characters::collapse;
 use crate::math;
-use crate::page::{Address, Inline, Mark, meaning};
+use crate::page::{Address, Inline, Mark, Standing, meaning};
 use crate::scripts;
 use crate::tags::Tag;
 
@@ -11,6 +13,12 @@ use crate::tags::Tag;
 const PERMALINKS: [&str; 9] = [
     "¶", "#", "§", "🔗", "⚓", "∞", "\u{f0c1}", "\u{200b}", "Anchor",
 ];
+/// Signs that a price begins or ends with.
+const PRICES: [&str; 4] = ["$", "€", "£", "¥"];
+/// Bytes of a script, of the link of a heading, of a quotation that may bring its own signs.
+const MAX_MEANT: usize = 4_000;
+/// Bytes of the numbers of lines.
+const MAX_NUMBERS: usize = 100_000;
 /// An element of fewer bytes may be a letter that is drawn apart from its word.
 const SHORT: u32 = 2;
 
@@ -55,6 +63,15 @@ impl Builder {
         };
     }
 
+    /// What a drawing in a figure is called and shows, each a block of its own.
+    pub fn drawing(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.flush();
+            self.text(part);
+        }
+        self.flush();
+    }
+
     /// Text that stands in no text of the page: an image's alternative text, a formula.
     fn literal(&mut self, text: &str) {
         let text = text.replace('&', "&amp;");
@@ -64,7 +81,13 @@ impl Builder {
     /// An image: a character, a formula, or one that is only counted.
     pub fn image(&mut self, attributes: &Attributes<'_>) {
         let mut alt = Vec::new();
-        if attributes.meaning & (meaning::CHARACTER | meaning::FORMULA) != 0 {
+        let says = meaning::CHARACTER | meaning::FORMULA;
+        if attributes.meaning & says != 0
+            || attributes
+                .alt
+                .first()
+                .is_some_and(|&first| first >= 0xE2 || first == b'&')
+        {
             collapse(attributes.alt, &mut alt, &mut false);
         }
         let alt = String::from_utf8_lossy(&alt).into_owned();
@@ -75,10 +98,8 @@ impl Builder {
             }
             return;
         }
-        if attributes.meaning & meaning::CHARACTER != 0
-            && !alt.is_empty()
-            && alt.len() <= MAX_CHARACTER
-        {
+        let is_character = attributes.meaning & meaning::CHARACTER != 0 && !alt.is_empty();
+        if alt.len() <= MAX_CHARACTER && (is_character || is_emoji(&alt)) {
             return self.literal(&alt);
         }
         self.n_images = self.n_images.saturating_add(1);
@@ -100,13 +121,16 @@ impl Builder {
             alt: self
                 .page
                 .keep_value(&attributes.alt[..attributes.alt.len().min(MAX_ADDRESS)]),
-            before: (self.page.blocks.len() as u32, self.top().node),
         };
         self.page.addresses.push(address);
         if self.in_block {
             self.mark(Inline::Image, true, number);
         } else {
-            self.page.images.push(number);
+            self.page.images.push(Standing {
+                address: number,
+                block: self.page.blocks.len() as u32,
+                node: self.top().node,
+            });
         }
     }
 
@@ -141,10 +165,7 @@ impl Builder {
         if kind == Inline::Link {
             number = self.page.addresses.len() as u32;
             let address = self.page.keep_value(attributes.address);
-            self.page.addresses.push(Address {
-                address,
-                ..Address::default()
-            });
+            self.page.addresses.push(Address { address, alt: 0..0 });
         }
         self.marked += 1;
         self.codes += u32::from(kind == Inline::Code);
@@ -176,6 +197,7 @@ impl Builder {
             Tag::B | Tag::STRONG => self.strongs -= 1,
             Tag::SUP | Tag::SUB => self.end_script(open),
             Tag::Q => self.end_quotation(open),
+            tag if is_apart(tag) => self.apart |= self.is_in_words(),
             _ => {}
         }
         if open.meaning == 0 {
@@ -195,11 +217,13 @@ impl Builder {
         }
     }
 
-    /// The text since an element began, if it is all of one block that is still open.
-    fn content(&self, open: &Open) -> Option<&str> {
+    /// The text since an element began, if it is all of one block that is still open, and of at most so many bytes:
+    /// elements in one another would all read a longer one again.
+    fn content(&self, open: &Open, longest: usize) -> Option<&str> {
         let same = self.in_block
             && open.blocks == self.page.blocks.len() as u32
-            && open.text >= self.block.text.start;
+            && open.text >= self.block.text.start
+            && self.page.text.len() - open.text as usize <= longest;
         let content = same.then(|| &self.page.text[open.text as usize..]);
         content.and_then(|content| std::str::from_utf8(content).ok())
     }
@@ -220,7 +244,7 @@ impl Builder {
         let heading = self.page.nodes[open.node as usize].tag.is_heading();
         let sign = heading
             && self
-                .content(open)
+                .content(open, MAX_MEANT)
                 .is_some_and(|text| PERMALINKS.contains(&text.trim()));
         if sign {
             let removed = self.page.text.len() as u32 - open.text;
@@ -233,7 +257,7 @@ impl Builder {
         if self.pres > 0 || open.text <= self.block.text.start {
             return;
         }
-        let Some(content) = self.content(open) else {
+        let Some(content) = self.content(open, MAX_MEANT) else {
             return;
         };
         let start = (open.text as usize)
@@ -254,7 +278,10 @@ impl Builder {
     /// The sign that closes a quotation; none around one that is empty or brings its own.
     fn end_quotation(&mut self, open: &Open) {
         let sign = "“".len();
-        let Some(content) = self.content(open) else {
+        let Some(content) = self.content(open, MAX_MEANT) else {
+            if self.in_block {
+                self.page.text.extend_from_slice("”".as_bytes());
+            }
             return;
         };
         let Some(at) = content.find('“') else {
@@ -311,7 +338,7 @@ impl Builder {
 
     /// The number of a line is no code.
     fn end_number(&mut self, open: &Open) {
-        let is_number = self.content(open).is_some_and(is_numbering);
+        let is_number = self.content(open, MAX_NUMBERS).is_some_and(is_numbering);
         if is_number {
             self.take_back(open);
             self.after_number = true;
@@ -322,7 +349,9 @@ impl Builder {
     pub fn end_gutter(&mut self, open: &Open) {
         let text = &self.page.text[(open.text as usize).min(self.page.text.len())..];
         let empty = text.is_empty() || text.iter().all(u8::is_ascii_whitespace);
-        if !empty && !std::str::from_utf8(text).is_ok_and(is_numbering) {
+        let numbers =
+            text.len() <= MAX_NUMBERS && std::str::from_utf8(text).is_ok_and(is_numbering);
+        if !empty && !numbers {
             self.page.nodes[open.node as usize].meaning &= !meaning::GUTTER;
             return;
         }
@@ -335,11 +364,15 @@ impl Builder {
         self.after_gutter = true;
     }
 
-    /// A raw element that shows its content as it stands.
+    /// A raw element that shows its content as it stands; a textarea has references in it.
     pub fn verbatim(&mut self, tag: Tag, attributes: &Attributes<'_>, tokens: usize, text: &[u8]) {
         self.start(tag, attributes, tokens);
-        let shown = String::from_utf8_lossy(text).replace('&', "&amp;");
-        self.text(shown.as_bytes());
+        if tag == Tag::TEXTAREA {
+            self.text(text);
+        } else {
+            let shown = String::from_utf8_lossy(text).replace('&', "&amp;");
+            self.text(shown.as_bytes());
+        }
         self.end(tag);
     }
 
@@ -351,7 +384,7 @@ impl Builder {
     }
 
     /// Whether text goes on that is neither code nor ended by white space.
-    fn is_in_words(&self) -> bool {
+    pub(crate) fn is_in_words(&self) -> bool {
         self.in_block && self.codes == 0 && self.pres == 0 && !self.space
     }
 
@@ -360,8 +393,21 @@ impl Builder {
         self.apart = false;
         let last = self.page.text.last().copied().unwrap_or(b' ');
         let first = text.first().copied().unwrap_or(b' ');
-        self.space |= last.is_ascii_alphanumeric() && first.is_ascii_alphanumeric();
+        let begins = first.is_ascii_alphanumeric()
+            || PRICES.iter().any(|sign| text.starts_with(sign.as_bytes()));
+        let ends = last.is_ascii_alphanumeric()
+            || PRICES
+                .iter()
+                .any(|sign| self.page.text.ends_with(sign.as_bytes()));
+        self.space |= begins && ends;
     }
+}
+
+/// Whether a text is nothing but pictures of Unicode.
+fn is_emoji(text: &str) -> bool {
+    let is_picture = |c: char| matches!(c as u32, 0x2600..=0x27BF | 0x1F000..=0x1FAFF);
+    let joins = |c: char| matches!(c as u32, 0x200D | 0xFE0F | 0xE0020..=0xE007F);
+    text.contains(is_picture) && text.chars().all(|c| is_picture(c) || joins(c))
 }
 
 /// Whether such an element stands for a part of a line that may have a place of its own.

@@ -125,8 +125,17 @@ pub struct Address {
     pub address: Range<u32>,
     /// alt.
     pub alt: Range<u32>,
-    /// For an image outside of all blocks: the block that follows, and the node around the image.
-    pub before: (u32, u32),
+}
+
+/// An image outside of all blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// The number of its address in `Page::addresses`.
+    pub address: u32,
+    /// The block that follows.
+    pub block: u32,
+    /// The node around it.
+    pub node: u32,
 }
 
 /// A maximal run of text inside one innermost block-level element.
@@ -199,8 +208,8 @@ pub struct Page {
     pub marks: Vec<Mark>,
     /// Addresses of links and images.
     pub addresses: Vec<Address>,
-    /// Numbers of the addresses that belong to images outside of all blocks.
-    pub images: Vec<u32>,
+    /// Images outside of all blocks.
+    pub images: Vec<Standing>,
     /// Values of attributes, as they stand in the page.
     pub values: Vec<u8>,
     /// The title element.

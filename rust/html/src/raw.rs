@@ -4,7 +4,7 @@ use memchr::{memchr, memmem};
 
 use crate::math;
 use crate::page::declared;
-use crate::tags::Tag;
+use crate::tags::{Tag, context};
 use crate::tokenizer::{Said, Tokenizer};
 
 /// Raw text other than scripts and styles ends here at the latest: an unclosed title must not eat the page.
@@ -21,6 +21,12 @@ impl Tokenizer<'_> {
         let content = &self.html[at..end];
         if tag == Tag::SCRIPT && said.kind.starts_with(b"math/") && content.len() < MAX_FORMULA {
             self.formula_script(said.kind, content);
+        }
+        if tag == Tag::SVG && self.builder.top().context & context::FIGURE != 0 {
+            let parts = described(content);
+            if !parts.is_empty() {
+                self.builder.drawing(&parts);
+            }
         }
         let page = &mut self.builder.page;
         if tag == Tag::TITLE && page.title.is_empty() {
@@ -157,6 +163,26 @@ impl Tokenizer<'_> {
             (start, start)
         }
     }
+}
+
+/// The title and the description that a drawing begins with: those further down belong to its parts.
+fn described(drawing: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    let mut rest = drawing.trim_ascii_start();
+    for name in [&b"title"[..], b"desc"] {
+        let begins = rest.len() > name.len() && rest[1..].starts_with(name);
+        let Some(open) = memchr(b'>', rest).filter(|_| begins) else {
+            continue;
+        };
+        let Some(length) = memchr(b'<', &rest[open + 1..]) else {
+            break;
+        };
+        parts.push(&rest[open + 1..open + 1 + length]);
+        let after = &rest[open + 1 + length..];
+        let end = memchr(b'>', after).map_or(after.len(), |at| at + 1);
+        rest = after[end..].trim_ascii_start();
+    }
+    parts
 }
 
 /// The `declared` bits of what follows each "@type" of a JSON-LD script.

@@ -22,6 +22,7 @@ pub fn around(
     if content.is_empty()
         || content.len() > LONGEST
         || content.starts_with(char::is_whitespace)
+        || content.starts_with('[')
         || last.is_whitespace()
     {
         return none;
@@ -105,6 +106,7 @@ mod tests {
             ("M", "me", false, ("", "")),
             ("Gauge", "®", false, ("", "")),
             ("a word ", "1", false, ("", "")),
+            ("a word", "[1]", false, ("", "")),
             ("in a 401k", "6Footnote", false, ("", "")),
         ] {
             assert_eq!(

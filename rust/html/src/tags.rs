@@ -234,6 +234,7 @@ tags! {
     SAMP = 112 b"samp" [];
     RT = 114 b"rt" [];
     RP = 115 b"rp" [];
+    STRIKE = 116 b"strike" [];
     CUSTOM = 120 b"custom-element" [BLOCK];
 }
 

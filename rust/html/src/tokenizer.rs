@@ -80,6 +80,8 @@ pub(crate) struct Said<'a> {
     displayed: bool,
     /// Whether a template is the shown content of its parent.
     shown: bool,
+    /// Whether a textarea shows what it holds rather than asks for it.
+    shows_code: bool,
     /// name, property or http-equiv of a meta.
     meta: &'a [u8],
     content: &'a [u8],
@@ -206,11 +208,14 @@ impl<'a> Tokenizer<'a> {
             self.builder.page.language = language(said.language);
         }
         if tag.is(property::RAW) && !(tag == Tag::SVG && said.self_closing) {
-            if tag == Tag::XMP {
+            if tag == Tag::XMP || tag == Tag::TEXTAREA && said.shows_code {
                 let (end, next) = self.raw_end(tag, after);
-                self.builder
-                    .verbatim(tag, &said.attributes, tokens, &html[after..end]);
-                return next;
+                let content = &html[after..end];
+                if tag == Tag::XMP || memchr(b'\n', content.trim_ascii()).is_some() {
+                    self.builder
+                        .verbatim(tag, &said.attributes, tokens, content);
+                    return next;
+                }
             }
             self.builder.page.tokens.truncate(tokens);
             return self.raw(tag, &said, after);
@@ -321,6 +326,9 @@ impl<'a> Tokenizer<'a> {
                     attributes.meaning |= meaning::LAYOUT;
                 }
             }
+            4 if tag == Tag::PRE && is(b"lang") && class::is_programming(value) => {
+                attributes.language = value;
+            }
             4 if is(b"lang") => said.language = value,
             4 if tag == Tag::META && is(b"name") && said.meta.is_empty() => said.meta = value,
             4 if tag == Tag::SCRIPT && is(b"type") => {
@@ -365,6 +373,8 @@ impl<'a> Tokenizer<'a> {
             7 if tag == Tag::MATH && is(b"alttext") => said.alternative = value,
             7 if tag == Tag::MATH && is(b"display") => said.displayed |= value == b"block",
             8 if tag == Tag::OL && is(b"reversed") => attributes.meaning |= meaning::REVERSED,
+            4 if tag == Tag::TEXTAREA && is(b"name") => said.shows_code |= value == b"code",
+            8 if tag == Tag::TEXTAREA && is(b"readonly") => said.shows_code = true,
             8 if is(b"property") => said.meta = value,
             8 if is(b"itemprop") => {
                 if value == b"articleBody" {

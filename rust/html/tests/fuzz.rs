@@ -13,7 +13,10 @@ fn page() -> impl Strategy<Value = Vec<u8>> {
         3 => prop::sample::select(vec![
             "<p>", "<div class=\"a b-c\" id='d'>", "</div>", "<table><tr><td>", "</td>", "<a href=x>", "</a>", "<li>",
             "<pre>", "</pre>", "<script>", "</script>", "<style", "<!--", "-->", "<![CDATA[", "]]>", "<title>", "<svg>",
-            "<svg/>", "<textarea>", "&amp;", "&#x", "&#1114112;", "&#0;", "&nbsp", "&", "<", "</", "<a b='", "\" ",
+            "<svg/>", "<textarea>", "<textarea readonly>x\ny", "</textarea>", "<figure><svg><title>x</title><desc>",
+            "<del>", "</del>", "<q>", "</q>", "<sup>1</sup>", "<math><mi>x</mi></math>", "$x_1$", "<x-y>", "</x-y>",
+            "<table><tr><td rowspan=3>", "<pre class='brush: 1'><ol><li>", "<img alt='😀'>", "<blockquote>", "<code>",
+            "<ol start=7 reversed><li>", "&amp;", "&#x", "&#1114112;", "&#0;", "&nbsp", "&", "<", "</", "<a b='", "\" ",
             "<br><br>", "<h1>Title</h1>", "<meta charset=utf-16>", "<meta charset=koi8-r>", "<html lang=xx-yy-zz>",
             "\u{feff}", "\u{ad}", "Some words that look like a sentence, with a comma. ", "我来自北京。", "\0", "\r\n\t ",
             "<script type=application/ld+json>{\"@type\":", "<div style=\"display:none\">", "<ul><li>one<li>two</ul>",
@@ -30,6 +33,7 @@ fn check(model: &Model, page: &[u8]) -> Result<(), TestCaseError> {
         let mut extractor = Extractor::new(model, cpu);
         for (format, links, images, comments) in [
             (Format::Text, Links::Text, Images::Drop, Comments::Keep),
+            (Format::Markdown, Links::Text, Images::Drop, Comments::Keep),
             (
                 Format::Markdown,
                 Links::Inline,
@@ -54,8 +58,18 @@ fn check(model: &Model, page: &[u8]) -> Result<(), TestCaseError> {
             all.push(extracted);
         }
     }
-    for one in all.chunks(2).skip(1) {
-        prop_assert_eq!(one, &all[..2], "a path gives another text");
+    for one in all.chunks(3).skip(1) {
+        prop_assert_eq!(one, &all[..3], "a path gives another text");
+    }
+    // The same is kept, however it is written.
+    let letters = |text: &str| {
+        text.chars()
+            .filter(|c| c.is_alphabetic())
+            .collect::<String>()
+    };
+    for (text, marked) in all[0].texts.iter().zip(&all[1].texts) {
+        prop_assert_eq!(letters(&text.text), letters(&marked.text));
+        prop_assert_eq!((text.score, text.share), (marked.score, marked.share));
     }
     Ok(())
 }

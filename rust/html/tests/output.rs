@@ -57,6 +57,10 @@ fn items_keep_their_numbers_and_what_they_hold() {
         text(page),
         "five\nnine\nin\nside\nten\n\ncode\n  more\n\ntwo\none"
     );
+    assert_eq!(
+        markdown("<ul><li>a<li>b</li><ul><li>c</li></ul><li>d</ul>"),
+        "- a\n- b\n  - c\n- d"
+    );
     let quoted =
         "<blockquote><p>said</p><ul><li>so</ul><blockquote><p>again</blockquote></blockquote>";
     assert_eq!(markdown(quoted), "> said\n>\n> - so\n>\n> > again");
@@ -105,6 +109,28 @@ fn code_is_verbatim_in_every_shape() {
             ),
         ),
         ("xmp", format!("<xmp>{}</xmp>", lines("", "", "\n", " "))),
+        (
+            "textarea",
+            format!(
+                "<textarea readonly>\n{}\n</textarea><textarea>asks\nus</textarea>",
+                lines("", "", "\n", " ")
+            ),
+        ),
+        (
+            "textarea of a highlighter",
+            format!(
+                "<textarea name=code>{}</textarea>",
+                lines("", "", "\n", " ")
+            ),
+        ),
+        (
+            "lines of divs with no-break spaces",
+            format!(
+                "<table><tr><td class=crayon-nums><div>1</div><div>2</div></td><td class=crayon-code>{}</td></tr></table>\
+                 <textarea class=crayon-plain readonly>{expected}</textarea>",
+                lines("<div class=crayon-line>", "</div>", "", "&nbsp;")
+            ),
+        ),
         (
             "gutter",
             format!(
@@ -162,10 +188,19 @@ fn code_is_verbatim_in_every_shape() {
         markdown("<pre class='brush: js'>a\n```\nb</pre>"),
         "````js\na\n```\nb\n````"
     );
-    assert_eq!(
-        markdown("<div class='highlight-python'><pre>a</pre></div>"),
-        "```python\na\n```"
-    );
+    for says in [
+        "<div class='highlight-python'><pre>a</pre></div>",
+        "<pre class='code python literal-block'>a</pre>",
+        "<pre lang=python>a</pre>",
+        "<pre class='src src-python'>a</pre>",
+        "<pre><code class='hljs python'>a</code></pre>",
+        "<figure class='highlight python'><table><tr><td class=gutter><pre>1</pre><td class=code><pre>a</pre></table></figure>",
+        "<div class='mw-highlight mw-highlight-lang-python'><pre>a</pre></div>",
+        "<div class='syntaxhighlighter python'><table><tr><td class=gutter>1<td class=code>a</table></div>",
+    ] {
+        assert_eq!(markdown(says), "```python\na\n```", "{says}");
+    }
+    assert_eq!(markdown("<pre class='text wide'>a</pre>"), "```\na\n```");
 }
 
 #[test]
@@ -228,6 +263,30 @@ fn what_elements_say_is_written_where_it_changes_the_meaning() {
             "ab",
         ),
         ("<p>a<svg><g><svg/><text>b</text></svg>c", "ac"),
+        (
+            "<p>open <del>8</del><ins>9</ins> to 5, mug<s>€20</s>€15, cat<ins>s</ins>",
+            "open 8 9 to 5, mug €20 €15, cats",
+        ),
+        (
+            "<p>so <img alt='❤️' src=h.svg> &<img alt='&#x1F680;'>, not <img alt='Ann' src=a.png>",
+            "so ❤️ &🚀, not",
+        ),
+        (
+            "<details><summary>More</summary><p>on <abbr title='sea level'>SL</abbr></details><noscript><p>Shown</noscript>",
+            "More\n\non SL\n\nShown",
+        ),
+        (
+            "<div>written by<x-name>Ann</x-name>in May</div>",
+            "written by Ann in May",
+        ),
+        (
+            "<div style='white-space:pre-line'>one\ntwo</div>",
+            "one\ntwo",
+        ),
+        (
+            "<figure><svg><title>Tides</title><desc>High at noon</desc><g><title>x</title></g></svg></figure>",
+            "Tides\n\nHigh at noon",
+        ),
     ] {
         assert_eq!(text(page), expected, "{page}");
     }

@@ -3,13 +3,14 @@
 mod common;
 
 use common::*;
-use curate_html::output::{Format, typed, write};
+use curate_html::output::{Form, Format, Links, typed, write};
 use proptest::prelude::*;
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 // -- Markdown is read back -----------------------------------------------------------------------------------
 
-/// A page as it is made; its inline text is HTML beside what a reader of it sees, code in ⟦ ⟧.
+/// A page as it is made; its inline text is HTML beside what a reader of it sees, code in ⟦ ⟧, links in ⟨ ⟩, TeX in
+/// ⟪ ⟫.
 #[derive(Clone, Debug)]
 enum Part {
     Paragraph(Words),
@@ -21,6 +22,9 @@ enum Part {
 }
 
 type Words = (String, String);
+
+const ADDRESS: &str = "/a (b)*?c|d_e_";
+const WRITTEN: &str = "/a%20%28b%29%2A?c%7Cd_e_";
 
 fn words() -> impl Strategy<Value = Words> {
     let sign = prop::sample::select(vec![
@@ -69,7 +73,8 @@ fn words() -> impl Strategy<Value = Words> {
     let piece = prop_oneof![
         3 => ("[a-z]{1,4}", Just(0)).prop_map(|(word, kind)| (word, kind)),
         4 => sign.prop_map(|sign| (sign.to_owned(), 0)),
-        1 => ("[a-z`*|]{1,4}( [a-z`]{1,3})?", 1..5_u8).prop_map(|(word, kind)| (word, kind)),
+        1 => ("[a-z`*|]{1,4}( [a-z`]{1,3})?", 1..6_u8).prop_map(|(word, kind)| (word, kind)),
+        1 => ("[a-z][_*|][{][a-z]{1,3}[}]", Just(6)).prop_map(|(tex, kind)| (tex, kind)),
     ];
     let pieces = prop::collection::vec((piece, any::<bool>()), 0..7);
     ("[a-z]{1,3}", pieces).prop_map(|(first, pieces)| {
@@ -82,21 +87,46 @@ fn words() -> impl Strategy<Value = Words> {
                 2 => format!("<b>{escaped}</b>"),
                 3 => format!("<i>{escaped}</i>"),
                 4 => format!("<del>{escaped}</del>"),
+                5 => format!("<a href='{ADDRESS}'>{escaped}</a>"),
+                6 => format!(
+                    " <math><mi>x</mi><annotation encoding='application/x-tex'>{escaped}</annotation></math> "
+                ),
                 _ => escaped,
             };
-            seen += &if kind == 1 {
-                format!("⟦{text}⟧")
-            } else {
-                text
+            seen += &match kind {
+                1 => format!("⟦{text}⟧"),
+                4 => format!("\u{1}{text}\u{1}"),
+                5 => format!("⟨{text}⟩"),
+                6 => format!(" ⟪{text}⟫ "),
+                _ => text,
             };
             if space {
                 html.push(' ');
                 seen.push(' ');
             }
         }
-        // Code side by side is one.
-        (html, plain(&seen.replace("⟧⟦", "")))
+        // Code side by side is one, and links side by side are words apart.
+        (html, plain(&apart(&seen.replace("⟧⟦", "").replace("⟩⟨", "⟩ ⟨"))))
     })
+}
+
+/// A struck-out text, between U+0001, is no part of the words beside it.
+fn apart(seen: &str) -> String {
+    let mut out = String::new();
+    for (at, c) in seen.char_indices() {
+        let is_text = |c: &char| !matches!(c, '⟦' | '⟧' | '⟨' | '⟩' | '\u{1}');
+        if c == '\u{1}' {
+            let last = out.chars().rev().find(is_text);
+            let next = seen[at..].chars().find(is_text);
+            let word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+            if word(last) && word(next) {
+                out.push(' ');
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 fn plain(text: &str) -> String {
@@ -197,8 +227,10 @@ fn outline(parts: &[Part], around: &str, lines: &mut Vec<String>) {
 
 /// The same of Markdown, by a parser.
 fn read(markdown: &str) -> Vec<String> {
-    let options =
-        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let options = Options::ENABLE_TABLES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_MATH;
     let (mut lines, mut around, mut text) = (Vec::new(), vec![String::new()], String::new());
     let (mut cells, mut in_code) = (Vec::new(), false);
     let mut tight = String::new();
@@ -276,7 +308,10 @@ fn read(markdown: &str) -> Vec<String> {
             Event::Text(found) => text += &found,
             Event::Code(found) => text += &format!("⟦{found}⟧"),
             Event::SoftBreak | Event::HardBreak => text.push(' '),
+            Event::Start(Tag::Link { dest_url, .. }) if &*dest_url == WRITTEN => text.push('⟨'),
+            Event::End(TagEnd::Link) => text.push('⟩'),
             Event::Start(Tag::Link { .. } | Tag::Image { .. }) => text += "LINK",
+            Event::InlineMath(found) => text += &format!("⟪{found}⟫"),
             Event::Html(found) | Event::InlineHtml(found) => text += &format!("HTML{found}"),
             Event::TaskListMarker(_) | Event::Rule => text += "OTHER",
             _ => {}
@@ -290,10 +325,17 @@ proptest! {
 
     #[test]
     fn a_parser_of_markdown_finds_the_structure_of_the_page(parts in parts()) {
-        let written = markdown(&html(&parts));
+        let page = parse(&html(&parts));
         let mut expected = Vec::new();
         outline(&parts, "", &mut expected);
-        prop_assert_eq!(read(&written), expected, "{}", written);
+        for links in [Links::Inline, Links::Reference, Links::Text] {
+            let form = Form { format: Format::Markdown, links, ..Form::default() };
+            let written = write(&page, &vec![true; page.blocks.len()], form);
+            if links == Links::Text {
+                expected.iter_mut().for_each(|line| line.retain(|c| !matches!(c, '⟨' | '⟩')));
+            }
+            prop_assert_eq!(read(&written), expected.clone(), "{}", written);
+        }
     }
 
     #[test]

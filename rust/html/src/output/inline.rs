@@ -34,9 +34,10 @@ impl Style {
         if form.format == Format::Markdown && form.links == Links::Reference {
             let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
             let blocks = page.blocks.iter().zip(kept).filter(|(_, kept)| **kept);
-            for mark in blocks.flat_map(|(block, _)| marks(page, &block.marks)) {
+            let marks = blocks.flat_map(|(block, _)| marks(page, &block.marks));
+            for mark in marks.filter(|mark| mark.kind == Inline::Link && mark.begins) {
                 let address = address(page, mark.address);
-                if mark.kind == Inline::Link && mark.begins && !address.is_empty() {
+                if !address.is_empty() {
                     let next = numbers.len() as u32 + 1;
                     labels.insert(mark.address, *numbers.entry(address).or_insert(next));
                 }

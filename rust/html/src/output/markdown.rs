@@ -12,21 +12,6 @@ const FENCE: usize = 3;
 /// The largest number of an item that a parser reads.
 const MAX_NUMBER: i32 = 999_999_999;
 
-/// The Markdown of all units.
-pub fn write(page: &Page, units: &[Unit], style: &Style) -> String {
-    let mut writer = Writer {
-        page,
-        out: String::new(),
-        open: Vec::new(),
-        marks: BTreeMap::new(),
-    };
-    for (at, unit) in units.iter().enumerate() {
-        writer.unit(at.checked_sub(1).map(|last| &units[last]), unit);
-    }
-    writer.addresses(style);
-    writer.out
-}
-
 /// A quotation or an item that was begun, and what its further lines begin with.
 struct Open {
     around: Around,
@@ -34,24 +19,44 @@ struct Open {
     mark: u8,
 }
 
-struct Writer<'a> {
+/// The Markdown of the units so far.
+pub struct Writer<'a> {
     page: &'a Page,
+    last: Option<Unit>,
     out: String,
     open: Vec<Open>,
     /// The sign of each list that was begun: lists side by side have different ones.
     marks: BTreeMap<u32, u8>,
 }
 
-impl Writer<'_> {
-    fn unit(&mut self, last: Option<&Unit>, unit: &Unit) {
+impl<'a> Writer<'a> {
+    /// Of a page of which nothing was written.
+    pub fn new(page: &'a Page) -> Self {
+        Self {
+            page,
+            last: None,
+            out: String::new(),
+            open: Vec::new(),
+            marks: BTreeMap::new(),
+        }
+    }
+
+    /// The whole text: after all units the addresses of numbered links.
+    pub fn finish(mut self, style: &Style) -> String {
+        self.addresses(style);
+        self.out
+    }
+
+    /// Appends the next unit.
+    pub fn unit(&mut self, unit: Unit) {
         let same = self
             .open
             .iter()
             .zip(&unit.around)
             .take_while(|(open, around)| open.around == **around);
         let common = same.count();
-        if let Some(last) = last {
-            self.separate(last, unit, common);
+        if let Some(last) = self.last.take() {
+            self.separate(&last, &unit, common);
         }
         let closed = self
             .open
@@ -64,7 +69,8 @@ impl Writer<'_> {
             let beside = closed.filter(|_| depth == common);
             self.begin(around, beside);
         }
-        self.content(unit);
+        self.content(&unit);
+        self.last = Some(unit);
     }
 
     /// What stands between two units: a line's end where the second goes on with a list or a line, else an empty
@@ -103,12 +109,8 @@ impl Writer<'_> {
             Some(_) => false,
             None => {
                 let goes_on = self.open.len() == common;
-                goes_on
-                    && match (&last.kind, &unit.kind) {
-                        (Kind::Line, Kind::Line) => last.node != unit.node,
-                        (Kind::Definition(a), Kind::Definition(b)) => a == b,
-                        _ => false,
-                    }
+                let both_lines = matches!((&last.kind, &unit.kind), (Kind::Line, Kind::Line));
+                goes_on && both_lines && last.node != unit.node
             }
         }
     }

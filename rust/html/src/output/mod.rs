@@ -84,11 +84,14 @@ pub struct Typed {
 /// The text of the blocks that are kept.
 pub fn write(page: &Page, kept: &[bool], form: Form) -> String {
     let style = Style::new(page, kept, form);
-    let units = units::read(page, kept, &style);
-    match form.format {
-        Format::Markdown => markdown::write(page, &units, &style),
-        Format::Text | Format::Blocks => plain::write(page, &units),
+    if form.format == Format::Markdown {
+        let mut writer = markdown::Writer::new(page);
+        units::each(page, kept, &style, |unit| writer.unit(unit));
+        return writer.finish(&style);
     }
+    let mut writer = plain::Writer::new(page);
+    units::each(page, kept, &style, |unit| writer.unit(unit));
+    writer.out
 }
 
 /// The plain text of the kept blocks, and these one by one; `scores` are the probabilities of all blocks of the page.
@@ -115,24 +118,25 @@ pub fn typed(page: &Page, kept: &[bool], form: Form, scores: &[f32]) -> (String,
             .filter(|around| around.item.is_some())
             .count()
     };
-    let units = units::read(page, kept, &style);
-    let typed = units.iter().map(|unit| {
+    let (mut typed, mut writer) = (Vec::new(), plain::Writer::new(page));
+    units::each(page, kept, &style, |unit| {
         let (kind, level) = match unit.kind {
             Kind::Heading(level) => ("heading", usize::from(level)),
             Kind::Code(_) => ("code", 0),
             Kind::Table(_) => ("table", 0),
             Kind::Caption => ("caption", 0),
             Kind::Definition(_) => ("definition", 0),
-            Kind::Paragraph | Kind::Line if items(unit) > 0 => ("item", items(unit)),
-            Kind::Paragraph | Kind::Line if quotes(unit) > 0 => ("quote", quotes(unit)),
+            Kind::Paragraph | Kind::Line if items(&unit) > 0 => ("item", items(&unit)),
+            Kind::Paragraph | Kind::Line if quotes(&unit) > 0 => ("quote", quotes(&unit)),
             Kind::Paragraph | Kind::Line => ("paragraph", 0),
         };
-        Typed {
+        typed.push(Typed {
             kind,
             level: level as u8,
-            text: plain::text(unit),
-            score: score(unit),
-        }
+            text: plain::text(&unit).into_owned(),
+            score: score(&unit),
+        });
+        writer.unit(unit);
     });
-    (plain::write(page, &units), typed.collect())
+    (writer.out, typed)
 }

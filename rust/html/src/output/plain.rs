@@ -1,28 +1,51 @@
 //! Plain text: the words of the page and the breaks between them.
 
+use std::borrow::Cow;
+
 use crate::output::units::{Kind, Unit};
 use crate::page::Page;
 
-/// The text of all units.
-pub fn write(page: &Page, units: &[Unit]) -> String {
-    let mut out = String::new();
-    for (at, unit) in units.iter().enumerate() {
-        if at > 0 {
-            out.push_str(separator(page, &units[at - 1], unit));
+/// The text of the units so far.
+pub struct Writer<'a> {
+    page: &'a Page,
+    last: Option<Unit>,
+    /// The text.
+    pub out: String,
+}
+
+impl<'a> Writer<'a> {
+    /// Of a page of which nothing was written.
+    pub fn new(page: &'a Page) -> Self {
+        Self {
+            page,
+            last: None,
+            out: String::new(),
         }
-        out.push_str(&text(unit));
     }
-    out
+
+    /// Appends the next unit.
+    pub fn unit(&mut self, mut unit: Unit) {
+        if let Some(last) = &self.last {
+            self.out.push_str(separator(self.page, last, &unit));
+        }
+        if self.out.is_empty() && !matches!(unit.kind, Kind::Table(_)) {
+            self.out = std::mem::take(&mut unit.text); // it may be all of a large page
+        } else {
+            self.out.push_str(&text(&unit));
+            unit.text = String::new();
+        }
+        self.last = Some(unit);
+    }
 }
 
 /// The text of one unit: of a table a line a row, a tab between cells.
-pub fn text(unit: &Unit) -> String {
+pub fn text(unit: &Unit) -> Cow<'_, str> {
     match &unit.kind {
         Kind::Table(table) => {
             let rows: Vec<String> = table.rows.iter().map(|row| row.join("\t")).collect();
-            rows.join("\n")
+            Cow::Owned(rows.join("\n"))
         }
-        _ => unit.text.clone(),
+        _ => Cow::Borrowed(&unit.text),
     }
 }
 

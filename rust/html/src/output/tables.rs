@@ -7,7 +7,8 @@ use crate::tags::Tag;
 /// Bytes and blocks of a cell of data: in a table with a head, and in one without, which may only lay out the page.
 const MAX_CELL: (usize, usize) = (4_000, 40);
 const MAX_CELL_WITHOUT_HEAD: (usize, usize) = (1_000, 12);
-/// Spans count as long as they make at most this many cells for each that is there, and these beyond.
+/// A table has at most this many places for each of its cells, and these beyond: spans that ask for more do not count,
+/// and rows of lengths that differ more make no table.
 const MAX_GROWTH: usize = 8;
 const MAX_GROWN: usize = 1_000;
 
@@ -39,6 +40,7 @@ pub fn is_data(page: &Page, table: u32) -> bool {
         return false;
     }
     let (mut rows, mut columns, mut widest) = (0, 0, 0);
+    let (mut cells, mut in_row, mut longest) = (0, 0, 0);
     let (mut row, mut head) = (NONE, false);
     let mut largest = (0, 0);
     for (_, node) in inside(page, table) {
@@ -62,9 +64,12 @@ pub fn is_data(page: &Page, table: u32) -> bool {
         head |= matches!(node.tag, Tag::TH | Tag::THEAD | Tag::CAPTION);
         if is_cell(node.tag) && node.meaning & meaning::GUTTER == 0 {
             if row != node.parent {
-                (row, columns) = (node.parent, 0);
+                (row, columns, in_row) = (node.parent, 0, 0);
                 rows += 1;
             }
+            cells += 1;
+            in_row += 1;
+            longest = longest.max(in_row);
             columns += usize::from(node.columns);
             widest = widest.max(columns);
             let (bytes, blocks) = size(page, node);
@@ -75,7 +80,12 @@ pub fn is_data(page: &Page, table: u32) -> bool {
         }
     }
     let fits = largest.0 <= MAX_CELL_WITHOUT_HEAD.0 && largest.1 <= MAX_CELL_WITHOUT_HEAD.1;
-    rows > 1 && (widest > 1 || head) && (head || fits)
+    rows > 1 && (widest > 1 || head) && (head || fits) && rows * longest <= places(cells)
+}
+
+/// How many places a table of so many cells may have.
+fn places(cells: usize) -> usize {
+    cells * MAX_GROWTH + MAX_GROWN
 }
 
 fn has_lines(page: &Page, node: &Node) -> bool {
@@ -125,9 +135,14 @@ pub fn read(page: &Page, kept: &[bool], table: u32, style: &Style) -> Table {
             last.push(node);
         }
     }
-    let spanned = width(&rows, true);
-    let spans = rows.len() * spanned <= n_cells * MAX_GROWTH + MAX_GROWN;
-    let width = if spans { spanned } else { width(&rows, false) };
+    let limit = places(n_cells);
+    let spanned = width(&rows, true, limit);
+    let spans = rows.len() * spanned <= limit;
+    let width = if spans {
+        spanned
+    } else {
+        width(&rows, false, limit)
+    };
     let mut table = Table::default();
     let mut covered = vec![0_u16; width];
     for row in &rows {
@@ -168,8 +183,9 @@ pub fn read(page: &Page, kept: &[bool], table: u32, style: &Style) -> Table {
     table
 }
 
-/// The columns of the widest row, with those that cells of the rows above cover.
-fn width(rows: &[Vec<&Node>], spans: bool) -> usize {
+/// The columns of the widest row, with those that cells of the rows above cover; `limit` or one more where a row has
+/// more than that.
+fn width(rows: &[Vec<&Node>], spans: bool, limit: usize) -> usize {
     let mut covered: Vec<u16> = Vec::new();
     let mut widest = 0;
     for row in rows {
@@ -183,6 +199,9 @@ fn width(rows: &[Vec<&Node>], spans: bool) -> usize {
             } else {
                 (1, 1)
             };
+            if at + columns > limit {
+                return limit + 1;
+            }
             if covered.len() < at + columns {
                 covered.resize(at + columns, 0);
             }

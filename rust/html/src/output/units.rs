@@ -1,5 +1,6 @@
 //! From the blocks of a page to what a reader sees: paragraphs, headings, items, tables, code, and what they stand in.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::output::Images;
@@ -61,14 +62,16 @@ pub struct Unit {
     pub node: u32,
 }
 
-/// The units of the blocks that are kept, in the order of the page; none is without text.
-pub fn read(page: &Page, kept: &[bool], style: &Style) -> Vec<Unit> {
+/// Hands on the units of the blocks that are kept, in the order of the page; none is without text. A page may have a
+/// hundred thousand: they are never held all at once.
+pub fn each(page: &Page, kept: &[bool], style: &Style, mut take: impl FnMut(Unit)) {
     let mut reader = Reader {
         page,
         kept,
         style,
         holds: None,
         tables: Vec::new(),
+        before: BTreeMap::new(),
         units: Vec::new(),
         image: 0,
     };
@@ -79,9 +82,10 @@ pub fn read(page: &Page, kept: &[bool], style: &Style) -> Vec<Unit> {
         } else {
             block + 1
         };
+        reader.units.drain(..).for_each(&mut take);
     }
     reader.images(kept.len());
-    reader.units
+    reader.units.drain(..).for_each(take);
 }
 
 struct Reader<'a> {
@@ -92,6 +96,9 @@ struct Reader<'a> {
     holds: Option<Vec<Holds>>,
     /// For each node whether it is a table of data, once asked for.
     tables: Vec<Option<bool>>,
+    /// The item before a list that stands between items, once asked for.
+    before: BTreeMap<u32, Option<u32>>,
+    /// Read and not handed on yet.
     units: Vec<Unit>,
     /// The next of the images outside of blocks.
     image: usize,
@@ -289,6 +296,7 @@ impl Reader<'_> {
                             node,
                             item: Some(at),
                         });
+                        item = self.item_before(at);
                     }
                 }
                 _ => {}
@@ -305,6 +313,27 @@ impl Reader<'_> {
             self.tables.resize(self.page.nodes.len(), None);
         }
         *self.tables[table as usize].get_or_insert_with(|| tables::is_data(self.page, table))
+    }
+
+    /// The item that a list goes with which stands between the items of another instead of in one.
+    fn item_before(&mut self, list: u32) -> Option<u32> {
+        let nodes = &self.page.nodes;
+        let outer = nodes[list as usize].parent;
+        let is_list = |node: u32| nodes[node as usize].tag.context() & context::LIST != 0;
+        if outer == NONE || !is_list(outer) {
+            return None;
+        }
+        if let Some(&known) = self.before.get(&list) {
+            return known;
+        }
+        let mut before = list - 1;
+        while before > outer && nodes[before as usize].parent != outer {
+            before = nodes[before as usize].parent;
+        }
+        let is_item = before > outer && nodes[before as usize].tag == Tag::LI;
+        let found = (is_item && self.is_item(before)).then_some(before);
+        self.before.insert(list, found);
+        found
     }
 
     /// Whether an li is an item of a list, and no container of a post, a product or a section of the page.
@@ -324,17 +353,16 @@ impl Reader<'_> {
     /// Writes the images that stand before this block and outside of all blocks, where their surroundings are kept.
     fn images(&mut self, block: usize) {
         let page = self.page;
-        while let Some(&number) = page.images.get(self.image) {
-            let (before, node) = page.addresses[number as usize].before;
-            if before as usize > block {
+        while let Some(image) = page.images.get(self.image) {
+            if image.block as usize > block {
                 return;
             }
             self.image += 1;
-            if self.style.form.images == Images::Drop || !self.is_kept_around(node) {
+            if self.style.form.images == Images::Drop || !self.is_kept_around(image.node) {
                 continue;
             }
-            let text = inline::image(page, number, self.style);
-            self.push(Kind::Paragraph, Vec::new(), text, block..block, node);
+            let text = inline::image(page, image.address, self.style);
+            self.push(Kind::Paragraph, Vec::new(), text, block..block, image.node);
         }
     }
 
