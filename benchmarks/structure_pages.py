@@ -85,17 +85,20 @@ def half(generator: str) -> str:
 def documents(which: str) -> tuple[Document, ...]:
     """The pages of one half, or of `all`; a generator without pages here is told on stderr by the caller's count."""
     chosen = [g for g in GENERATORS if which in ("all", half(g.name))]
-    return tuple(document for generator in chosen for document in _of(generator))
+    return tuple(document for generator in chosen for document in pages_of(generator))
 
 
-def _of(generator: Generator) -> list[Document]:
+def pages_of(generator: Generator, most: int = PAGES, longest: int = BYTES[1]) -> list[Document]:
+    """The first `most` pages of a generator of at most `longest` characters."""
     found: list[Document] = []
     pages = _crawled(generator) if generator.where == "crawl" else _files(generator)
     for name, text in pages:
+        if len(text) > longest:
+            continue
         document = _document(generator, name, text)
         if document is not None:
             found.append(document)
-            if len(found) == PAGES:
+            if len(found) == most:
                 break
     return found
 

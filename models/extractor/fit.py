@@ -2,7 +2,7 @@
 
     pages, truth --labels--> share of main text and weight of every block
     names, words of blocks --logistic regression--> linear weights           one model a fold, and one of all
-    tokens of pages --logistic regression--> weights of the kinds of pages
+    tokens of pages --logistic regression--> weights of the kinds of pages, one table a fold, and one of all
     rows (with the weights of other folds) --LightGBM--> first stage
     rows (with what first stages of other folds said) --LightGBM--> second stage
 
@@ -27,6 +27,7 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from curate import kernels
+from models.extractor import documentation
 from models.extractor.export import kind_table, model_file, table
 from models.extractor.labels import label
 from models.extractor.truth import KINDS, Page, domain, fold, pages
@@ -113,8 +114,9 @@ class Corpus:
 
 
 def load(folders: Sequence[Path], without: frozenset[str], folds: int) -> Corpus:
-    """Every page with a truth of the folders; those of sources in `without` get no labels."""
-    return corpus_of([[page for page in pages(folder) if page.truth] for folder in folders], without, folds)
+    """Every page with a truth of the folders, and documentation; those of sources in `without` get no labels."""
+    crawled = [[page for page in pages(folder) if page.truth] for folder in folders]
+    return corpus_of([*crawled, list(documentation.pages())], without, folds)
 
 
 def corpus_of(by_folder: Sequence[list[Page]], without: frozenset[str], folds: int) -> Corpus:
@@ -249,11 +251,11 @@ def fit_folds(corpus: Corpus, folds: int, say: Any = lambda words: None) -> Fitt
     fold_of_block = corpus.fold_of_block
     known = np.flatnonzero((corpus.share >= 0) & (corpus.weight > 0))
     others = [known[fold_of_block[known] != k] for k in range(folds)]
-    linear = []
+    tables = []
     for k in range(folds):
-        linear.append(fit_linear(corpus, others[k]))
+        tables.append((*fit_linear(corpus, others[k]), fit_kinds(corpus, corpus.folds != k)))
         say(f"linear weights without fold {k}")
-    first_rows = _rows(corpus, linear, None)
+    first_rows = _rows(corpus, tables, None)
     said = np.zeros(len(first_rows), np.float32)
     first = []
     for k in range(folds):
@@ -261,27 +263,26 @@ def fit_folds(corpus: Corpus, folds: int, say: Any = lambda words: None) -> Fitt
         out = fold_of_block == k
         said[out] = first[k].predict(first_rows[out], num_threads=1)
         say(f"first stage without fold {k}")
-    second_rows = _rows(corpus, linear, said)
+    second_rows = _rows(corpus, tables, said)
     models = []
     for k in range(folds):
         second = fit_trees(second_rows, corpus, others[k], SECOND, SECOND_TREES)
-        tables = (*linear[k], fit_kinds(corpus, corpus.folds != k))
-        models.append(model_file(b"".join(tables), first[k], second))
+        models.append(model_file(b"".join(tables[k]), first[k], second))
         say(f"second stage without fold {k}")
     return Fitted(models, first_rows, second_rows)
 
 
-def _rows(corpus: Corpus, linear: list[tuple[bytes, bytes]], said: np.ndarray | None) -> np.ndarray:
-    """Features of all blocks (float32 [blocks, features]), each page's with the linear weights of its fold."""
+def _rows(corpus: Corpus, tables: list[tuple[bytes, bytes, bytes]], said: np.ndarray | None) -> np.ndarray:
+    """Features of all blocks (float32 [blocks, features]), each page's with the tables of its fold."""
     rows = None
-    for k, (names, words) in enumerate(linear):
-        for blind, tables in enumerate((names + words, names + NOTHING, NOTHING + words, NOTHING * 2)):
+    for k, (names, words, kinds) in enumerate(tables):
+        for blind, linear in enumerate((names + words, names + NOTHING, NOTHING + words, NOTHING * 2)):
             if not (corpus.blind == blind).any():
                 continue
             chosen = (corpus.folds == k) & (corpus.blind == blind)
             within = np.repeat(chosen, np.diff(corpus.first_block))
             spoken = None if said is None else pa.array(said[within])
-            part = kernels.html_rows(*corpus.only(chosen), linear=tables, said=spoken)
+            part = kernels.html_rows(*corpus.only(chosen), tables=linear + kinds, said=spoken)
             part = part.to_numpy().reshape(within.sum(), -1)
             rows = np.empty((len(within), part.shape[1]), np.float32) if rows is None else rows
             rows[within] = part

@@ -15,7 +15,7 @@ import numpy as np
 from rapidfuzz.distance import LCSseq
 
 from models.extractor.score import main_text, words
-from models.extractor.truth import FULL, Page
+from models.extractor.truth import ELEMENTS, FULL, Page
 
 LONG = 8
 """A block of fewer words is labelled 0 or 1, for its words match anywhere."""
@@ -44,6 +44,10 @@ def label(page: Page, blocks: list[str]) -> Labels | None:
         return None
     if truth["kind"] in FULL:
         return _aligned(blocks, main_text(truth))
+    if truth["kind"] == ELEMENTS:
+        # Its short blocks are cells and items, which count like those of passages: each, not by its words alone.
+        found = _aligned(blocks, main_text(truth), reach=len(blocks))
+        return Labels(found.words, np.where(found.words > 0, found.share, -1.0), False)
     if truth["kind"] == "html":
         try:
             return _aligned(blocks, lxml.html.fromstring(truth["main"]).text_content())
@@ -54,7 +58,7 @@ def label(page: Page, blocks: list[str]) -> Labels | None:
     return None
 
 
-def _aligned(blocks: list[str], truth: str) -> Labels:
+def _aligned(blocks: list[str], truth: str, reach: int = REACH) -> Labels:
     numbers: dict[str, int] = {}
     wanted = [numbers.setdefault(word, len(numbers)) for word in words(truth)]
     found = [[numbers.setdefault(word, len(numbers)) for word in words(block)] for block in blocks]
@@ -72,7 +76,7 @@ def _aligned(blocks: list[str], truth: str) -> Labels:
     share[long] = np.where(covered[long] > MIN_COVERED, in_order[long], 0)
     _find_reordered(share, found, matched, covered, n_words, wanted)
     share[~long] = np.where(in_order[~long] >= SHORT_MATCHED, 1.0, 0.0)
-    _drop_distant(share, long)
+    _drop_distant(share, long, reach)
     return Labels(n_words, share, True)
 
 
@@ -117,14 +121,14 @@ def _find_reordered(
             unused.subtract(counts)
 
 
-def _drop_distant(share: np.ndarray, long: np.ndarray) -> None:
+def _drop_distant(share: np.ndarray, long: np.ndarray, reach: int) -> None:
     anchors = np.flatnonzero((share > 0.5) & long)
     if not len(anchors):
         return
     for block in np.flatnonzero((share > 0) & ~long):
         at = np.searchsorted(anchors, block)
         near = anchors[max(at - 1, 0) : at + 1]
-        if np.abs(near - block).min() > REACH:
+        if np.abs(near - block).min() > reach:
             share[block] = 0
 
 

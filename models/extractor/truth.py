@@ -8,6 +8,7 @@ A row of truth has a `kind`:
 
     full, full_p_tags, publisher_parser   `main` is the whole main text (full_p_tags: with <p> and </p> around lines)
     html                                  `main` is the main text as HTML, in the manner of one algorithm
+    elements                              `main` is the text of the page's main element (documentation.py)
     segments                              `with` lists passages that belong to the text, `without` some that do not
     prefix                                `main` is how the text begins
 """
@@ -28,6 +29,9 @@ from curate.io.read import ReadCounts, open_decompressed, read
 
 FULL = frozenset(("full", "full_p_tags", "publisher_parser"))
 """The kinds whose truth is the whole text, so that precision and recall can both be measured."""
+
+ELEMENTS = "elements"
+"""The kind whose truth is the whole text of a page's main element: to learn from, not to score by."""
 
 KINDS = ("article", "forum", "product", "listing", "collection", "documentation", "service")
 """The kinds of pages that WCXB tells apart, in the order of the model's tables (rust/html/src/kinds.rs)."""

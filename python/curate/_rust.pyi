@@ -87,11 +87,11 @@ def html_blocks(pages: Arrow, charsets: Arrow) -> tuple[Column, Column, Column, 
     """(blocks a page: int64, texts: large_string, names, words: large_list<uint32>) of all blocks, and what the kind of
     each page is learned from (large_list<uint32>), for training."""
 
-def html_rows(pages: Arrow, charsets: Arrow, linear: bytes | None = None, said: Arrow | None = None) -> Column:
+def html_rows(pages: Arrow, charsets: Arrow, tables: bytes | None = None, said: Arrow | None = None) -> Column:
     """The features of all blocks, row after row: float32.
 
-    `linear` are the weights of names and words (none: all zero); with `said` (float32, the first stage's
-    probability of every block) the rows are those of the second stage.
+    `tables` are the weights of names, words and kinds of pages (none: all zero); with `said` (float32, the first
+    stage's probability of every block) the rows are those of the second stage.
     """
 
 # -- language ----------------------------------------------------------------------------------------------

@@ -407,11 +407,12 @@ def html_blocks(pages: Texts, charsets: Texts) -> tuple[pa.Array, pa.Array, pa.A
     return pa.array(counts), pa.array(texts), pa.array(names), pa.array(words), pa.array(kinds)
 
 
-def html_rows(pages: Texts, charsets: Texts, *, linear: bytes | None = None, said: pa.Array | None = None) -> pa.Array:
+def html_rows(pages: Texts, charsets: Texts, *, tables: bytes | None = None, said: pa.Array | None = None) -> pa.Array:
     """The features of all blocks, row after row: float32. They are those of the first stage of the model, or, where
-    `said` gives that stage's probability of every block, of the second.
+    `said` gives that stage's probability of every block, of the second. `tables` are the weights of names, words and
+    kinds of pages, as in a model file.
     """
-    return pa.array(_rust.html_rows(whole(pages), whole(charsets), linear, said))
+    return pa.array(_rust.html_rows(whole(pages), whole(charsets), tables, said))
 
 
 English = _rust.English

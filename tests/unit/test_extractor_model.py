@@ -5,6 +5,7 @@ import random
 import re
 
 import lightgbm
+import lxml.html
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,7 +14,7 @@ import corpus
 from conftest import ROOT
 from curate import kernels
 from curate.stages import extract
-from models.extractor import fit
+from models.extractor import documentation, fit
 from models.extractor.export import forest, model_file, table
 from models.extractor.labels import label
 from models.extractor.truth import Page
@@ -58,6 +59,21 @@ def test_short_blocks_far_from_the_text_only_share_words_with_it() -> None:
     assert shares([*[OTHER] * 20, "the moon", LONG], f"the moon {LONG}") == [0] * 20 + [1, 1]
 
 
+def test_every_cell_of_a_main_element_is_content_however_far_from_a_sentence() -> None:
+    """The truth of documentation is exact: no distance makes a short block doubtful, and a sign alone says nothing."""
+    cells = [f"key{i}" for i in range(40)]
+    blocks = [LONG, *cells, "->", "Next page"]
+    truth = {"kind": "elements", "main": " ".join([LONG, *cells])}
+    found = label(Page("i", "u", "documentation", None, None, b"", None, truth), blocks)
+    assert found is not None and found.share.tolist() == [1] * 41 + [-1, 0]
+    assert shares(blocks, truth["main"])[20:] == [0] * 23  # of a text that somebody copied, 12 blocks away
+
+
+def test_the_text_of_a_main_element_keeps_words_apart_as_its_elements_do() -> None:
+    main = lxml.html.fromstring("<div><p>one <b>bo</b>ld</p><ul><li>a<li>b</ul><!-- no --><td>c</td>d</div>")
+    assert documentation.text_of(main).split() == ["one", "bold", "a", "b", "c", "d"]
+
+
 def test_passages_label_the_blocks_they_touch_and_no_others() -> None:
     unwanted = "policy and accept all cookies before you go on"
     truth = {"kind": "segments", "with": ["rises twice a day"], "without": [unwanted]}
@@ -92,7 +108,7 @@ def test_rows_reach_the_leaves_that_the_library_says() -> None:
 
 def _rows(data: pa.Array, charsets: pa.Array, linear: bytes, said: pa.Array | None) -> np.ndarray:
     n = sum(kernels.html_blocks(data, charsets)[0].to_pylist())
-    return np.asarray(kernels.html_rows(data, charsets, linear=linear, said=said)).reshape(n, -1)
+    return np.asarray(kernels.html_rows(data, charsets, tables=linear + fit.NOTHING, said=said)).reshape(n, -1)
 
 
 def test_training_is_the_same_every_time_and_finds_what_the_truth_says() -> None:

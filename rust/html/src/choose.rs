@@ -3,14 +3,16 @@
 //! A page has a threshold of its own. What stands in a unit (`units`) is decided with it: by the unit's mean, so that
 //! no cell leaves a row and no item a list; then rows and items of a unit that is dropped may stay by their own mean.
 //! Blocks of equal markup are decided by their mean too, so that a list does not end where its probability has fallen
-//! below the threshold.
+//! below the threshold. Less is asked for in the content area, the element that holds the content and little else.
+
+use std::ops::Range;
 
 use crate::features::measured::Measured;
 use crate::features::second::{threshold, weight};
 use crate::page::{NONE, Page};
 use crate::tags::{Tag, context};
 use crate::twins::twins;
-use crate::units::{Kind, Units};
+use crate::units::{Kind, Unit, Units};
 
 /// A block is chosen from this part of the F1 on that the best choice can expect: half of it is the optimum where
 /// blocks are right or wrong by themselves (Lipton, Elkan, Narayanaswamy 2014).
@@ -36,12 +38,17 @@ const BETWEEN: f32 = 0.5;
 const LISTING: f32 = 0.25;
 /// A block stays with equals whose mean is above the threshold from this part of it on.
 const EQUALS: f32 = 0.5;
+/// The threshold of a block in the content area is lower by this part where the area is nothing but content, and by
+/// less the less of it is.
+const INSIDE: f32 = 0.2;
+/// The mean probability of an area from which on its threshold is lower.
+const AREA: f32 = 0.5;
 /// The fewest blocks of equal markup that are decided together.
 const MIN_EQUALS: u32 = 3;
 /// From this share of its words on, what is kept of a unit brings the rest.
 const MOST: f32 = 0.6;
 /// The threshold moves to the widest gap between the probabilities in this range around it.
-const GAP: std::ops::Range<f32> = 0.85..1.1;
+const GAP: Range<f32> = 0.85..1.1;
 
 /// What happens to readers' comments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,8 +113,8 @@ pub struct Choice {
     pub kept: Vec<bool>,
     /// Why each is kept or not.
     pub why: Vec<Why>,
-    /// The threshold on probabilities.
-    pub limit: f32,
+    /// The threshold on each block's probability.
+    pub limits: Vec<f32>,
 }
 
 /// Decides about all blocks of a page.
@@ -135,13 +142,17 @@ pub fn choose(
     };
     let limit = gap(probabilities, f1 * demand * policy.factor()).min(highest);
     let limit = if highest < SOME { SOME } else { limit };
+    let area = Area::of(page, probabilities, &weights);
+    let mut limits = vec![limit; probabilities.len()];
+    limits[area.blocks.clone()].fill(limit * area.factor());
+    let pairs = probabilities.iter().zip(&limits);
     let mut chooser = Chooser {
         page,
         units,
         weights: &weights,
         probabilities,
-        limit,
-        kept: probabilities.iter().map(|&p| p >= limit).collect(),
+        kept: pairs.map(|(p, limit)| p >= limit).collect(),
+        limits,
         why: vec![Why::Itself; probabilities.len()],
     };
     chooser.equals(measured);
@@ -156,7 +167,7 @@ pub fn choose(
     Choice {
         kept: chooser.kept,
         why: chooser.why,
-        limit,
+        limits: chooser.limits,
     }
 }
 
@@ -186,12 +197,55 @@ fn mean((accepted, words): (f32, f32)) -> f32 {
     accepted / words.max(1e-3)
 }
 
+/// The content area: the element with the highest F1 that the choice of all its blocks can expect.
+struct Area {
+    blocks: Range<usize>,
+    /// Mean probability of its words.
+    mean: f32,
+}
+
+impl Area {
+    fn of(page: &Page, probabilities: &[f32], weights: &[f32]) -> Self {
+        let mut sums = vec![(0.0, 0.0)];
+        let (mut accepted, mut words) = (0.0, 0.0);
+        for (p, weight) in probabilities.iter().zip(weights) {
+            (accepted, words) = (accepted + p * weight, words + weight);
+            sums.push((accepted, words));
+        }
+        let mut highest = 0.0;
+        let mut area = Self {
+            blocks: 0..0,
+            mean: 0.0,
+        };
+        for node in &page.nodes {
+            let blocks = node.blocks.start as usize..node.blocks.end as usize;
+            let (start, end) = (sums[blocks.start], sums[blocks.end]);
+            let within = (end.0 - start.0, end.1 - start.1);
+            let f1 = 2.0 * mean((within.0, within.1 + accepted));
+            if f1 > highest {
+                highest = f1;
+                area = Self {
+                    blocks,
+                    mean: mean(within),
+                };
+            }
+        }
+        area
+    }
+
+    /// What the threshold is multiplied by inside.
+    fn factor(&self) -> f32 {
+        1.0 - INSIDE * ((self.mean - AREA) / (1.0 - AREA)).clamp(0.0, 1.0)
+    }
+}
+
 struct Chooser<'a> {
     page: &'a Page,
     units: &'a Units,
     weights: &'a [f32],
     probabilities: &'a [f32],
-    limit: f32,
+    /// The threshold of each block.
+    limits: Vec<f32>,
     kept: Vec<bool>,
     why: Vec<Why>,
 }
@@ -224,11 +278,9 @@ impl Chooser<'_> {
         }
         for (block, &path) in paths.iter().enumerate() {
             let (accepted, words, count) = groups[path as usize];
-            let (mean, near) = (
-                accepted / words,
-                self.probabilities[block] >= self.limit * EQUALS,
-            );
-            if count >= MIN_EQUALS && mean >= self.limit && near {
+            let (mean, limit) = (accepted / words, self.limits[block]);
+            let near = self.probabilities[block] >= limit * EQUALS;
+            if count >= MIN_EQUALS && mean >= limit && near {
                 self.keep(block, Why::Equals(mean));
             }
         }
@@ -244,7 +296,7 @@ impl Chooser<'_> {
             if whole.get(above).copied().unwrap_or(false) {
                 whole[at] = true;
             } else if unit.holds {
-                whole[at] = mean(masses[at]) >= self.limit;
+                whole[at] = mean(masses[at]) >= self.limit_of(unit);
             }
         }
         self.most(masses, &mut whole);
@@ -257,13 +309,19 @@ impl Chooser<'_> {
             let decided = self.decider(unit, &whole);
             let mean = mean(masses[decided as usize]);
             self.kept[block] = whole[unit as usize];
-            self.why[block] = if self.kept[block] && mean < self.limit {
+            self.why[block] = if self.kept[block] && mean < self.limits[block] {
                 Why::MostOf(decided)
             } else {
                 Why::Unit(decided, mean)
             };
         }
         self.heads();
+    }
+
+    /// The threshold of a unit is that of its first block; a unit without blocks is never kept.
+    fn limit_of(&self, unit: &Unit) -> f32 {
+        let first = self.limits.get(unit.blocks.start as usize);
+        first.copied().unwrap_or(1.0)
     }
 
     /// The unit that decides about a block in this one: the outermost that is kept whole, or, where none is, the
@@ -335,9 +393,10 @@ impl Chooser<'_> {
             let around = self.around(unit.node);
             let before = around.start < blocks.start && self.introduced(&around, blocks.start);
             let after = blocks.end < around.end && self.kept[blocks.end];
+            let limit = self.limit_of(unit);
             let enough = match unit.kind {
-                Kind::Code => before && mean >= self.limit * LISTING,
-                _ => before && after && mean >= self.limit * BETWEEN,
+                Kind::Code => before && mean >= limit * LISTING,
+                _ => before && after && mean >= limit * BETWEEN,
             };
             if enough {
                 blocks.for_each(|block| self.keep(block, Why::Beside(at as u32)));
@@ -346,14 +405,14 @@ impl Chooser<'_> {
     }
 
     /// Whether the last block before `block` that is no heading is kept.
-    fn introduced(&self, around: &std::ops::Range<usize>, block: usize) -> bool {
+    fn introduced(&self, around: &Range<usize>, block: usize) -> bool {
         let before = (around.start..block).rev().take(3);
         let mut texts = before.filter(|&b| self.kept[b] || !self.page.node_of(b).tag.is_heading());
         texts.next().is_some_and(|block| self.kept[block])
     }
 
     /// The blocks of the nearest element around a node that has others beside it.
-    fn around(&self, node: u32) -> std::ops::Range<usize> {
+    fn around(&self, node: u32) -> Range<usize> {
         let nodes = &self.page.nodes;
         let own = &nodes[node as usize].blocks;
         let mut at = nodes[node as usize].parent;
@@ -383,7 +442,7 @@ impl Chooser<'_> {
             if leads
                 && self.kept[block + 1]
                 && !self.in_row(block)
-                && self.probabilities[block] >= self.limit * part
+                && self.probabilities[block] >= self.limits[block] * part
             {
                 self.keep(block, Why::Leads(block as u32 + 1));
             }

@@ -173,8 +173,9 @@ impl<'m> Extractor<'m> {
             return Ok(extracted);
         }
         let units = Units::of(&page);
-        (extracted.kind, extracted.kind_score) = most_probable(self.model.kinds.kinds(&page));
-        self.score(&page);
+        let kinds = self.model.kinds.kinds(&page);
+        (extracted.kind, extracted.kind_score) = most_probable(kinds);
+        self.score(&page, &units, &kinds);
         for (at, &policy) in policies.iter().enumerate() {
             let kept = self.choose(&page, &units, settings, policy).kept;
             let (score, share) = self.confidence(&kept);
@@ -210,12 +211,12 @@ impl<'m> Extractor<'m> {
     }
 
     /// Fills `said` and `probabilities`.
-    fn score(&mut self, page: &Page) {
+    fn score(&mut self, page: &Page, units: &Units, kinds: &Kinds) {
         let n = page.blocks.len();
         let (model, cpu, measured, rows) =
             (self.model, self.cpu, &mut self.measured, &mut self.rows);
         measured.measure(page, &model.linear);
-        let first = first::View::new(page, &model.linear, measured);
+        let first = first::View::new(page, &model.linear, measured, kinds);
         // The second stage reads the first's rows again; those of a page of many blocks are made twice instead.
         let keeps = n <= MANY_BLOCKS;
         rows.clear();
@@ -226,7 +227,7 @@ impl<'m> Extractor<'m> {
             }
         };
         model.first.probabilities(n, write, cpu, &mut self.said);
-        let second = second::View::new(page, measured, &self.said);
+        let second = second::View::new(page, measured, units, &self.said);
         let width = rows.len() / n;
         let write = |block: usize, row: &mut Vec<f32>| {
             if keeps {
@@ -268,11 +269,12 @@ impl<'m> Extractor<'m> {
             return Ok(Vec::new());
         }
         let units = Units::of(&page);
-        self.score(&page);
+        let kinds = self.model.kinds.kinds(&page);
+        self.score(&page, &units, &kinds);
         let choice = self.choose(&page, &units, settings, policy);
         let names = crate::features::all();
-        let first = first::View::new(&page, &self.model.linear, &self.measured);
-        let second = second::View::new(&page, &self.measured, &self.said);
+        let first = first::View::new(&page, &self.model.linear, &self.measured, &kinds);
+        let second = second::View::new(&page, &self.measured, &units, &self.said);
         let decide = |block: usize| {
             let mut row = Vec::new();
             first.write(block, &mut row);
@@ -290,7 +292,7 @@ impl<'m> Extractor<'m> {
                 probability: self.probabilities[block],
                 kept: choice.kept[block],
                 unit: units.path(block),
-                why: said_of(choice.why[block], choice.limit, &units),
+                why: said_of(choice.why[block], choice.limits[block], &units),
                 reasons: reasons.collect(),
             }
         };

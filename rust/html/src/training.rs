@@ -1,13 +1,15 @@
 //! What training needs of pages, from the code that extraction runs: blocks, tokens and rows.
 
 use crate::Error;
+use crate::bytes::Bytes;
 use crate::decode::decode;
 use crate::features::measured::Measured;
 use crate::features::{first, second};
-use crate::kinds::each_token;
+use crate::kinds::{KindTable, each_token};
 use crate::linear::Linear;
 use crate::page::{NONE, Page};
 use crate::tokenizer::parse;
+use crate::units::Units;
 
 /// Lists of numbers, one after the other.
 #[derive(Clone, Debug)]
@@ -42,6 +44,26 @@ pub struct Blocks {
     pub words: Lists,
     /// What the kind of the page is learned from, in rising order.
     pub page: Vec<u32>,
+}
+
+/// The tables of weights that rows are made with.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// Those of names and words.
+    pub linear: Linear,
+    /// Those of the kinds of pages.
+    pub kinds: KindTable,
+}
+
+impl Tables {
+    /// The tables of names, of words and of kinds, one after the other as in a model file.
+    pub fn read(file: &[u8]) -> Result<Self, Error> {
+        let mut bytes = Bytes::new(file);
+        Ok(Self {
+            linear: Linear::read(&mut bytes)?,
+            kinds: KindTable::read(&mut bytes)?,
+        })
+    }
 }
 
 /// Reads a page as extraction does.
@@ -84,7 +106,7 @@ pub fn blocks(page: &Page) -> Blocks {
 
 /// The rows of a page, one after the other: those of the second stage where `said` (the first stage's
 /// probabilities) are given.
-pub fn rows(page: &Page, linear: &Linear, said: Option<&[f32]>) -> Result<Vec<f32>, Error> {
+pub fn rows(page: &Page, tables: &Tables, said: Option<&[f32]>) -> Result<Vec<f32>, Error> {
     let n = page.blocks.len();
     if let Some(said) = said.filter(|said| said.len() != n) {
         return Err(Error::Mismatch {
@@ -97,9 +119,11 @@ pub fn rows(page: &Page, linear: &Linear, said: Option<&[f32]>) -> Result<Vec<f3
         return Ok(rows);
     }
     let mut measured = Measured::default();
-    measured.measure(page, linear);
-    let first = first::View::new(page, linear, &measured);
-    let second = said.map(|said| second::View::new(page, &measured, said));
+    measured.measure(page, &tables.linear);
+    let kinds = tables.kinds.kinds(page);
+    let first = first::View::new(page, &tables.linear, &measured, &kinds);
+    let units = Units::of(page);
+    let second = said.map(|said| second::View::new(page, &measured, &units, said));
     for block in 0..n {
         first.write(block, &mut rows);
         if let Some(second) = &second {

@@ -2,6 +2,7 @@
 
 use curate_html::choose::{Choice, choose};
 use curate_html::features::measured::Measured;
+use curate_html::features::second;
 use curate_html::units::Units;
 use curate_html::{Comments, Linear, Policy, parse};
 
@@ -155,7 +156,7 @@ fn a_page_of_nothing_but_a_menu_has_no_content() {
 #[test]
 fn policies_move_the_threshold() {
     let html = page(
-        "<p class=a>a paragraph that is likely, as it seems to be 72</p><p class=b>one that is hardly likely at all 35</p>",
+        "<p class=a>a paragraph that is likely, as it seems to be 72</p><p class=b>one that is hardly likely at all 28</p>",
     );
     let counts = [Policy::Precision, Policy::Balanced, Policy::Recall].map(|policy| {
         let (_, choice) = chosen(&html, policy);
@@ -186,4 +187,63 @@ fn every_cell_of_a_row_is_decided_alike() {
             prop_assert!(rows.iter().all(|row| row.matches("<td>").count() < 2) || row.iter().all(|&kept| kept == row[0]));
         }
     });
+}
+
+#[test]
+fn less_is_asked_for_inside_the_content_than_beside_it() {
+    let html = page("<p class=inside>a likely paragraph of a few words 68</p>");
+    let beside = "<p class=beside>as likely a paragraph, elsewhere 68</p><p class=legal>all the rights to what stands \
+                  here and above are reserved by those who made it, drew it and wrote it down 1</p>";
+    let (texts, choice) = chosen(&format!("{html}{beside}"), Policy::Balanced);
+    let found = |class: &str| {
+        let at = texts.iter().position(|text| text.starts_with(class));
+        at.map(|at| choice.kept[at])
+    };
+    assert_eq!(
+        (found("a likely"), found("as likely")),
+        (Some(true), Some(false)),
+        "{:?}",
+        choice.limits
+    );
+}
+
+/// The second stage's feature of this name for every block of a page, to three places.
+fn feature(html: &str, said: &[f32], name: &str) -> Vec<f32> {
+    let page = parse(html).expect("no page here has too many blocks");
+    let mut measured = Measured::default();
+    measured.measure(&page, &Linear::untrained());
+    let units = Units::of(&page);
+    let view = second::View::new(&page, &measured, &units, said);
+    let place = second::names().iter().position(|(own, _, _)| own == name);
+    let place = place.unwrap_or_else(|| panic!("no feature {name}"));
+    let row = |block| {
+        let mut row = Vec::new();
+        view.write(block, &mut row);
+        row[place]
+    };
+    (0..page.blocks.len())
+        .map(|block| (row(block) * 1000.0).round() / 1000.0)
+        .collect()
+}
+
+#[test]
+fn equal_elements_have_one_mean_whatever_their_ids() {
+    let html = "<section id=first><p>three words here</p></section>\
+                <section id=second><p>three words there</p></section>";
+    assert_eq!(feature(html, &[0.2, 0.8], "said.alike"), [0.2, 0.8]);
+    assert_eq!(feature(html, &[0.2, 0.8], "said_area.elements"), [0.5, 0.5]);
+}
+
+#[test]
+fn places_are_told_relative_to_the_area_that_is_content() {
+    let html = "<ul><li>Home and more<li>About all this</ul>\
+                <div><p>one two three</p><p>four five six</p></div><p>at the end</p>";
+    let said = [0.1, 0.1, 0.9, 0.7, 0.1];
+    assert_eq!(
+        feature(html, &said, "said_area.before"),
+        [-1.0, -1.0, 0.0, 0.5, 2.0]
+    );
+    assert_eq!(feature(html, &said, "said_area.of_area")[3], 0.875);
+    assert_eq!(feature(html, &said, "said_area.unit")[0], 0.1);
+    assert_eq!(feature(html, &said, "said_area.unit")[2], -1.0);
 }

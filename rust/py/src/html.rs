@@ -10,8 +10,7 @@ use arrow_array::types::{Float32Type, Int64Type, UInt32Type};
 use arrow_array::{ArrayRef, LargeStringArray, StructArray, UInt32Array};
 use arrow_schema::{DataType, Field, Fields};
 use curate_html::{
-    Comments, Extractor, Form, Format, Images, Linear, Links, Model, Policy, Settings, Typed,
-    training,
+    Comments, Extractor, Form, Format, Images, Links, Model, Policy, Settings, Typed, training,
 };
 use curate_text::{Cpu, Texts};
 use pyo3::prelude::*;
@@ -373,20 +372,21 @@ fn html_blocks(
 }
 
 /// The feature rows of all blocks of all pages, one after the other; the second stage's where `said` is given: the
-/// first stage's probability of every block. `linear` are the tables of weights, or none for all zeros.
+/// first stage's probability of every block. `tables` are the weights of names, words and kinds as in a model file; without
+/// any, all weigh nothing.
 #[pyfunction]
-#[pyo3(signature = (pages, charsets, linear = None, said = None))]
+#[pyo3(signature = (pages, charsets, tables = None, said = None))]
 fn html_rows(
     py: Python<'_>,
     pages: TextColumn,
     charsets: TextColumn,
-    linear: Option<Vec<u8>>,
+    tables: Option<Vec<u8>>,
     said: Option<Primitive<Float32Type>>,
 ) -> Result<Column, Error> {
     let pages = Pages::new(&pages, &charsets)?;
-    let linear = match linear {
-        None => Linear::untrained(),
-        Some(tables) => Linear::read(&mut curate_html::bytes::Bytes::new(&tables))?,
+    let tables = match tables {
+        None => training::Tables::default(),
+        Some(tables) => training::Tables::read(&tables)?,
     };
     let said: Option<&[f32]> = said.as_deref();
     let values = py.detach(|| {
@@ -395,7 +395,7 @@ fn html_rows(
             let page = training::read(page, charset)?;
             let n = page.blocks.len();
             let own = said.map(|said| &said[at.min(said.len())..(at + n).min(said.len())]);
-            values.extend(training::rows(&page, &linear, own)?);
+            values.extend(training::rows(&page, &tables, own)?);
             at += n;
         }
         Ok::<_, Error>(values)

@@ -1,14 +1,15 @@
 //! The features of the first stage: a block by itself, its place, and the blocks and elements around it.
 
 use crate::features::groups::{
-    Alike, Ancestor, Beside, Best, Heading, Lead, Learned, Near, Place, Position, Repeated, Title,
-    Whole, Window,
+    Alike, Ancestor, Beside, Best, Heading, Kind, Lead, Learned, Near, Place, Position, Repeated,
+    Title, Whole, Window,
 };
 use crate::features::measured::{Measured, Sums};
 use crate::features::shape::{Text, Words, measure};
 use crate::features::{flag, named, share};
+use crate::kinds::Kinds;
 use crate::linear::Linear;
-use crate::page::{ItemProp, NONE, Node, Page, declared};
+use crate::page::{ItemProp, NONE, Node, Page};
 use crate::tags::{Tag, context};
 
 /// A block is like the title from this product of shares on.
@@ -48,6 +49,7 @@ pub fn names() -> Vec<(String, &'static str, &'static str)> {
     named(&mut names, "alike", Alike::FEATURES);
     named(&mut names, "title", Title::FEATURES);
     named(&mut names, "page", Whole::FEATURES);
+    named(&mut names, "kind", Kind::FEATURES);
     names
 }
 
@@ -66,11 +68,12 @@ pub struct View<'a> {
     description: Vec<u32>,
     title_block: Option<usize>,
     whole: Whole,
+    kind: Kind,
 }
 
 impl<'a> View<'a> {
-    /// Of a page that `measured` has measured, and that has blocks.
-    pub fn new(page: &'a Page, linear: &'a Linear, measured: &'a Measured) -> Self {
+    /// Of a page that `measured` has measured, and that has blocks; `kinds` says how probable each kind of page is.
+    pub fn new(page: &'a Page, linear: &'a Linear, measured: &'a Measured, kinds: &Kinds) -> Self {
         let n = page.blocks.len();
         let best = best_node(page, measured);
         let mut view = Self {
@@ -94,6 +97,7 @@ impl<'a> View<'a> {
             description: first_words(&page.description),
             title_block: None,
             whole: Whole::default(),
+            kind: kind(kinds),
         };
         view.whole = view.whole();
         view.title_block = view.title_block();
@@ -110,7 +114,6 @@ impl<'a> View<'a> {
                 .map(|(_, shape)| shape.chars)
                 .sum::<f32>()
         };
-        let says = |bit: u32| flag(page.declared & bit != 0);
         Whole {
             chars: total.chars,
             blocks: n,
@@ -131,11 +134,6 @@ impl<'a> View<'a> {
                     .iter()
                     .any(|node| node.itemprop == ItemProp::ArticleBody),
             ),
-            og_type: f32::from(page.og_type as u8),
-            says_article: says(declared::ARTICLE),
-            says_product: says(declared::PRODUCT),
-            says_discussion: says(declared::DISCUSSION),
-            says_list: says(declared::LIST),
             images: page.n_images as f32,
             paths: measured.groups.len() as f32 / n,
             mean_chars: total.chars / n,
@@ -194,6 +192,7 @@ impl<'a> View<'a> {
         self.alike(block).write(row);
         self.title(block).write(row);
         self.whole.write(row);
+        self.kind.write(row);
     }
 
     fn place(&self, block: usize) -> Place {
@@ -438,6 +437,28 @@ impl<'a> View<'a> {
             }
         }
         best.1
+    }
+}
+
+/// The probabilities of the kinds as features.
+fn kind(kinds: &Kinds) -> Kind {
+    let [
+        article,
+        forum,
+        product,
+        listing,
+        collection,
+        documentation,
+        service,
+    ] = *kinds;
+    Kind {
+        article,
+        forum,
+        product,
+        listing,
+        collection,
+        documentation,
+        service,
     }
 }
 

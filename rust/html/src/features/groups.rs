@@ -191,16 +191,24 @@ group! {
         in_main: "share", "characters in main";
         articles: "count", "article elements";
         article_body: "0 or 1", "an element has itemprop=articleBody";
-        og_type: "class", "og:type";
-        says_article: "0 or 1", "JSON-LD declares an article";
-        says_product: "0 or 1", "JSON-LD declares a product";
-        says_discussion: "0 or 1", "JSON-LD declares a discussion";
-        says_list: "0 or 1", "JSON-LD declares a list";
         images: "count", "img elements";
         paths: "share", "different paths a block";
         mean_chars: "characters", "characters a block";
         digits: "share", "digits among its characters";
         of_bytes: "share", "characters a byte of the page";
         title_words: "weight", "what the words of the title are worth";
+    }
+}
+
+group! {
+    /// How probable each kind of page is; what the page declares of itself is a part of that.
+    Kind {
+        article: "probability", "it is an article";
+        forum: "probability", "it is a forum";
+        product: "probability", "it is a product's page";
+        listing: "probability", "it is a listing";
+        collection: "probability", "it is a collection";
+        documentation: "probability", "it is documentation";
+        service: "probability", "it is a service's page";
     }
 }

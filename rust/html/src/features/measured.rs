@@ -74,6 +74,8 @@ pub struct Measured {
     pub levels: Vec<[u32; LEVELS]>,
     /// Number of each block's path among the page's.
     pub paths: Vec<u32>,
+    /// Number of each block's path of elements alone, without classes and ids, among the page's.
+    pub element_paths: Vec<u32>,
     /// Number of each block's element signature among the page's.
     pub signatures: Vec<u32>,
     /// The last heading before each block, or NONE.
@@ -183,6 +185,16 @@ impl Measured {
             into.extend(keys.map(|key| numbers.number(key).0));
             numbers.len()
         };
+        let mut elements: Vec<u32> = Vec::with_capacity(page.nodes.len());
+        for node in &page.nodes {
+            let above = elements.get(node.parent as usize).copied().unwrap_or(0);
+            elements.push(above.rotate_left(5).wrapping_mul(0x9e37_79b1) ^ node.tag.token());
+        }
+        let of_blocks = page.blocks.iter().map(|block| block.node as usize);
+        number(
+            &mut of_blocks.map(|node| elements[node]),
+            &mut self.element_paths,
+        );
         let nodes = || (0..n).map(|block| page.node_of(block));
         let n_paths = number(&mut nodes().map(|node| node.path), &mut self.paths);
         let n_elements = number(

@@ -4,6 +4,7 @@
 use crate::features::measured::{LEVELS, Measured};
 use crate::features::{flag, group, named};
 use crate::page::{NONE, Page};
+use crate::units::Units;
 
 /// Above this probability a block counts as accepted for the distances.
 const ACCEPTED: f32 = 0.5;
@@ -68,6 +69,19 @@ group! {
 }
 
 group! {
+    /// Relative to the content area, the element with the page's highest F1, and to units and equal elements.
+    Area {
+        p: "probability", "mean of the area";
+        of_area: "share", "its probability beside that mean";
+        before: "share", "the area's words before it; -1 and 2 before and after the area";
+        unit: "probability", "mean of the outermost table, list, code or figure around it, -1 without one";
+        part: "probability", "mean of the innermost row, item or other unit around it, -1 without one";
+        elements: "probability", "mean of the blocks with the same path of elements";
+        elements_words: "share", "the page's words in those";
+    }
+}
+
+group! {
     /// The first block of an ancestor.
     Lead {
         p: "probability", "what the first stage said of it";
@@ -98,6 +112,7 @@ pub fn names() -> Vec<(String, &'static str, &'static str)> {
         named(&mut names, &format!("said_lead{level}"), Lead::FEATURES);
     }
     named(&mut names, "said", Said::FEATURES);
+    named(&mut names, "said_area", Area::FEATURES);
     names
 }
 
@@ -179,6 +194,10 @@ pub struct View<'a> {
     best: usize,
     alike: Vec<(f32, f32)>,
     same_element: Vec<(f32, f32)>,
+    elements: Vec<(f32, f32)>,
+    units: &'a Units,
+    outermost: Vec<u32>,
+    masses: Vec<(f32, f32)>,
     threshold: f32,
     threshold_f1: f32,
     ranks: Vec<f32>,
@@ -189,7 +208,7 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// Of a page that has blocks, one probability each.
-    pub fn new(page: &'a Page, measured: &'a Measured, said: &'a [f32]) -> Self {
+    pub fn new(page: &'a Page, measured: &'a Measured, units: &'a Units, said: &'a [f32]) -> Self {
         let weights: Vec<f32> = measured
             .shapes
             .iter()
@@ -218,6 +237,10 @@ impl<'a> View<'a> {
             best,
             alike: sums(&measured.paths),
             same_element: sums(&measured.signatures),
+            elements: sums(&measured.element_paths),
+            units,
+            outermost: units.outermost(),
+            masses: units.masses(said, &weights),
             threshold,
             threshold_f1,
             ranks,
@@ -260,6 +283,34 @@ impl<'a> View<'a> {
             .write(row);
         }
         self.said(block).write(row);
+        self.area(block).write(row);
+    }
+
+    fn area(&self, block: usize) -> Area {
+        let mean = |(accepted, words): (f32, f32)| accepted / words.max(SMALL);
+        let p = self.nodes[self.best].0;
+        let best = &self.page.nodes[self.best].blocks;
+        let area = best.start as usize..best.end as usize;
+        let of = |unit: u32| self.masses.get(unit as usize).copied().map_or(-1.0, mean);
+        let unit = self.units.of_block[block];
+        let outermost = self.outermost.get(unit as usize).copied();
+        let elements = self.elements[self.measured.element_paths[block] as usize];
+        Area {
+            p,
+            of_area: self.said[block] / p.max(SMALL),
+            before: if block < area.start {
+                -1.0
+            } else if block >= area.end {
+                2.0
+            } else {
+                let words = self.mass.of(area.clone()).1;
+                self.mass.of(area.start..block).1 / words.max(SMALL)
+            },
+            unit: outermost.map_or(-1.0, of),
+            part: of(unit),
+            elements: mean(elements),
+            elements_words: elements.1 / self.mass.of(0..self.said.len()).1.max(SMALL),
+        }
     }
 
     fn said(&self, block: usize) -> Said {
