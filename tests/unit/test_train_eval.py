@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import corpus
-import models
 import shards
+import tinymodels
 from conftest import Finished
 from curate.errors import ConfigError, DataError
 from curate.tokenizer.model import open_encoder
@@ -43,7 +43,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return models.write_model(tmp_path_factory.mktemp("model"))
+    return tinymodels.write_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_shared_prefixes_give_the_scores_of_whole_texts(
     how: tuple[str, ...], positions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(likelihood, "POSITIONS", positions)
-    trained = checkpoint.open_model(models.write_model(tmp_path, *how), torch.device("cpu"))
+    trained = checkpoint.open_model(tinymodels.write_model(tmp_path, *how), torch.device("cpu"))
     encoder = open_encoder(tmp_path / "tokenizer.json")
     head = "An example of a text that all items begin with, so that it is computed once. "
     items = [[(f"{head}The item {n} of {n * 'many '}goes", f" {word}") for word in ("on", "on and on", "home again")]
@@ -342,7 +342,7 @@ def test_held_out_text_has_errors_and_a_model_with_another_tokenizer_reads_the_t
     ids = encode_all(open_encoder(model / "tokenizer.json"), texts)
     heldout = {"web": ids[8:12], "book": ids[12:]}
     run = shards.write_run(
-        tmp_path / "run", {"web": ids[:8]}, heldout, vocab_size=models.VOCAB, tokenizer=models.tokenizer()
+        tmp_path / "run", {"web": ids[:8]}, heldout, vocab_size=tinymodels.VOCAB, tokenizer=tinymodels.tokenizer()
     )
     ask = ("eval", "--checkpoint", model, "--data", run, "--threads", 1)
     done = train(*ask, "--json")
