@@ -318,7 +318,7 @@ def merge(config: NearDedup, reads: Reads) -> Iterator[tuple[str, pa.Table | byt
     """The keep list of the run, sorted by doc_id for lookups by binary search, and what there is to tell."""
     listed = reads.rows("choose.keep")
     if config.save_index:
-        yield "index_copies", listed.schema.empty_table().select(["doc_id"])
+        yield "index_copies", pa.schema([("doc_id", schema.DOC_ID)]).empty_table()  # the file says that it is whole
     if listed.num_rows == 0:
         return
     # A quarter of the memory is for what does not grow with the rows, buffers of files for example.
