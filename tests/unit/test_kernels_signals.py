@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate import kernels
@@ -324,6 +324,7 @@ def both() -> Any:
 
 @settings(deadline=None, max_examples=400)
 @given(st.one_of(chunks, documents))
+@example("word'''' a''''''")
 def test_words_are_those_of_spacy(both: Any, text: str) -> None:
     ours, theirs = both(text)
     assert ours == theirs

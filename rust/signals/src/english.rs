@@ -230,15 +230,15 @@ impl English {
                 }
             }
         }
-        // The longest first, of equals the leftmost; none overlaps another.
+        // The longest first, of equals the leftmost; none overlaps another, be that one taken or not.
         candidates.sort_by_key(|&(from, to)| (std::cmp::Reverse(to - from), from));
         let mut taken = vec![false; spans.len()];
         let mut kept = vec![];
         for (from, to) in candidates {
             if !taken[from] && !taken[to - 1] {
-                taken[from..to].fill(true);
                 kept.push((from, to));
             }
+            taken[from..to].fill(true);
         }
         kept.sort_unstable();
         let (mut joined, mut next) = (vec![], 0);
