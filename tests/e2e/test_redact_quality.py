@@ -99,8 +99,9 @@ import json, random, sys
 sys.modules |= {"torch": None, "transformers": None}  # spaCy imports them where they are installed, for seconds
 import spacy
 from spacy.training import Example
-from spacy.util import minibatch
+from spacy.util import fix_random_seed, minibatch
 
+fix_random_seed(1)
 pipeline = spacy.blank("en")
 pipeline.add_pipe("ner")
 rows = [json.loads(line) for line in open(sys.argv[1])]
@@ -110,7 +111,7 @@ for row in rows:
     examples.append(Example.from_dict(pipeline.make_doc(row["text"]), {"entities": entities}))
 optimizer = pipeline.initialize(lambda: examples)
 rng = random.Random(1)
-for _ in range(6):
+for _ in range(14):
     rng.shuffle(examples)
     for batch in minibatch(examples, 64):
         pipeline.update(batch, sgd=optimizer, drop=0.2)
