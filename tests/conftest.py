@@ -74,3 +74,19 @@ def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
         return Finished(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def train(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
+    """`train("eval", "--checkpoint", model)` -> Finished: `python -m train` within this process."""
+    from train.cli import main
+
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: object) -> Finished:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([*map(str, arguments)])
+        return Finished(end.value.code, *capfd.readouterr())
+
+    return run

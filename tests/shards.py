@@ -17,6 +17,7 @@ from curate.tokenizer.files import Model, tokenizer_json
 from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder
 
 END = 0
+VOCAB = 400  # tokens of a tokenizer that is trained here
 Documents = Sequence[Sequence[int]]  # token ids without the end-of-document id
 
 
@@ -30,6 +31,14 @@ def sentences(seed: int, documents: int, vocab_size: int = 64, longest: int = 20
             tokens.append((tokens[-1] * 5 + rng.randrange(3)) % (vocab_size - 1) + 1)
         result.append(tokens)
     return result
+
+
+def tokenizer_of(texts: Sequence[str]) -> bytes:
+    """tokenizer.json trained on these texts: VOCAB tokens, byte level, the end-of-document id 0."""
+    pretokens = _rust.count_pretokens(pa.array(texts, pa.large_string()), pattern="gpt2")
+    trained = _rust.train_bpe(*map(pa.array, pretokens), vocab_size=VOCAB, special_tokens=[END_OF_DOCUMENT])
+    vocab, left, right = map(pa.array, trained)
+    return tokenizer_json(Model(vocab, left, right, _rust.pattern_expression("gpt2"), [END_OF_DOCUMENT]))
 
 
 def write_shards(folder: Path, sources: Mapping[str, Documents], vocab_size: int, dtype: str, tokenizer: bytes) -> None:
@@ -112,13 +121,10 @@ def real_run(run: Path, seed: int = 1, documents: int = 30) -> tuple[Path, Any]:
     """A run of articles with a tokenizer of 400 tokens, a third as many held out; and its encoder."""
     rng = random.Random(seed)
     texts = [corpus.article(rng, 8) for _ in range(documents + documents // 3)]
-    pretokens = _rust.count_pretokens(pa.array(texts, pa.large_string()), pattern="gpt2")
-    trained = _rust.train_bpe(*map(pa.array, pretokens), vocab_size=400, special_tokens=[END_OF_DOCUMENT])
-    vocab, left, right = map(pa.array, trained)
     run.mkdir(parents=True)
     path = run / "tokenizer.json"
-    path.write_bytes(tokenizer_json(Model(vocab, left, right, _rust.pattern_expression("gpt2"), [END_OF_DOCUMENT])))
+    path.write_bytes(tokenizer_of(texts))
     encoder = open_encoder(path)
     ids = pa.array(encoder.encode(pa.array(texts, pa.large_string()))).to_pylist()
     sources, heldout = {"web": ids[: documents // 2], "book": ids[documents // 2 : documents]}, {"web": ids[documents:]}
-    return write_run(run, sources, heldout, vocab_size=400, tokenizer=path.read_bytes()), encoder
+    return write_run(run, sources, heldout, vocab_size=VOCAB, tokenizer=path.read_bytes()), encoder

@@ -6,29 +6,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 import corpus
-from curate import _rust
-from curate.tokenizer.files import Model as Merges
-from curate.tokenizer.files import tokenizer_json
-from curate.tokenizer.model import END_OF_DOCUMENT
+from shards import VOCAB, tokenizer_of
 from train import checkpoint
 from train.config import load_settings, resolve, shape_of
 from train.model import build, tensors_of
-
-VOCAB = 400
 
 
 @cache
 def tokenizer() -> bytes:
     """tokenizer.json, byte level, the end-of-document id 0."""
     rng = random.Random(1)
-    texts = pa.array([corpus.article(rng, 8) for _ in range(40)], pa.large_string())
-    pretokens = _rust.count_pretokens(texts, pattern="gpt2")
-    trained = _rust.train_bpe(*map(pa.array, pretokens), vocab_size=VOCAB, special_tokens=[END_OF_DOCUMENT])
-    vocab, left, right = map(pa.array, trained)
-    return tokenizer_json(Merges(vocab, left, right, _rust.pattern_expression("gpt2"), [END_OF_DOCUMENT]))
+    return tokenizer_of([corpus.article(rng, 8) for _ in range(40)])
 
 
 def write_model(folder: Path, *assignments: str, seed: int = 1) -> Path:

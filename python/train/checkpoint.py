@@ -56,6 +56,15 @@ def box_of(one: Tensor | Box) -> Box:
 Tensors = Mapping[str, Mapping[str, Tensor | Box]]  # by group ("weights", "optimizer"), then by name
 
 
+def whole_lines(path: Path) -> bytes:
+    """The lines of a file that grows, none where it is absent; a last one that was cut short is taken away."""
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        write_file(path, whole)
+    return whole
+
+
 def write_file(path: Path, content: Any) -> None:
     """Write bytes so that `path` holds all of them or what it held before. Raises CurateError if the disk refuses."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")

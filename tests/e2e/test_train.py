@@ -23,10 +23,8 @@ import pytest
 import corpus
 import shards as made
 from conftest import Finished, command
-from curate import _rust
 from curate.schema import doc_id
-from curate.tokenizer.files import Model, tokenizer_json
-from curate.tokenizer.model import END_OF_DOCUMENT, open_encoder
+from curate.tokenizer.model import open_encoder
 
 STEPS, T, BATCH = 30, 32, 4
 SMALL = ["--size", "tiny", "--tokens", STEPS * T * BATCH]
@@ -39,31 +37,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     rng = random.Random(1)
     texts = [corpus.article(rng, 8) for _ in range(60)]
-    pretokens = _rust.count_pretokens(pa.array(texts, pa.large_string()), pattern="gpt2")
-    trained = _rust.train_bpe(*map(pa.array, pretokens), vocab_size=400, special_tokens=[END_OF_DOCUMENT])
-    vocab, left, right = map(pa.array, trained)
     path = folder / "tokenizer.json"
-    expression = _rust.pattern_expression("gpt2")
-    path.write_bytes(tokenizer_json(Model(vocab, left, right, expression, [END_OF_DOCUMENT])))
+    path.write_bytes(made.tokenizer_of(texts))
     ids = pa.array(open_encoder(path).encode(pa.array(texts, pa.large_string()))).to_pylist()
     sources, heldout = {"web": ids[:35], "book": ids[35:50]}, {"web": ids[50:57], "book": ids[57:]}
     return made.write_run(folder / "run", sources, heldout, vocab_size=400, tokenizer=path.read_bytes())
-
-
-@pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
-    """`train("run", "--data", …)` in this process: the entry point itself, without the seconds of its imports."""
-    from train.cli import main
-
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments: object) -> Finished:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main(list(map(str, arguments)))
-        return Finished(end.value.code, *capfd.readouterr())
-
-    return call
 
 
 def said(err: str) -> str:

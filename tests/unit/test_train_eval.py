@@ -46,21 +46,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tinymodels.write_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
-    from train.cli import main
-
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments: object) -> Finished:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([*map(str, arguments)])
-        return Finished(end.value.code, *capfd.readouterr())
-
-    return call
-
-
 def write(path: Path, items: list[Any]) -> Path:
     path.write_text("".join(json.dumps(item) + "\n" for item in items))
     return path

@@ -28,21 +28,6 @@ for setting in ("sequence_length=32", "batch_rows=4", "threads=1", "peak_tflops=
     SMALL += ["--set", setting]
 
 
-@pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
-    from train.cli import main
-
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments: object) -> Finished:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([*map(str, arguments)])
-        return Finished(end.value.code, *capfd.readouterr())
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sources: `easy` repeats one token, `plain` has a pattern, `hard` mixes eight patterns."""

@@ -32,21 +32,6 @@ def grid(law: Any = LAW, sizes: Any = SIZES, noise: float = 0.0, budgets: Any = 
     return Points(n, d, loss, flops, d)
 
 
-@pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
-    from train.cli import main
-
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments: object) -> Finished:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([*map(str, arguments)])
-        return Finished(end.value.code, *capfd.readouterr())
-
-    return call
-
-
 def write(path: Path, points: Points, **more: Any) -> Path:
     lines = [
         json.dumps({"parameters": n, "tokens": d, "loss": loss, "flops": c, "unique_tokens": u, **more})

@@ -125,14 +125,8 @@ def run_proxies(out: Path, device: str = "auto", threads: int = 0) -> dict[str, 
 def _rows(out: Path) -> list[dict[str, Any]]:
     """The table; the end of a line that was cut short is taken away."""
     path = out / TABLE
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        checkpoint.write_file(path, whole)
     rows = []
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(checkpoint.whole_lines(path).splitlines(), 1):
         try:
             row = json.loads(line)
             rows.append({key: row[key] for key in ("proxy", "weights", "losses")})

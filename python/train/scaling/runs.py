@@ -53,13 +53,7 @@ def run_all(out: Path, device: str = "auto", threads: int = 0) -> dict[str, Any]
 def _known(out: Path) -> list[dict[str, Any]]:
     """The points that are there; the end of a line that was cut short is taken away."""
     path = out / FILE
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        checkpoint.write_file(path, whole)
-    return read_points(path) if whole.strip() else []
+    return read_points(path) if checkpoint.whole_lines(path).strip() else []
 
 
 def _settings(plan: Plan, run: PlannedRun, device: str, threads: int) -> TrainSettings:
