@@ -62,14 +62,14 @@ def prediction(report: Report) -> None:
         with tempfile.TemporaryDirectory() as folder:
             entries = {label: [_input(file) for file in files] for label, files in sources.items()}
             examples = choose(entries, TrainSettings(words="20-300")).train
-            settings = TrainSettings().resolved(name == "quality", len(examples))
+            settings = TrainSettings().resolved(name == "quality")
             model = fitted(examples, settings, Path(folder))
             path = Path(folder) / "model.bin"
             path.write_bytes(model)
             theirs = fasttext.load_model(str(path))
         ours = lookups.Classifier(model)
         lines = [text.replace("\n", " ") for text in texts.to_pylist()]
-        fast = measure(lambda ours=ours: ours.scores(texts, plain=False))
+        fast = measure(lambda ours=ours: ours.scores(texts, form="raw"))
         slow = measure(lambda theirs=theirs, lines=lines: theirs.predict(lines, k=-1), rounds=2)
         order = [[label.removeprefix("__label__") for label in row] for row in slow.result[0]]
         expected = np.array(
@@ -79,8 +79,8 @@ def prediction(report: Report) -> None:
         worst = float(np.abs(found - np.minimum(expected, 1)).max())
         note = f"{len(ours.labels)} labels; scores differ by {worst:.1e} at most"
         report.row(f"{name}_predict", fast.rate(size(texts)), "MB/s", 5, "fasttext", slow.rate(size(texts)), note)
-        plain = measure(lambda ours=ours: ours.scores(texts, plain=True))
-        report.row(f"{name}_predict_plain", plain.rate(size(texts)), "MB/s", 5, note="words and marks told apart first")
+        whole = measure(lambda ours=ours, form=settings.form: ours.scores(texts, form=form))
+        report.row(f"{name}_predict_{settings.form}", whole.rate(size(texts)), "MB/s", 5, note="tokens made as well")
 
 
 def addresses(report: Report) -> None:
@@ -175,9 +175,9 @@ def _accuracy_of_fasttext(known: Sequence[tuple[str, str]], asked: Sequence[tupl
     rng = random.Random(1)
     examples = [Example(rng.randbytes(16), group, "", "", text) for group, text in known]
     with tempfile.TemporaryDirectory() as folder:
-        settings = TrainSettings().resolved(quality=False, examples=len(examples))
+        settings = TrainSettings().resolved(quality=False)
         model = lookups.Classifier(fitted(sorted(examples), settings, Path(folder)))
-    scores = model.scores(column([text for _, text in asked]), plain=True)
+    scores = model.scores(column([text for _, text in asked]), form=settings.form)
     best = np.asarray(scores.flatten()).reshape(len(asked), -1).argmax(axis=1)
     return float(np.mean([model.labels[b] == group for b, (group, _) in zip(best, asked, strict=True)]))
 
@@ -209,7 +209,7 @@ def quality(report: Report) -> None:
     rows = list(_rows(SHARED / "quality/dclm_human_quality.jsonl.zst"))
     good = np.array([row["label"] == 1 for row in rows])
     texts = column([row["text"] for row in rows])
-    found = np.asarray(model.scores(texts, plain=True).flatten()).reshape(len(rows), -1)
+    found = np.asarray(model.scores(texts, form=card["text"]).flatten()).reshape(len(rows), -1)
     scores = {"classifier": found[:, model.labels.index(POSITIVE)].astype(float), **presets(texts)}
     report.row(
         "quality_heldout_auc", card["heldout"]["auc"], "AUC", 1, note=f"{card['heldout']['examples']:,} examples"

@@ -156,11 +156,12 @@ class Classifier:
     @property
     def labels(self) -> list[str]:
         """The labels in the order of the scores, without `__label__`."""
-    def scores(self, text: Arrow, *, plain: bool) -> Column:
+    def scores(self, text: Arrow, *, form: str) -> Column:
         """The probability of every label: fixed_size_list<float32>[labels], 0..1, as fastText gives them.
 
-        Line ends are white space. With `plain` each text is brought into the form of plain_tokens first. A text in
-        which the model knows nothing has the same probability for every label. Time is linear.
+        Line ends are white space. The form in which the model reads a text is "raw" (as it is), "plain" (in the form of
+        plain_tokens), or "distinct" (like plain; what stands in a text more than once counts once). A text in which the
+        model knows nothing has the same probability for every label. Time is linear.
         """
 
 def plain_tokens(text: Arrow) -> Column:

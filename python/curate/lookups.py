@@ -36,9 +36,13 @@ class Classifier:
         self._model = _rust.Classifier(file)
         self.labels: list[str] = self._model.labels
 
-    def scores(self, text: Texts, *, plain: bool) -> pa.Array:
-        """The probability of every label, 0..1: fixed_size_list<float32>[labels]; with `plain`, of plain_tokens."""
-        return pa.array(self._model.scores(whole(text), plain=plain))
+    def scores(self, text: Texts, *, form: str) -> pa.Array:
+        """The probability of every label, 0..1: fixed_size_list<float32>[labels].
+
+        The form in which texts are read is "raw"; "plain", that of plain_tokens; or "distinct", like plain with what
+        stands in a text more than once counted once.
+        """
+        return pa.array(self._model.scores(whole(text), form=form))
 
 
 def plain_tokens(text: Texts) -> pa.Array:

@@ -17,7 +17,7 @@ from test_stages import Files, batch, verdicts
 import corpus
 from conftest import Finished
 from curate import lookups, schema
-from curate.classifier import measure
+from curate.classifier import measure, start
 from curate.classifier.model import open_model
 from curate.config import parse_yaml, validate
 from curate.errors import ConfigError, DataError
@@ -107,7 +107,7 @@ def models(folder: Path) -> dict[str, Any]:
 def test_scores_are_those_of_fasttext(models: dict[str, Any], words: list[str]) -> None:
     one = " ".join(words)
     for name, (theirs, ours) in models.items():
-        found = np.asarray(ours.scores(pa.array([one]), plain=False).flatten())
+        found = np.asarray(ours.scores(pa.array([one]), form="raw").flatten())
         expected = by_fasttext(theirs, [one], ours.labels)[0]
         assert np.allclose(found, np.where(np.isnan(expected), 0, expected), atol=2e-5 if name == "hs" else 2e-6), name
 
@@ -163,6 +163,37 @@ def test_held_out_and_benchmark_text_is_not_trained_on(said: Any, folder: Path) 
     data = done.json["data"]
     assert data["held_by_benchmarks"] in (1, 2) and data["held_by_heldout"] > 20
     assert "confusion" in done.json["heldout"] and "threshold" not in done.json
+
+
+def test_words_start_at_the_labels_that_hold_them() -> None:
+    labels, tokens = ["a"] * 8 + ["b"] * 2, [["the", "x", "x"]] * 8 + [["the", "y"], ["the", "x", "once"]]
+    words, found = start.vectors(labels, tokens, 3, 2)
+    assert words == ["the", "x"] and found.shape == (2, 3)  # y and once are too rare
+    assert not found[0].any()  # what every text holds tells nothing
+    # All of a and half of b hold x; each has .02 more, from the prior: (1.02, .52) / 1.54 less a half, times the IDF.
+    assert np.allclose(found[1] / np.log(10 / 9), [1.02 / 1.54 - 0.5, 0.52 / 1.54 - 0.5, 0])
+    many = [f"l{i}" for i in range(50)]
+    _, found = start.vectors(many, [[f"w{i}"] for i in range(50)], 16, 1)
+    alike = found @ found.T / np.outer(np.linalg.norm(found, axis=1), np.linalg.norm(found, axis=1))
+    assert found.shape == (50, 16) and np.abs(alike[~np.eye(50, dtype=bool)]).mean() < 0.3
+
+
+def test_a_classifier_of_labels_counts_a_word_once_as_fasttext_does_distinct_ones(said: Any, folder: Path) -> None:
+    classes = ("--label", f"good={folder}/good.jsonl", "--label", f"bad={folder}/bad.jsonl")
+    done = said("train-classifier", *classes, *ARGUMENTS, "--json", "--out", folder / "distinct")
+    assert done.code == 0 and done.json["text"] == "distinct" and done.json["heldout"]["accuracy"] > 0.95, done.err
+    model = open_model(str(folder / "distinct"), "label.model")
+    rng = random.Random(4)
+    texts = [text(rng, GOOD), text(rng, BAD), " ".join(GOOD[:2] * 900), *ODD]
+    distinct = [" ".join(dict.fromkeys(line.split())) for line in lookups.plain_tokens(pa.array(texts)).to_pylist()]
+    theirs = by_fasttext(fasttext.load_model(str(folder / "distinct/model.bin")), distinct, model.labels)
+    assert np.allclose(model.scores(pa.array(texts)), theirs, atol=2e-6)
+    refused = said("train-classifier", *classes, "--distinct", "--word-ngrams", "2", "--out", folder / "none")
+    assert refused.code == 2 and "set word_ngrams 1, or distinct false" in refused.err
+    card = folder / "distinct/card.json"
+    card.write_text(card.read_text().replace('"text": "distinct"', '"text": "reversed"'))
+    with pytest.raises(ConfigError, match=r"card\.json: text is 'reversed'; a model reads one of plain, distinct"):
+        open_model(str(folder / "distinct"), "label.model")
 
 
 def test_what_cannot_be_trained_is_told(said: Any, folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import tokenizers
 
 from curate import kernels, schema
 from curate.config import validate
@@ -19,6 +20,7 @@ from curate.filters.rules import own_rule
 from curate.stages import filter as stage
 from curate.stages.protocol import Applied
 from parity import RULES, fifty, judge
+from shards import tokenizer_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PROSE = (
@@ -144,6 +146,31 @@ def test_own_rules_keep_what_they_say() -> None:
     assert found == [("own.n_words_min", 2.0, 3.0), ("own.digit_share_below", pytest.approx(4 / 6), 0.5), (None,),
                      ("own.n_words_max", 6.0, 5.0)]  # fmt: skip
     assert own_rule("n_words > 2", {"n_words": "words"}).unit == "words"
+
+
+def test_tokens_a_character_are_those_of_the_named_tokenizer(tmp_path: Path) -> None:
+    """Text that the tokenizer cuts into small pieces goes; a text without a character has none."""
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(tokenizer_of([PROSE] * 3))
+    texts = [
+        PROSE,
+        "qzxj9 " * 40,
+        "",
+        "word",
+        "😀" * 400,
+        "12345 67890 " * 30,
+        "שלום עולם " * 30,
+        "a\u0301\u200b",
+        "\0\x1f",
+    ]
+    settings = {"preset": [], "rules": ["tokens_per_char <= 0.6"], "tokenizer": str(path)}
+    found = applied(texts, **settings)
+    judge_of = tokenizers.Tokenizer.from_file(str(path))
+    expected = [len(judge_of.encode(text).ids) / max(1, len(text)) for text in texts]
+    assert [row["tokens_per_char"] for row in found.emits["signals"].to_pylist()] == pytest.approx(expected)
+    assert expected[0] < 0.6 < expected[1] and expected[2] == 0
+    told = [(None,) if n <= 0.6 else ("own.tokens_per_char_max", pytest.approx(n), 0.6) for n in expected]
+    assert verdicts(found) == told
 
 
 @pytest.mark.parametrize(

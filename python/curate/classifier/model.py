@@ -19,6 +19,7 @@ from curate.errors import ConfigError
 
 MODEL, CARD = "model.bin", "card.json"
 CARD_VERSION = 1
+FORMS = ("plain", "distinct")  # of text in a card, as lookups.Classifier.scores has them
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,9 @@ class Opened:
         """The labels in the order of the scores."""
         return self.classifier.labels
 
-    @property
-    def plain(self) -> bool:
-        """Whether it reads texts in the form of lookups.plain_tokens."""
-        return self.card.get("text") == "plain"
-
     def scores(self, text: pa.Array) -> np.ndarray:
         """float32 [rows, labels]: the probability of every label, 0..1."""
-        found = self.classifier.scores(text, plain=self.plain)
+        found = self.classifier.scores(text, form=self.card.get("text", "raw"))
         return np.asarray(found.flatten()).reshape(len(text), len(self.labels))
 
 
@@ -73,6 +69,8 @@ def _opened(stamps: Sequence[tuple[str, int, int]]) -> Opened:
         card = json.loads(Path(stamps[1][0]).read_text(encoding="utf-8"))
         if not isinstance(card, dict) or card.get("version") != CARD_VERSION:
             raise ValueError(f"{CARD} is no card of version {CARD_VERSION}")
+        if card.get("text") not in FORMS:
+            raise ValueError(f"{CARD}: text is {card.get('text')!r}; a model reads one of {', '.join(FORMS)}")
     return Opened(lookups.Classifier(Path(stamps[0][0]).read_bytes()), card)
 
 

@@ -9,9 +9,8 @@ from curate.config import Settings, setting
 from curate.errors import ConfigError
 
 _SPAN = re.compile(r"(\d+)-(\d+)")
-QUALITY = {"word_ngrams": 2, "max_share": 1.0, "epochs": 5, "rate": 0.5}
-LABELS = {"word_ngrams": 1, "max_share": 0.1, "rate": 1.0}
-LABELS_SEEN = 200_000  # examples that a classifier of labels is shown, the same ones again where there are fewer
+QUALITY = {"word_ngrams": 2, "distinct": False, "informed": False}
+LABELS = {"word_ngrams": 1, "distinct": True, "informed": True}
 
 
 class TrainSettings(Settings):
@@ -37,15 +36,14 @@ class TrainSettings(Settings):
     )
     bucket: int = setting(200_000, "places for n-grams", ge=1, le=100_000_000)
     min_count: int = setting(3, "words that the examples hold less often are left out", ge=1)
-    max_share: float | None = setting(
-        None, "words that a larger share of the examples of every class holds are left out; by default 1 (none) for"
-        " quality, 0.1 for labels", unit="0..1", gt=0, le=1,
-    )  # fmt: skip
-    epochs: int | None = setting(
-        None, f"times each example is seen; by default 5 for quality, and for labels so many as make {LABELS_SEEN:,}"
-        " examples, at least 5", ge=1,
-    )  # fmt: skip
-    rate: float | None = setting(None, "learning rate; by default 0.5 for quality, 1 for labels", gt=0, le=10)
+    distinct: bool | None = setting(
+        None, "a word counts once in a text, however often it stands there; by default for labels, not for quality"
+    )
+    informed: bool | None = setting(
+        None, "words start at what the examples say of them, and not at random; by default for labels, not for quality"
+    )
+    epochs: int = setting(5, "times each example is seen", ge=1)
+    rate: float = setting(0.5, "learning rate", gt=0, le=10)
     seed: int = setting(1, "chooses examples, held-out sites, and first weights")
 
     @field_validator("words")
@@ -63,23 +61,24 @@ class TrainSettings(Settings):
             raise ValueError("target_keep and target_precision each say where the threshold is: give one of them")
         return self
 
-    def resolved(self, quality: bool, examples: int) -> "TrainSettings":
-        """The settings with the defaults of a classifier of quality, or of one of labels, for so many examples.
+    def resolved(self, quality: bool) -> "TrainSettings":
+        """The settings with the defaults of a classifier of quality, or of one of labels.
 
-        What tells subjects apart is single words, of which those that are everywhere tell nothing; they take more
-        steps to be learned, for a text is a mean over all of its words. ConfigError where n-grams would be made of
-        words that are left out.
+        What tells subjects apart is which words a text has, most of them rare; what tells good text is how it is
+        written. ConfigError where n-grams would be made of words that count once.
         """
-        defaults = QUALITY if quality else {**LABELS, "epochs": max(5, LABELS_SEEN // max(1, examples))}
+        defaults = QUALITY if quality else LABELS
         if (self.word_ngrams or 1) > 1:
-            defaults = {**defaults, "max_share": 1.0}
-        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
-        found = self.model_copy(update=missing)
-        if (found.word_ngrams or 1) > 1 and (found.max_share or 1) < 1:
-            raise ConfigError(
-                "max_share leaves words out, of which no n-grams can be made: set word_ngrams 1, or max_share 1"
-            )
+            defaults = {**defaults, "distinct": False}
+        found = self.model_copy(update={n: v for n, v in defaults.items() if getattr(self, n) is None})
+        if (found.word_ngrams or 1) > 1 and found.distinct:
+            raise ConfigError("no n-grams can be made of words that count once: set word_ngrams 1, or distinct false")
         return found
+
+    @property
+    def form(self) -> str:
+        """The form in which the model reads texts, as lookups.Classifier.scores has it."""
+        return "distinct" if self.distinct else "plain"
 
     @property
     def span(self) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Training a fastText classifier: examples, one thread, a seed, and a card with what it is made of and how good it is.
 
-The same examples and settings give the same bytes. Texts are trained on in the form of lookups.plain_tokens. The model
-that is measured is the one on disk, read back by the kernel that applies it.
+The same examples and settings give the same bytes. Texts are trained on in the form of lookups.plain_tokens, or as the
+distinct tokens of that. The model that is measured is the one on disk, read back by the kernel that applies it.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate import lookups
-from curate.classifier import measure
+from curate.classifier import measure, start
 from curate.classifier.examples import Chosen, Example, choose
 from curate.classifier.model import CARD, CARD_VERSION, MODEL
 from curate.classifier.settings import TrainSettings
@@ -39,7 +39,7 @@ def train(inputs: Mapping[str, Sequence[InputSettings]], settings: TrainSettings
     if out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"{out}: this folder is not empty; choose another --out")
     chosen = choose(inputs, settings)
-    settings = settings.resolved(set(inputs) == {POSITIVE, NEGATIVE}, len(chosen.train))
+    settings = settings.resolved(set(inputs) == {POSITIVE, NEGATIVE})
     out.mkdir(parents=True, exist_ok=True)
     store = LocalStore(out)
     model = fitted(chosen.train, settings, out)
@@ -48,7 +48,7 @@ def train(inputs: Mapping[str, Sequence[InputSettings]], settings: TrainSettings
     card = {
         "version": CARD_VERSION,
         "labels": sorted(inputs),
-        "text": "plain",
+        "text": settings.form,
         "data": _data(inputs, chosen),
         "settings": settings.model_dump(mode="json"),
         "versions": {name: version(name) for name in ("curate-train", "fasttext-community", "numpy")}
@@ -63,41 +63,35 @@ def train(inputs: Mapping[str, Sequence[InputSettings]], settings: TrainSettings
 def fitted(examples: Sequence[Example], settings: TrainSettings, folder: Path) -> bytes:
     """The bytes of a model trained on these examples, in their order, with resolved settings.
 
-    `folder` holds the examples while it is trained. Words that are left out are in no example, so that the model does
-    not know them: where it is applied they count nothing.
+    `folder` holds the examples while it is trained.
     """
     import fasttext
 
-    lines, made = folder / ".tmp-examples.txt", folder / ".tmp-model.bin"
+    lines, vectors, made = (folder / f".tmp-{name}" for name in ("examples.txt", "vectors.txt", "model.bin"))
     try:
+        labels = [example.label for example in examples]
+        texts = pa.array([example.text for example in examples], pa.large_string())
+        tokens = [line.split() for line in lookups.plain_tokens(texts).to_pylist()]
+        if settings.distinct:
+            tokens = [list(dict.fromkeys(words)) for words in tokens]
         with lines.open("w", encoding="utf-8") as handle:
-            texts = pa.array([example.text for example in examples], pa.large_string())
-            tokens = [line.split() for line in lookups.plain_tokens(texts).to_pylist()]
-            common = _common([example.label for example in examples], tokens, settings.max_share or 1.0)
-            for example, words in zip(examples, tokens, strict=True):
-                kept = " ".join(word for word in words if word not in common)
-                handle.write(f"__label__{example.label} {kept}\n")
+            handle.writelines(
+                f"__label__{label} {' '.join(words)}\n" for label, words in zip(labels, tokens, strict=True)
+            )
+        if settings.informed:
+            with vectors.open("w", encoding="utf-8") as handle:
+                handle.writelines(start.lines(*start.vectors(labels, tokens, settings.dim, settings.min_count)))
         fasttext.train_supervised(
             str(lines), dim=settings.dim, wordNgrams=settings.word_ngrams, bucket=settings.bucket,
             minCount=settings.min_count, epoch=settings.epochs, lr=settings.rate, seed=settings.seed,
-            thread=1, verbose=0,
+            pretrainedVectors=str(vectors) if settings.informed else "", thread=1, verbose=0,
         ).save_model(str(made))  # fmt: skip
         return made.read_bytes()
     except (ValueError, RuntimeError) as error:  # no word is left, or numbers overflow
         raise ConfigError(f"fastText cannot train on {len(examples):,} examples: {error}") from None
     finally:
-        for path in (lines, made):
+        for path in (lines, vectors, made):
             path.unlink(missing_ok=True)
-
-
-def _common(labels: Sequence[str], examples: Sequence[Sequence[str]], share: float) -> set[str]:
-    """The words that more than this share of the examples of every label holds."""
-    counts: dict[str, Counter[str]] = {label: Counter() for label in labels}
-    for label, words in zip(labels, examples, strict=True):
-        counts[label].update(set(words) if share < 1 else ())
-    of = Counter(labels)
-    often = ({word for word, n in counts[label].items() if n > share * of[label]} for label in counts)
-    return set.intersection(*often)
 
 
 def _data(inputs: Mapping[str, Sequence[InputSettings]], chosen: Chosen) -> dict[str, Any]:
@@ -120,7 +114,7 @@ def _measured(classifier: lookups.Classifier, heldout: Sequence[Example], settin
     """The figures of the card on the held-out examples: `heldout`, and of two classes `positive` and `threshold`."""
     labels = sorted(classifier.labels)
     order = [classifier.labels.index(label) for label in labels]
-    found = classifier.scores(pa.array([example.text for example in heldout], pa.large_string()), plain=True)
+    found = classifier.scores(pa.array([example.text for example in heldout], pa.large_string()), form=settings.form)
     scores = np.asarray(found.flatten()).reshape(len(heldout), len(labels))[:, order].astype(np.float64)
     true = np.array([labels.index(example.label) for example in heldout])
     figures = {"examples": len(heldout), "labels": labels}

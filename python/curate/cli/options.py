@@ -174,7 +174,7 @@ def setting_option(key: str, field: "FieldInfo") -> Decorator:
     extra: Any = field.json_schema_extra or {}
     unit, text = extra.get("unit"), field.description or ""
     text = f"{text[:1].upper()}{text[1:]}{f', in {unit}' if unit else ''}.{_shown_default(field)}"
-    if field.annotation is bool:
+    if field.annotation in (bool, bool | None):
         return click.option(f"{flag}/--no-{flag[2:]}", key, default=None, help=text)
     shape, metavar = _kind(field.annotation, list(field.metadata))
     if shape == "one":

@@ -28,9 +28,25 @@ struct Token {
     is_label: bool,
 }
 
+/// The form in which a model reads texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As they are.
+    Raw,
+    /// In the form of `plain_tokens`.
+    Plain,
+    /// Like `Plain`; what stands in a text more than once counts once.
+    Distinct,
+}
+
 /// Applies a model, and keeps its memory from text to text.
 pub struct Classifier<'a> {
     model: &'a Model,
+    form: Form,
+    /// Of every row the number of the last text that counted it, where rows count once a text.
+    counted: Vec<u32>,
+    /// The number of the text at hand, from 1.
+    number: u32,
     sums: Vec<f64>,
     /// Tokens of the text at hand, and the rows that they stand for: all are found first and added afterwards, so that
     /// memory is asked for long before it is read.
@@ -44,14 +60,22 @@ pub struct Classifier<'a> {
 }
 
 impl<'a> Classifier<'a> {
-    /// A classifier with its own scratch memory.
-    pub fn new(model: &'a Model) -> Self {
+    /// A classifier of texts of this form with its own scratch memory.
+    pub fn new(model: &'a Model, form: Form) -> Self {
         let logistic = (0..=TABLE).map(|step| {
             let x = (step as f64 * 2.0 * BOUND) / TABLE as f64 - BOUND;
             (1.0 / (1.0 + (-x).exp())) as f32
         });
+        let counted = if form == Form::Distinct {
+            model.input.rows
+        } else {
+            0
+        };
         Self {
             model,
+            form,
+            counted: vec![0; counted],
+            number: 0,
             sums: vec![0.0; model.input.width],
             tokens: Vec::new(),
             rows: Vec::new(),
@@ -64,13 +88,12 @@ impl<'a> Classifier<'a> {
 
     /// The probabilities of every text, one after another: `labels` numbers a text, 0..1.
     ///
-    /// With `plain` a text is brought into the form of `plain_tokens` first. A text in which the model knows nothing
-    /// has the same probability for every label.
-    pub fn scores(&mut self, texts: Texts<'_>, plain: bool) -> Result<Vec<f32>, Error> {
+    /// A text in which the model knows nothing has the same probability for every label.
+    pub fn scores(&mut self, texts: Texts<'_>) -> Result<Vec<f32>, Error> {
         let mut found = Vec::with_capacity(texts.len() * self.model.labels.len());
         for row in 0..texts.len() {
             let text = texts.text(row)?;
-            if plain {
+            if self.form != Form::Raw {
                 let mut tokens = std::mem::take(&mut self.plain);
                 tokens.clear();
                 plain_tokens(text, &mut tokens);
@@ -85,6 +108,7 @@ impl<'a> Classifier<'a> {
 
     /// Appends the probabilities of one text.
     fn add(&mut self, text: &[u8], found: &mut Vec<f32>) {
+        self.number += 1;
         let rows = self.sum(text);
         let labels = self.model.labels.len();
         if rows == 0 {
@@ -240,6 +264,11 @@ impl<'a> Classifier<'a> {
 
     /// Adds the rows that were noted to `sums`; returns how many.
     fn add_rows(&mut self) -> usize {
+        if self.form == Form::Distinct {
+            let (counted, number) = (&mut self.counted, self.number);
+            self.rows
+                .retain(|&row| std::mem::replace(&mut counted[row as usize], number) != number);
+        }
         let (sums, last_sums) = self.sums.as_chunks_mut::<LANES>();
         let width = self.model.input.width;
         for (place, &row) in self.rows.iter().enumerate() {

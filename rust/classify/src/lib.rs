@@ -17,7 +17,7 @@ mod file;
 mod model;
 mod tokens;
 
-pub use classifier::Classifier;
+pub use classifier::{Classifier, Form};
 pub use model::Model;
 pub use tokens::plain_tokens;
 

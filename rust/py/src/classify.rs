@@ -1,7 +1,7 @@
 //! Bindings of `curate_classify`.
 
 use arrow_array::types::Float32Type;
-use curate_classify::Model;
+use curate_classify::{Form, Model};
 use pyo3::prelude::*;
 
 use crate::arrow::{Column, TextColumn};
@@ -23,10 +23,22 @@ impl Classifier {
         self.0.labels.iter().map(String::as_str).collect()
     }
 
-    #[pyo3(signature = (text, *, plain))]
-    fn scores(&self, py: Python<'_>, text: TextColumn, plain: bool) -> Result<Column, Error> {
+    #[pyo3(signature = (text, *, form))]
+    fn scores(&self, py: Python<'_>, text: TextColumn, form: &str) -> Result<Column, Error> {
+        let form = match form {
+            "raw" => Form::Raw,
+            "plain" => Form::Plain,
+            "distinct" => Form::Distinct,
+            _ => {
+                return Err(Error::Choice {
+                    setting: "form",
+                    value: form.to_owned(),
+                    known: "raw, plain, distinct",
+                });
+            }
+        };
         let scores =
-            py.detach(|| curate_classify::Classifier::new(&self.0).scores(text.texts(), plain))?;
+            py.detach(|| curate_classify::Classifier::new(&self.0, form).scores(text.texts()))?;
         let rows = vec![true; text.texts().len()];
         Ok(Column::fixed_lists::<Float32Type>(
             self.0.labels.len(),

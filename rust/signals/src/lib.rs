@@ -139,7 +139,7 @@ impl<'e> Meter<'e> {
         let mut values = Values::default();
         let characters = self.read(row, text, &mut values)?;
         values.n_bytes = text.len() as f64;
-        values.n_words = self.scan.hashes().len() as f64;
+        values.n_words = self.scan.starts().len() as f64;
         values.n_sentences = self.sentences.iter().map(|&n| f64::from(n)).sum();
         let short = self
             .tokens
@@ -200,9 +200,10 @@ impl<'e> Meter<'e> {
 
     /// Words, lines, sentences and phrases of a text.
     fn read(&mut self, row: usize, text: &str, values: &mut Values) -> Result<Characters, Error> {
-        self.scan.scan(row, text)?;
+        self.scan.find(row, text)?;
         let characters = Characters::measure(text, text.is_ascii(), values);
-        self.tokens.measure(text, values);
+        self.tokens
+            .measure(text, self.scan.starts(), self.scan.ends(), values);
         self.lines.measure(text, &self.tokens, &characters, values);
         self.sentences.clear();
         for number in 0..self.lines.n_split() {

@@ -247,20 +247,25 @@ fn datatrove_value(values: &mut Values, n: usize) -> &mut f64 {
 }
 
 /// The most repeats, back to back, of one run of 1 to 13 words: 1 where nothing repeats, 0 without words.
+///
+/// A word is alike where it is as the one a period later. `most` is beaten by `period * most` such words in a row, and
+/// so many have one among every `period * most`th word of the text: only these are looked at, and what is about those
+/// that are alike.
 pub(crate) fn periodic_repeats(words: &[u64]) -> usize {
     let mut most = usize::from(!words.is_empty());
     for period in 1..=13.min(words.len()) {
-        // Runs of words that are as the one a period later; most words are not.
-        let pairs = || words.iter().zip(&words[period..]);
-        let (mut place, mut longest) = (0, 0);
-        while let Some(skip) = pairs().skip(place).position(|(word, later)| word == later) {
-            place += skip;
-            let run = pairs().skip(place).position(|(word, later)| word != later);
-            let run = run.unwrap_or(words.len() - period - place);
-            longest = longest.max(run);
-            place += run;
+        let alike = |place: &usize| words[*place] == words[*place + period];
+        let (mut place, end) = (period * most - 1, words.len() - period);
+        while place < end {
+            if alike(&place) {
+                // What lies before was passed, or is shorter than a step.
+                let before = (0..place).rev().take_while(alike).count();
+                let after = (place..end).take_while(alike).count();
+                most = most.max((before + after) / period + 1);
+                place += after;
+            }
+            place += period * most;
         }
-        most = most.max(longest / period + 1);
     }
     most
 }
@@ -311,6 +316,38 @@ impl Table {
                 return slot.number;
             }
             place = (place + 1) & self.mask;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The same, by every run of words from every place.
+    fn by_all_runs(words: &[u64]) -> usize {
+        let repeats = |place: usize, period: usize| {
+            let run = &words[place..place + period];
+            let rest = words[place..].chunks_exact(period);
+            rest.take_while(|&next| next == run).count()
+        };
+        let of = |period| (0..=words.len() - period).map(move |place| repeats(place, period));
+        (1..=13.min(words.len())).flat_map(of).max().unwrap_or(0)
+    }
+
+    proptest! {
+        #[test]
+        fn repeats_are_those_of_all_runs(
+            words in prop::collection::vec(0u64..3, 0..60),
+            run in prop::collection::vec(0u64..3, 1..16),
+            times in 0usize..6,
+            place in 0usize..60,
+        ) {
+            let mut words = words;
+            let place = place.min(words.len());
+            words.splice(place..place, run.repeat(times));
+            prop_assert_eq!(periodic_repeats(&words), by_all_runs(&words));
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The text is cut at ASCII whitespace, where every definition has a boundary. A chunk that is all ASCII, as
 //! nearly all are, is one whitespace word, and its Unicode words are found by a few rules on bytes; any other
-//! chunk goes character by character.
+//! chunk goes character by character. Of a chunk that is one run of letters and digits, with a mark behind or not, as
+//! most are, the end is known from the runs of `\w`, so that no loop over its bytes ends where none foresees it.
 
 use std::ops::Range;
 
@@ -64,6 +65,11 @@ const BREAK: u8 = 64;
 /// Any other mark.
 const OTHER: u8 = 128;
 
+/// In every byte: 1, the highest bit, an underscore.
+const ONES: u128 = u128::MAX / 0xFF;
+const HIGHS: u128 = ONES << 7;
+const LINES: u128 = ONES * b'_' as u128;
+
 /// Longer words are counted as one length: the median of a text is below it.
 const LENGTHS: usize = 64;
 
@@ -90,14 +96,15 @@ static CLASSES: [u8; 256] = {
 };
 
 impl Tokens {
-    pub fn measure(&mut self, text: &str, values: &mut Values) {
+    /// `starts` and `ends` are the runs of `\w` in the text.
+    pub fn measure(&mut self, text: &str, starts: &[u32], ends: &[u32], values: &mut Values) {
         self.hashes.clear();
         self.chars.clear();
         self.lines.clear();
         self.lengths.clear();
         self.lengths.resize(LENGTHS, 0);
         (self.alpha, self.mixed, self.counts) = (0, 0, Counts::default());
-        let odd = self.chunks(text);
+        let odd = self.chunks(text, starts, ends);
         self.odd_breaks = odd & BREAK != 0;
         if odd & ODD != 0 {
             self.counts.alnum = alnum_words(text);
@@ -117,8 +124,9 @@ impl Tokens {
     }
 
     /// Cuts the text at ASCII whitespace; returns all classes that were met.
-    fn chunks(&mut self, text: &str) -> u8 {
+    fn chunks(&mut self, text: &str, starts: &[u32], ends: &[u32]) -> u8 {
         let bytes = text.as_bytes();
+        let mut runs = starts.iter().zip(ends).peekable();
         let (mut place, mut met) = (0, 0);
         while place < bytes.len() {
             let class = CLASSES[bytes[place] as usize];
@@ -129,6 +137,15 @@ impl Tokens {
                 }
                 place += 1;
                 continue;
+            }
+            while runs.next_if(|run| (*run.0 as usize) < place).is_some() {}
+            if let Some(run) = runs.next_if(|run| *run.0 as usize == place) {
+                let run = place..*run.1 as usize;
+                if let Some(mark) = self.plain_chunk(bytes, run.clone()) {
+                    met |= mark;
+                    place = run.end + usize::from(mark != 0);
+                    continue;
+                }
             }
             // Classes of all bytes of the chunk, and of all but the last.
             let (start, mut all, mut but_last) = (place, 0, 0);
@@ -154,6 +171,40 @@ impl Tokens {
 
     fn end_line(&mut self) {
         self.lines.push(std::mem::take(&mut self.counts.line));
+    }
+
+    /// Counts the chunk that begins with a run of `\w` where it is one of at most 16 letters and digits of ASCII, the
+    /// first a letter, and at most one mark; returns the class of the mark, 0 for none.
+    #[inline(always)]
+    fn plain_chunk(&mut self, text: &[u8], run: Range<usize>) -> Option<u8> {
+        let length = run.len();
+        let both = u128::from_le_bytes(*text[run.start..].first_chunk::<16>()?);
+        let class = |place: usize| {
+            text.get(place)
+                .map_or(BLANK, |&byte| CLASSES[byte as usize])
+        };
+        let next = class(run.end);
+        let marked = next & (BLANK | HIGH) == 0;
+        if length > 16 || class(run.start) != LETTER || marked && class(run.end + 1) & BLANK == 0 {
+            return None;
+        }
+        let word = both & LOWEST[length];
+        // A byte of 80 and more, or one that is an underscore: zero after the exclusive or, and only then its highest
+        // bit comes out of the subtraction (or that of a byte behind an underscore).
+        let lines = word ^ LINES;
+        if (word | lines.wrapping_sub(ONES) & !lines) & HIGHS != 0 || !marked && next & HIGH != 0 {
+            return None;
+        }
+        let mark = if marked { next } else { 0 };
+        let whole = &text[run.start..run.end + usize::from(marked)];
+        self.counts.alnum += 1;
+        self.counts.symbols += usize::from(mark & HASH != 0);
+        self.space_word(whole, whole.len(), true);
+        self.chars.push(length as u32);
+        self.alpha += 1;
+        self.hashes
+            .push(hash_short(word as u64, (word >> 64) as u64, length));
+        Some(mark)
     }
 
     #[inline(always)]
@@ -289,16 +340,13 @@ fn is_stop_word(word: &[u8]) -> bool {
     matches!(word.len(), 2..=4) && STOPS.contains(&pack(word))
 }
 
-/// Up to four bytes as a number, the bit of lower case set in each: exact where the other side is letters.
+/// The first two and the last two of two to four bytes as a number, the bit of lower case set in each: exact where the
+/// other side is letters. Of fewer than four that bit of the last byte is not set, as "the" is not "thhe".
 #[inline]
 const fn pack(word: &[u8]) -> u32 {
-    let mut packed = 0;
-    let mut i = 0;
-    while i < word.len() {
-        packed = packed << 8 | (word[i] | 0x20) as u32;
-        i += 1;
-    }
-    packed
+    let n = word.len();
+    let both = u32::from_le_bytes([word[0], word[1], word[n - 2], word[n - 1]]);
+    (both | 0x2020_2020) ^ ((n < 4) as u32) << 29
 }
 
 /// Words between fastText's separators that begin with a letter or number.
@@ -306,4 +354,51 @@ pub(crate) fn alnum_words(text: &str) -> usize {
     text.split(['\0', ' ', '\n', '\r', '\t', '\u{B}', '\u{C}'])
         .filter(|word| begins_alnum(word))
         .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measures::N_MEASURES;
+    use curate_text::{Cpu, Words};
+    use proptest::prelude::*;
+
+    /// Words, lines and values of a text, with its runs of `\w`, or without: then every chunk goes the long way.
+    fn measured(
+        text: &str,
+        runs: bool,
+    ) -> (Vec<u64>, Vec<u32>, Vec<(u32, u32)>, [f64; N_MEASURES]) {
+        let mut words = Words::new(Cpu::detect().unwrap());
+        words.find(0, text).unwrap();
+        let (mut tokens, mut values) = (Tokens::default(), Values::default());
+        let of = |all: &[u32]| all[..if runs { all.len() } else { 0 }].to_vec();
+        tokens.measure(text, &of(words.starts()), &of(words.ends()), &mut values);
+        let lines = tokens.lines.iter().map(|line| (line.words, line.longest));
+        let lines = lines.collect();
+        (tokens.hashes, tokens.chars, lines, values.into_array())
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_of_one_word_are_counted_as_all_others(
+            text in "([a-zA-Z0-9_]{0,20}[ \n,.#'\u{e9}\u{2019}\u{6f22}\0\x1c]{1,2}){0,12}.{0,20}"
+        ) {
+            prop_assert_eq!(measured(&text, true), measured(&text, false));
+        }
+    }
+
+    #[test]
+    fn stop_words_in_any_case_and_nothing_like_them() {
+        for word in [
+            "the", "THE", "be", "To", "of", "and", "That", "have", "with",
+        ] {
+            assert!(is_stop_word(word.as_bytes()), "{word}");
+        }
+        for word in [
+            "", "a", "thhe", "annd", "bebe", "toto", "ofof", "th", "he", "tha", "withs", "be,",
+            "t@",
+        ] {
+            assert!(!is_stop_word(word.as_bytes()), "{word}");
+        }
+    }
 }

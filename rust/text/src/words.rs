@@ -66,8 +66,16 @@ impl Words {
         &self.masks.lower[..bytes]
     }
 
-    /// Finds the words of `text`, which is row `row` of its column. Texts of 4 GiB and more are refused.
+    /// Finds the words of `text`, which is row `row` of its column, and their hashes. Texts of 4 GiB and more are
+    /// refused.
     pub fn scan(&mut self, row: usize, text: &str) -> Result<(), Error> {
+        self.find(row, text)?;
+        self.hash(text.as_bytes());
+        Ok(())
+    }
+
+    /// Like `scan`, without the hashes.
+    pub fn find(&mut self, row: usize, text: &str) -> Result<(), Error> {
         let bytes = text.as_bytes();
         if bytes.len() >= u32::MAX as usize {
             return Err(Error::TooLong {
@@ -82,7 +90,7 @@ impl Words {
             self.add_non_ascii(bytes);
         }
         self.masks.spans(self.cpu, &mut self.starts, &mut self.ends);
-        self.hash(bytes);
+        self.hashes.clear();
         Ok(())
     }
 

@@ -53,12 +53,14 @@ fn file(loss: i32, bucket: i32, input: &[f32], output: &[f32]) -> Vec<u8> {
 }
 
 fn scores(file: &[u8], text: &str) -> Vec<f32> {
+    scores_of(file, text, Form::Raw)
+}
+
+fn scores_of(file: &[u8], text: &str, form: Form) -> Vec<f32> {
     let model = Model::read(file).expect("a model");
     let offsets = [0, text.len() as i64];
     let texts = Texts::new(Offsets::Large(&offsets), text.as_bytes());
-    Classifier::new(&model)
-        .scores(texts, false)
-        .expect("scores")
+    Classifier::new(&model, form).scores(texts).expect("scores")
 }
 
 #[test]
@@ -80,6 +82,29 @@ fn a_text_is_the_mean_of_its_words_and_bigrams() {
             .iter()
             .all(|s| (s - 0.50001).abs() < 1e-6)
     );
+}
+
+#[test]
+fn what_is_repeated_may_count_once_in_each_text() {
+    let model = file(
+        3,
+        1,
+        &[1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.5, 0.5],
+        &[2.0, 0.0, 0.0, 2.0],
+    );
+    let once = scores_of(&model, "a b", Form::Distinct);
+    assert_eq!(once, scores_of(&model, "A a b  a a", Form::Distinct));
+    assert_ne!(once, scores_of(&model, "A a b  a a", Form::Plain));
+    // More tokens than are looked up together; and a text does not know of the one before.
+    let long = "a b ".repeat(3 * BLOCK);
+    let texts = [long.as_str(), "a b"].concat();
+    let offsets = [0, long.len() as i64, texts.len() as i64];
+    let column = Texts::new(Offsets::Large(&offsets), texts.as_bytes());
+    let model = Model::read(&model).expect("a model");
+    let found = Classifier::new(&model, Form::Distinct)
+        .scores(column)
+        .expect("scores");
+    assert_eq!(found, [once.clone(), once].concat());
 }
 
 #[test]
@@ -127,7 +152,7 @@ proptest::proptest! {
         bytes[place] = byte;
         if let Ok(model) = Model::read(&bytes) {
             let texts = Texts::new(Offsets::Large(&[0, 5]), b"a b c");
-            let _ = Classifier::new(&model).scores(texts, true);
+            let _ = Classifier::new(&model, Form::Distinct).scores(texts);
         }
     }
 }
