@@ -1,14 +1,18 @@
-"""Embedders of semantic_dedup on real paraphrases: translations of the same lines by several people and systems.
+"""semantic_dedup on real paraphrases, with and without a model, and on questions of a benchmark.
 
     python -m benchmarks.semantic             # some two minutes
 
-1,000 lines of news (../shared/data/neardup/wmt21_de-en) in two translations each are 2,000 documents. A pair is right
-where both translate the same line. `tfidf-svd` is the embedder without a model. `static` is a model made on the spot in
-model2vec's form, as the positive control: words of 17 MB of English as they stand beside each other (positive pointwise
-mutual information in windows of five, 256 directions), common words weighed down (Arora et al. 2017). It does not know
-the names in the news, which a distilled model's subwords would.
+`paraphrases`: 1,000 lines of news (../shared/data/neardup/wmt21_de-en) in two translations each are 2,000 documents. A
+pair is right where both translate the same line. `tfidf-svd` is the embedder without a model. `static` is a model made
+on the spot in model2vec's form, as the positive control: words of 17 MB of English as they stand beside each other
+(positive pointwise mutual information in windows of five, 256 directions), common words weighed down (Arora et al.
+2017). It does not know the names in the news, which a distilled model's subwords would.
+
+`items`: questions of MMLU are compared with documents (`--against`), of which some are such questions with a tenth of
+their words left out, some hold one between 240 other words, and most have nothing of them.
 """
 
+import random
 import re
 import subprocess
 import sys
@@ -127,5 +131,47 @@ def paraphrases(report: Report) -> None:
         report.table("Paraphrases found, of 1,000 among 2,000 lines", header, lines)
 
 
+def items(report: Report) -> None:
+    """Documents that are marked as like an item of a benchmark, by `--against`: planted ones, and others."""
+    rng = random.Random(1)
+    rows = list(texts.rows(texts.SHARED / "bench" / "mmlu.jsonl.zst"))[:6000]
+    asked = [row["question"] for row in rows if len(row["question"].split()) >= 15]
+    chunks = [
+        " ".join(words[start : start + 120])
+        for name, language, text in texts.documents("text")
+        if name in READ and language in ("", "en")
+        for words in [text[:40_000].split()]
+        for start in range(0, len(words) - 120, 120)
+    ]
+    chunks = rng.sample(chunks, 6000)
+    chosen = rng.sample(range(len(asked)), 400)
+    alone = [" ".join(word for word in asked[i].split() if rng.random() > 0.1) for i in chosen[:200]]
+    inside = [f"{chunks[n]}\n\n{asked[i]}\n\n{chunks[-1 - n]}" for n, i in enumerate(chosen[200:])]
+    with tempfile.TemporaryDirectory() as place:
+        root, lines = Path(place), []
+        for name, found in (("items", asked), ("documents", [*alone, *inside, *chunks])):
+            (root / name).mkdir()
+            pq.write_table(pa.table({"text": found, "number": range(len(found))}), root / name / "rows.parquet")
+        for least in (0.97, 0.9, 0.8):
+            out = root / f"{least}"
+            given = ["--against", root / "items", "--out", out, "--min-cosine", least, "--mark", "--workers", 1]
+            command = [sys.executable, "-m", "curate", "semantic-dedup", root / "documents", *given]
+            subprocess.run(list(map(str, command)), capture_output=True, check=True)
+            documents = pq.read_table(out / "documents", columns=["doc_id", "number"])
+            number = dict(
+                zip(documents.column("doc_id").to_pylist(), documents.column("number").to_pylist(), strict=True)
+            )
+            went = np.zeros(len(number), bool)  # marked as like an item, not as like another document
+            for row in pq.read_table(out / "rejects", columns=["doc_id", "detail"]).to_pylist():
+                went[number[row["doc_id"]]] |= bytes.fromhex(row["detail"][-32:]) not in number
+            n, both = len(alone), len(alone) + len(inside)
+            right, wrong = int(went[:n].sum()), int(went[both:].sum())
+            lines.append([f"{least:g}", f"{went[:n].mean():.3f}", f"{went[n:both].mean():.3f}",
+                          f"{wrong:,} of {len(chunks):,}", f"{right / max(1, right + wrong):.3f}"])  # fmt: skip
+    header = ["min_cosine", "items alone, a tenth of words left out", "items inside of 240 words",
+              "other documents", "precision"]  # fmt: skip
+    report.table("Documents that are marked as like a benchmark item (tfidf-svd)", header, lines)
+
+
 if __name__ == "__main__":
-    run("semantic", [paraphrases], ["numpy", "scipy", "scikit-learn", "tokenizers"])
+    run("semantic", [paraphrases, items], ["numpy", "scipy", "scikit-learn", "tokenizers"])

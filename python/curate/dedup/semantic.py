@@ -109,8 +109,9 @@ def resolved(pairs: pa.Table) -> Iterator[pa.Table]:
     """The keep list that follows from PAIRS, sorted by doc_id, in batches of LIST_ROWS rows.
 
     In keep order a document goes for the nearest of the documents that it is paired with that stays; it stays where
-    none of them does. A document without pairs stays.
+    none of them does. A document without pairs stays, and one that is only compared with, whose rank is -inf.
     """
+    pairs = pairs.filter(pc.greater(pairs.column("rank"), -np.inf))
     names = [(name, "ascending") for name in ("rank", "origin_file", "origin_offset", "doc_id")]
     order = pc.sort_indices(pairs, sort_keys=[*names, ("cosine", "descending"), ("head", "ascending")])
     pairs = pairs.take(order)

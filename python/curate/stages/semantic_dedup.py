@@ -24,6 +24,9 @@ StaticEmbedding: a vector for each token, of which a text has the mean (extra `e
 mean the same. Cosines of other embedders mean something else: a run tells the cosines of random pairs, which
 `min_cosine` should be far above.
 
+With `--against` documents go for those too that they are only compared with; of a benchmark's items, marked, they are
+those that are about an item and little else: an item inside of a longer text is decontaminate's to find.
+
 Vectors are a product: embeddings/TASK.arrow holds doc_id and vector of every document: 256 values of 16 bits, or as
 many as the model's vectors have, of length 8192. Which documents stay is the same for any number of workers and on any
 processor: dots of vectors are sums of integers.
@@ -39,7 +42,16 @@ from pydantic import model_validator
 
 from curate import kernels, schema
 from curate.config import Settings, setting
-from curate.dedup.keep import KEEP_MEANING, SOURCES_MEANING, Keep, KeepList, check_keep, columns_of, rank_columns
+from curate.dedup.keep import (
+    KEEP_MEANING,
+    SOURCES_MEANING,
+    Keep,
+    KeepList,
+    before_all,
+    check_keep,
+    columns_of,
+    rank_columns,
+)
 from curate.dedup.semantic import (
     DIM,
     ONE,
@@ -211,6 +223,11 @@ def assign(batch: pa.RecordBatch, state: Centers, own: Own) -> Applied:
     return Applied(batch, emits={"members": members})
 
 
+def assign_against(batch: pa.RecordBatch, state: Centers, own: Own) -> Applied:
+    """What `assign` emits, for documents that stay before all others."""
+    return Applied(batch, emits={"members": before_all(assign(batch, state, own).emits["members"])})
+
+
 def match(config: SemanticDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     """Pairs of documents of one cluster that are alike (PAIRS of dedup/semantic.py)."""
     rows = reads.rows("assign.members")
@@ -269,6 +286,7 @@ STAGE = Stage(
             "count",
             "each",
             apply=count,
+            against=count,
             emits=(Channel("terms", combine=add_terms), Channel("sample"), Channel("total")),
             documents=False,
             settings=("model", "words"),
@@ -286,6 +304,7 @@ STAGE = Stage(
             "each",
             open=open_model,
             apply=embed,
+            against=embed,
             side=("fit.model", "embedder"),
             emits=(Channel("vectors", path="embeddings/{task}.arrow"),),
             documents=False,
@@ -304,6 +323,7 @@ STAGE = Stage(
             "each",
             open=open_centers,
             apply=assign,
+            against=assign_against,
             side=("centers.centers",),
             own=("embed.vectors",),
             emits=(Channel("members", by="cluster"),),
