@@ -27,7 +27,6 @@ NESTED = "0_StaticEmbedding"
 TABLES = ("embeddings", "embedding.weight")  # of model2vec, of sentence-transformers
 BITS = 20  # of the largest value of the table, and of the sums that are squared
 CHUNK = 4096  # rows of the table that are rounded at once
-TOKENIZED = 64  # texts that are tokenized at once
 LETTERS_A_TOKEN = 16  # of a text so much is tokenized for each token that is asked for
 
 
@@ -46,11 +45,10 @@ class StaticModel(NamedTuple):
     def vectors(self, texts: pa.Array, tokens: int, length: int) -> npt.NDArray[np.int16]:
         """int16 [texts, dim], of length `length`: the mean of the first `tokens` tokens; zeros where there are none."""
         sums = np.zeros((len(texts), self.dim), np.int64)
-        for start in range(0, len(texts), TOKENIZED):
-            some = [text[: tokens * LETTERS_A_TOKEN] for text in texts[start : start + TOKENIZED].to_pylist()]
-            for row, found in enumerate(self.tokenizer.encode_batch_fast(some, add_special_tokens=False), start):
-                ids = np.array(found.ids[:tokens], np.int64)
-                sums[row] = self.table[ids[ids != self.unknown]].sum(axis=0, dtype=np.int64)
+        for row, text in enumerate(texts.to_pylist()):
+            found = self.tokenizer.encode(text[: tokens * LETTERS_A_TOKEN], add_special_tokens=False)
+            ids = np.array(found.ids[:tokens], np.int64)
+            sums[row] = self.table[ids[ids != self.unknown]].sum(axis=0, dtype=np.int64)
         return directions(sums, length)
 
 
@@ -142,12 +140,13 @@ def open_static(weights: str, tokenizer: str) -> StaticModel:
 
 
 def _tokenizer(path: str) -> Any:
-    """The tokenizer of a file, which neither pads nor cuts."""
+    """The tokenizer of a file, which neither pads nor cuts; it works on one thread, text by text."""
     tokenizers = _package("tokenizers")
     try:
         opened = tokenizers.Tokenizer.from_file(path)
     except Exception as error:  # the package raises Exception itself
         raise ConfigError(f"semantic_dedup.model: {path}: not a tokenizer: {error}") from None
+    opened.encode_special_tokens = True  # names of special tokens in a text are text
     opened.no_padding()
     opened.no_truncation()
     return opened

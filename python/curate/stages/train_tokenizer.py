@@ -11,7 +11,9 @@ where BPE takes seconds, and encoding runs at 1 to 2 MB/s where BPE reaches 200 
 With `base` training goes on from a byte-level tokenizer.json, whoever made it: its tokens keep their ids, special ones
 too, and its merges come first, so that a model's vocabulary is extended without touching what it has learned. With
 `pattern: superword` beside it pieces are lines without their numbers, and tokens of several words are learned (the
-second stage of SuperBPE, arXiv 2503.13423); `max_token_length` keeps whole sentences out.
+second stage of SuperBPE, arXiv 2503.13423); `max_token_length` keeps whole sentences out. Of 32,000 tokens for 26 MB of
+English prose, 6,000 of them such, one stands for 5.21 bytes of other prose, where words alone give 4.19; encoding is
+then six times slower, as lines seldom come twice.
 
     curate train-tokenizer docs/ --vocab-size 26000 --out words
     curate train-tokenizer docs/ --vocab-size 32000 --base words/tokenizer.json --pattern superword --out both
