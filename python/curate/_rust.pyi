@@ -589,6 +589,19 @@ class Encoder:
         An id outside the vocabulary is an error naming it, its row and its position.
         """
 
+def extend_bpe(
+    tokens: Arrow,
+    counts: Arrow,
+    vocab: Arrow,
+    *,
+    no_text: list[int],
+    vocab_size: int,
+    min_frequency: int = 0,
+    max_token_length: int | None = None,
+) -> tuple[Column, Column, Column]:
+    """As train_bpe, from a model on: pretokens are lists of its tokens (uint32), vocab (large_binary) holds the bytes
+    of its tokens, of which no_text are made by no merge. Ids of vocab stay; only merges beyond them are returned."""
+
 def pack(lengths: Arrow, *, row_length: int) -> tuple[Column, Column, Column, Column]:
     """Best-fit decreasing: documents of lengths[i] (uint32 tokens) into rows of row_length tokens; nothing is lost.
 

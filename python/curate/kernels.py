@@ -556,6 +556,35 @@ def train_bpe(
     return pa.array(vocab), pa.array(left), pa.array(right)
 
 
+def extend_bpe(
+    tokens: Texts,
+    counts: Texts,
+    vocab: pa.Array,
+    *,
+    no_text: list[int],
+    vocab_size: int,
+    min_frequency: int = 0,
+    max_token_length: int | None = None,
+) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """As train_bpe, from a model on.
+
+    tokens: lists of its ids (uint32), a row a pretoken. vocab: large_binary, the bytes of its tokens, whose ids stay;
+    no merge makes those in `no_text`. left and right are the new merges alone.
+    """
+    _give_back()
+    made = _rust.extend_bpe(
+        whole(tokens),
+        whole(counts),
+        vocab,
+        no_text=no_text,
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        max_token_length=max_token_length,
+    )
+    tokens_of, left, right = map(pa.array, made)
+    return tokens_of, left, right
+
+
 def pack(lengths: Texts, *, row_length: int) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
     """(row, doc, start, length), all uint32, of every piece of a document in rows of `row_length` tokens.
 

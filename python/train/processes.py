@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -81,6 +83,15 @@ class Alone:
             if "load" in losses.aux:
                 loads.append(losses.aux["load"])
         return Summed(loss, torch.cat(nats_B), count_B, torch.stack(loads).mean(0) if loads else None)
+
+    def nats(self, model: Model, rows: Rows, settings: TrainSettings) -> Tensor:
+        """-ln p of every target [B, T], 0 where there is none; rows: some of those of this process."""
+        documents = rows.documents if settings.document_mask else None
+        return model.nats(rows.inputs, rows.targets, documents, chunk=settings.loss_chunk)
+
+    def added(self, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The sum over the processes that share the rows of a step."""
+        return numbers
 
     def norm(self, names: Sequence[str], norms: Tensor) -> Tensor:
         """The norm of all gradients from those of the parts that are held here, by name."""

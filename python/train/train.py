@@ -24,7 +24,6 @@ import torch
 from curate import console
 from curate.config import dump_yaml
 from curate.errors import ConfigError, CurateError, ResumeError
-from curate.io.lock import FolderLock
 from train import checkpoint, config
 from train.budget import set_budget
 from train.config import Shape, TrainSettings
@@ -227,8 +226,8 @@ def not_finite(run: Run, done: Done, read: StepRows) -> CurateError:
     )
 
 
-def save(run: Run, saver: Saver) -> None:
-    """Start to write a checkpoint of the state before `next_step`."""
+def save(run: Run, saver: Saver, beside: checkpoint.Tensors | None = None) -> None:
+    """Start to write a checkpoint of the state before `next_step`; beside: groups that it holds too."""
     facts = {
         **run.identity,
         "shape": run.model.shape.model_dump(),
@@ -237,7 +236,7 @@ def save(run: Run, saver: Saver) -> None:
         "end_of_document": run.shards.manifest.end_of_document,
     }
     kept = period_ends(run.steps, run.settings.optim) if run.settings.optim.schedule == "wsd_s" else ()
-    saver.save(run.out, run.next_step, run.tensors, facts, run.settings.keep, kept)
+    saver.save(run.out, run.next_step, {**run.tensors, **(beside or {})}, facts, run.settings.keep, kept)
 
 
 def train(
@@ -257,17 +256,12 @@ def train(
     Interrupted after SIGINT or SIGTERM, with a checkpoint written; CurateError where the loss is not finite or the
     disk is full.
     """
-    with launch.connected(asked.device) as device:
-        if launch.rank():
-            return _train(setup(data, out, asked, mixture_file, init, device))
-        with FolderLock(out, "train run", take_over) as lock:
-            for warning in lock.warnings:
-                console.err(f"warning: {warning}")
-            return _train(setup(data, out, asked, mixture_file, init, device))
+    with launch.connected(asked.device) as device, launch.locked(out, "train run", take_over):
+        return finish(setup(data, out, asked, mixture_file, init, device))
 
 
-def _train(run: Run) -> dict[str, Any]:
-    """Step until the budget is spent or a signal comes."""
+def finish(run: Run) -> dict[str, Any]:
+    """Step until the budget is spent or a signal comes; returns and raises as `train`."""
     begin, first, done, settings = time.perf_counter(), run.next_step, None, run.settings
     processes, stopped, ends = run.processes, False, period_ends(run.steps, settings.optim)
     with stop_on_signal() as caught, Saver(processes) as saver, open_metrics(run) as metrics:

@@ -248,7 +248,7 @@ def test_nothing_is_left_open_on_the_nodes(
     )
     assert done.code == 0, done.err
     deadline = time.monotonic() + 20
-    while left := [name for pid, _, name in processes() if pid not in before and "curate" in name and "ray" in name]:
+    while left := [name for pid, _, name in processes() if pid not in before and "curate" in name and "ray::" in name]:
         assert time.monotonic() < deadline, left
         time.sleep(0.5)
 

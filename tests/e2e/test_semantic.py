@@ -71,6 +71,17 @@ def test_planted_copies_are_found_and_others_are_not(inline: None, tmp_path: Pat
     assert pq.read_table(tmp_path / "marked" / "documents").num_rows == len(texts)
 
 
+def test_documents_go_for_those_that_they_are_only_compared_with(curate: Any, tmp_path: Path) -> None:
+    texts, planted = documents(random.Random(4), 300, 40)
+    compared = write(tmp_path / "compared", [texts[original] for original in planted.values()] * 2, files=1)
+    folder = write(tmp_path / "in", [texts[copy] for copy in planted] + texts[:20])
+    done = curate("semantic-dedup", folder, "--against", compared, "--out", tmp_path / "out", "--min-cosine", 0.9)
+    assert done.code == 0, done.err
+    kept = pq.read_table(tmp_path / "out" / "documents").column("number").to_pylist()
+    own = {len(planted) + place for place in range(20) if place not in planted.values()}
+    assert own <= set(kept) and len(set(kept) - own) <= 2
+
+
 def test_workers_decide_nothing(curate: Any, tmp_path: Path) -> None:
     folder = write(tmp_path / "in", documents(random.Random(2), 300, 40)[0], files=3)
     seen = set()

@@ -30,19 +30,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.write_run(tmp_path_factory.mktemp("data") / "run", sources, vocab_size=64)
 
 
-def start(processes: int, *arguments: object, **variables: str) -> "subprocess.Popen[str]":
-    """`torchrun -m train run …`, started."""
+def start(processes: int, *arguments: object, verb: str = "run", **variables: str) -> "subprocess.Popen[str]":
+    """`torchrun -m train VERB …`, started."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", **variables}
-    full = [*torchrun, "-m", "train", "run", *map(str, arguments)]
+    full = [*torchrun, "-m", "train", *verb.split(), *map(str, arguments)]
     return subprocess.Popen(full, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def train(processes: int, *arguments: object) -> Finished:
+def train(processes: int, *arguments: object, verb: str = "run") -> Finished:
     """The same, and ended; without torchrun where it is one process."""
     if processes == 1:
-        return command("train", "run", *arguments)
-    process = start(processes, *arguments)
+        return command("train", *verb.split(), *arguments)
+    process = start(processes, *arguments, verb=verb)
     out, err = process.communicate(timeout=300)
     return Finished(process.returncode, out, err)
 
@@ -113,6 +113,36 @@ def test_longer_rows_and_masked_diffusion_are_shared_too(how: str, grid: str, da
         assert done.code == 0, done.err
         found.append(losses(out))
     assert found[0] == pytest.approx(found[1], abs=1e-4) and found[0][-1] < found[0][0]
+
+
+@pytest.mark.slow
+def test_robust_training_moves_its_weights_by_the_rows_of_all_processes(data: Path, tmp_path: Path) -> None:
+    logs = []
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}"
+        ask = (
+            "--data",
+            data,
+            "--out",
+            out,
+            "--steps-tokens",
+            STEPS * T * BATCH,
+            *HOW[:2],
+            *HOW[4:],
+            "--max-epochs",
+            99,
+        )
+        done = train(processes, *ask, verb="mixture doremi")
+        assert done.code == 0 and done.out.count("the mixture is in") == 1, done.err
+        logs.append([json.loads(line) for line in (out / "weights.jsonl").read_text().splitlines()])
+    assert [line["step"] for line in logs[1]] == list(range(STEPS))
+    for alone, shared in zip(*logs, strict=True):
+        assert shared["loss"] == pytest.approx(alone["loss"], abs=1e-4)
+        assert shared["weights"] == pytest.approx(alone["weights"], abs=1e-5)
+        assert shared["excess"] == pytest.approx(alone["excess"], abs=1e-4)
+    cut(out / "proxy", 4)  # as if it had been killed; it goes on to the bit
+    assert train(2, *ask, verb="mixture doremi").code == 0
+    assert [json.loads(line) for line in (out / "weights.jsonl").read_text().splitlines()] == logs[1]
 
 
 def own(err: str) -> str:

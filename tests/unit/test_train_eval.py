@@ -24,7 +24,7 @@ from train.evaluation import likelihood, statistics
 from train.evaluation.contamination import Findings
 from train.evaluation.likelihood import Scorer, encode_all
 from train.evaluation.prompts import FORMATS, GIVEN, prompts, right
-from train.evaluation.tasks import Task, load_tasks, read_task
+from train.evaluation.tasks import Item, Task, load_tasks, read_task
 
 CHOICES = [
     {
@@ -135,7 +135,10 @@ def test_layouts_are_seen_from_their_keys(tmp_path: Path) -> None:
         assert found.kind == kind and found.benchmark == kind and found.items[0].row == 0
         assert found.items[0].gold == (1 if "gold" in item else 0)
     arc = {"question": "Which?", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answerKey": "B"}
-    assert read_task(Task(label="a", dataset_uri=""), write(tmp_path / "a.jsonl", [arc]), 0).items[0].gold == 1
+    hellaswag = {"ctx": "Which?", "endings": ["x", "y"], "label": "1"}
+    for item in (arc, hellaswag):
+        found = read_task(Task(label="a", dataset_uri=""), write(tmp_path / "a.jsonl", [item]), 0)
+        assert found.items[0] == Item(0, ("Which?",) * 2, ("x", "y"), gold=1)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,7 @@ def test_layouts_are_seen_from_their_keys(tmp_path: Path) -> None:
         ({"query": "q", "choices": ["a", "b"], "gold": True}, "gold: True names none"),
         ({"query": "q", "choices": ["a"], "gold": 0}, "choices: expected a list of two or more texts"),
         ({"query": "q", "choices": ["a", " "], "gold": 0}, "choices: expected texts that are not empty"),
-        ({"choices": ["a", "b"], "gold": 0}, "the item has no query or question"),
+        ({"choices": ["a", "b"], "gold": 0}, "the item has no query or question or ctx"),
         ({"query": "\ud800", "choices": ["a", "b"], "gold": 0}, "half of a surrogate pair"),
         (["q"], "not an item: expected an object"),
     ],

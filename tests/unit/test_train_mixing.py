@@ -207,8 +207,9 @@ def test_the_weighted_loss_is_the_sum_of_the_means_of_the_sources() -> None:
     inputs, targets = (torch.from_numpy(rng.integers(0, 61, (6, 24))) for _ in range(2))
     targets[0, 5:] = IGNORE
     sources, alpha = np.array([0, 0, 2, 2, 2, 0]), np.array([0.2, 0.5, 0.3])
-    weights = token_weights(alpha, sources, targets)
-    total = model.loss(inputs, targets, weight_BT=weights).total
+    counts = np.bincount(sources, (targets != IGNORE).sum(1), 3)
+    weights = torch.from_numpy(token_weights(alpha, counts, sources))[:, None].expand(targets.shape).contiguous()
+    total = model.loss(inputs, targets, weight_BT=weights).total / counts.sum()
     nats = model.nats(inputs, targets)
     means = [nats[sources == n].sum() / (targets[sources == n] != IGNORE).sum() for n in (0, 2)]
     assert total.item() == pytest.approx(float((0.2 * means[0] + 0.3 * means[1]) / 0.5), rel=1e-5)

@@ -1,5 +1,7 @@
 """Documents as vectors of their words, and which of them mean nearly the same: what semantic_dedup is made of.
 
+Vectors come from tfidf-svd, or from a static model (static_model.py).
+
 tfidf-svd: words are hashed into 2^16 buckets and weighed by sqrt(count) x idf; the DIM directions in which a sample of
 the corpus varies most (its first singular vectors) are the basis of the vectors. Vectors have int16 values and length
 ONE, so that the dot of two is a whole number, the same on every machine: ONE^2 times their cosine.
@@ -15,7 +17,7 @@ from curate import kernels, schema
 from curate.dedup.keep import RANK_COLUMNS, listed
 from curate.dedup.sorting import LIST_ROWS
 
-DIM = 256
+DIM = 256  # values of a vector of tfidf-svd
 ONE = 8192  # the length of a vector
 BUCKETS = 1 << 16
 SAMPLED_A_BATCH = 1024  # documents of a batch whose words are sampled
@@ -28,7 +30,6 @@ PER_DOCUMENT = 16  # documents that stay in a cluster with which a pair is noted
 RANDOM_PAIRS = 20_000
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
-VECTOR = pa.list_(pa.int16(), DIM)
 PAIRS = pa.schema(
     [("doc_id", schema.DOC_ID), ("head", schema.DOC_ID), ("cosine", pa.float64()), ("rank", pa.float64()),
      ("origin_file", pa.string()), ("origin_offset", pa.int64()), ("n_copies", pa.uint32()),
@@ -63,11 +64,21 @@ def fitted(sample: pa.Table, idf: np.ndarray, seed: int) -> np.ndarray:
     return basis.reshape(-1)
 
 
+def vector_type(dim: int) -> pa.DataType:
+    """Of a column of vectors."""
+    return pa.list_(pa.int16(), dim)
+
+
+def dim_of(vectors: pa.Array | pa.ChunkedArray) -> int:
+    """Values of each vector of a column."""
+    return int(vectors.type.list_size)
+
+
 def matrix(vectors: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """int16 [rows, DIM] of a column of vectors."""
+    """int16 [rows, dim] of a column of vectors."""
     whole = vectors.combine_chunks() if isinstance(vectors, pa.ChunkedArray) else vectors
     values: np.ndarray = whole.flatten().to_numpy()
-    return values.reshape(-1, DIM)
+    return values.reshape(-1, dim_of(vectors))
 
 
 def clusters_of(documents: int) -> int:
@@ -76,11 +87,12 @@ def clusters_of(documents: int) -> int:
 
 
 def centers(vectors: np.ndarray, hashes: np.ndarray, seed: int) -> np.ndarray:
-    """int16 [clusters, DIM]: k-means over the vectors with the smallest hashes, TRAINED for each cluster."""
+    """int16 [clusters, dim]: k-means over the vectors with the smallest hashes, TRAINED for each cluster."""
     count = clusters_of(len(vectors))
     chosen = np.sort(np.argsort(hashes, kind="stable")[: count * TRAINED])
-    found = kernels.vector_centers(pa.array(vectors[chosen].reshape(-1)), dim=DIM, k=count, rounds=ROUNDS, seed=seed)
-    return np.asarray(found).reshape(-1, DIM)
+    dim = vectors.shape[1]
+    found = kernels.vector_centers(pa.array(vectors[chosen].reshape(-1)), dim=dim, k=count, rounds=ROUNDS, seed=seed)
+    return np.asarray(found).reshape(-1, dim)
 
 
 def quantiles_in_words(vectors: np.ndarray, seed: int) -> str:
@@ -97,8 +109,9 @@ def resolved(pairs: pa.Table) -> Iterator[pa.Table]:
     """The keep list that follows from PAIRS, sorted by doc_id, in batches of LIST_ROWS rows.
 
     In keep order a document goes for the nearest of the documents that it is paired with that stays; it stays where
-    none of them does. A document without pairs stays.
+    none of them does. A document without pairs stays, and one that is only compared with, whose rank is -inf.
     """
+    pairs = pairs.filter(pc.greater(pairs.column("rank"), -np.inf))
     names = [(name, "ascending") for name in ("rank", "origin_file", "origin_offset", "doc_id")]
     order = pc.sort_indices(pairs, sort_keys=[*names, ("cosine", "descending"), ("head", "ascending")])
     pairs = pairs.take(order)
@@ -129,8 +142,8 @@ def pairs_of(members: pa.Table, min_cosine: float) -> pa.Table:
     vectors = matrix(members.column("vector")).reshape(-1)
     least = int(np.ceil(min_cosine * ONE**2))
     row, other, dot = kernels.alike_vectors(
-        pa.array(vectors), pa.array(np.append(starts[1:], len(clusters))), dim=DIM, least=least,
-        per_vector=PER_DOCUMENT,
+        pa.array(vectors), pa.array(np.append(starts[1:], len(clusters))), dim=dim_of(members.column("vector")),
+        least=least, per_vector=PER_DOCUMENT,
     )  # fmt: skip
     mine, theirs = (members.select(list(RANK_COLUMNS)).take(rows) for rows in (row, other))
     cosine = pc.divide(dot.cast(pa.float64()), float(ONE**2))

@@ -13,16 +13,23 @@ its own. Each vector is in its two nearest clusters, so that the borders between
     choose   which documents stay
     apply    the copies are dropped, or marked
 
-The embedder is tfidf-svd: words weighed by how rare they are, in the 256 directions in which this corpus varies most.
-It needs no model and no download. It sees which words a text has: a copy with a tenth of its words left out is found, a
-text on the same subject in the same words is near, and a paraphrase in other words is not found. Cosines of other
-embedders mean something else; a run tells the cosines of random pairs, which `min_cosine` should be far above.
-Of 8,700 pieces of books, articles and news, 700 of them copies without a tenth of their words, it finds 98.4 % of the
-copies at .97, while 2.3 % of the documents go for another one (99.9 % and 4.5 % at .95, 96.9 % and 1.2 % at .98).
+Without a model the embedder is tfidf-svd: words weighed by how rare they are, in the 256 directions in which this
+corpus varies most. It needs no download. It sees which words a text has: a copy with a tenth of its words left out is
+found, a text on the same subject in the same words is near, and a paraphrase in other words is not found. Of 8,700
+pieces of books, articles and news, 700 of them copies without a tenth of their words, it finds 98.4 % of the copies at
+.97, while 2.3 % of the documents go for another one (99.9 % and 4.5 % at .95, 96.9 % and 1.2 % at .98).
 
-Vectors are a product: embeddings/TASK.arrow holds doc_id and vector (256 values of 16 bits, of length 8192) of every
-document. Which documents stay is the same for any number of workers and on any processor: dots of vectors are sums of
-integers.
+`model` names a folder with a static embedding model, in the form of model2vec or of sentence-transformers'
+StaticEmbedding: a vector for each token, of which a text has the mean (extra `embed`). Such a model knows words that
+mean the same. Cosines of other embedders mean something else: a run tells the cosines of random pairs, which
+`min_cosine` should be far above.
+
+With `--against` documents go for those too that they are only compared with; of a benchmark's items, marked, they are
+those that are about an item and little else: an item inside of a longer text is decontaminate's to find.
+
+Vectors are a product: embeddings/TASK.arrow holds doc_id and vector of every document: 256 values of 16 bits, or as
+many as the model's vectors have, of length 8192. Which documents stay is the same for any number of workers and on any
+processor: dots of vectors are sums of integers.
 """
 
 from collections.abc import Iterator
@@ -35,12 +42,22 @@ from pydantic import model_validator
 
 from curate import kernels, schema
 from curate.config import Settings, setting
-from curate.dedup.keep import KEEP_MEANING, SOURCES_MEANING, Keep, KeepList, check_keep, columns_of, rank_columns
+from curate.dedup.keep import (
+    KEEP_MEANING,
+    SOURCES_MEANING,
+    Keep,
+    KeepList,
+    before_all,
+    check_keep,
+    columns_of,
+    rank_columns,
+)
 from curate.dedup.semantic import (
     DIM,
+    ONE,
     PAIRS,
-    VECTOR,
     centers,
+    dim_of,
     fitted,
     inverse_frequencies,
     matrix,
@@ -48,20 +65,25 @@ from curate.dedup.semantic import (
     quantiles_in_words,
     resolved,
     sampled,
+    vector_type,
 )
 from curate.dedup.sorting import recut
+from curate.dedup.static_model import StaticModel, files_of, open_static, shape_of
 from curate.dedup.units import first_hashes
 from curate.stages.protocol import Applied, Channel, Own, Phase, Reads, Resources, Side, Stage, with_column
 
-MEMBER_BYTES = 2200  # of memory, a row of a cluster while it is compared
-VECTOR_BYTES = 1100  # a vector while clusters are trained
+ROW_BYTES = 1200  # of memory, a row of a cluster while it is compared, beside its vector
+VALUE_BYTES = 4  # a value of a vector then, and while clusters are trained
 
 
 class SemanticDedup(Settings):
     """Which documents are alike, and what becomes of them."""
 
+    model: str = setting("", "folder of a static embedding model; tfidf-svd where not set")
     min_cosine: float = setting(0.97, "documents whose vectors have a smaller cosine are not alike", ge=0, le=1)
-    words: int = setting(4000, "words of a document that its vector is made of, from its beginning", unit="words", ge=1)
+    words: int = setting(
+        4000, "words of a document (of a model: tokens) that its vector is made of", unit="words", ge=1
+    )
     mark: bool = setting(False, "mark what would be dropped in the rejects, and keep it")
     keep: Keep = setting("first", KEEP_MEANING)
     sources: list[str] = setting([], SOURCES_MEANING)
@@ -70,11 +92,16 @@ class SemanticDedup(Settings):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         check_keep(self.keep, self.sources)
+        if self.model:
+            shape_of(self.model)
         return self
 
 
 def count(batch: pa.RecordBatch, config: SemanticDedup) -> Applied:
-    """Emits (bucket, documents) of the words of the batch, the number of documents, and the words of a sample."""
+    """Emits (bucket, documents) of the words of the batch, the number of documents, and the words of a sample; of a
+    model nothing, which knows its tokens."""
+    if config.model:
+        return Applied(batch)
     bucket, counts = kernels.word_counts(batch.column("text"), words=config.words)
     found, documents = np.unique(bucket.flatten().to_numpy(), return_counts=True)
     hashes = first_hashes(batch.column("doc_id").cast(pa.binary()))
@@ -107,25 +134,43 @@ def fit(config: SemanticDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     yield "model", pa.table({"idf": pa.array(idf), "basis": rows})
 
 
-class Model(NamedTuple):
-    """The settings, and what vectors are made of, mapped from a file."""
+class Words(NamedTuple):
+    """tfidf-svd: the number of words, and what vectors are made of, mapped from a file."""
 
-    config: SemanticDedup
+    words: int
     idf: pa.Array
     basis: pa.Array
 
+    def vectors(self, texts: pa.Array) -> pa.Array:
+        """int16, DIM values a text."""
+        bucket, counts = kernels.word_counts(texts, words=self.words)
+        return kernels.word_vectors(bucket, counts, self.idf, self.basis, dim=DIM)
 
-def open_model(config: SemanticDedup, side: Side) -> Model:
-    """The model of the run, once a worker."""
+
+class Tokens(NamedTuple):
+    """A model of the user's, and the number of tokens."""
+
+    tokens: int
+    model: StaticModel
+
+    def vectors(self, texts: pa.Array) -> pa.Array:
+        """int16, as many values a text as the model's vectors have."""
+        return pa.array(self.model.vectors(texts, self.tokens, ONE).reshape(-1))
+
+
+def open_model(config: SemanticDedup, side: Side) -> Words | Tokens:
+    """What vectors are made of, once a worker."""
+    if config.model:
+        weights, tokenizer = (str(file.path) for file in side.files("embedder"))
+        return Tokens(config.words, open_static(weights, tokenizer))
     table = side.table("fit.model").combine_chunks()
-    return Model(config, table.column("idf").combine_chunks(), table.column("basis").combine_chunks().flatten())
+    return Words(config.words, table.column("idf").combine_chunks(), table.column("basis").combine_chunks().flatten())
 
 
-def embed(batch: pa.RecordBatch, state: Model) -> Applied:
+def embed(batch: pa.RecordBatch, state: Words | Tokens) -> Applied:
     """Emits the vector of every document."""
-    bucket, counts = kernels.word_counts(batch.column("text"), words=state.config.words)
-    values = kernels.word_vectors(bucket, counts, state.idf, state.basis, dim=DIM)
-    vectors = pa.FixedSizeListArray.from_arrays(values, type=VECTOR)
+    dim = state.model.dim if isinstance(state, Tokens) else DIM
+    vectors = pa.FixedSizeListArray.from_arrays(state.vectors(batch.column("text")), type=vector_type(dim))
     rows = pa.RecordBatch.from_pydict({"doc_id": batch.column("doc_id"), "vector": vectors})
     return Applied(batch, emits={"vectors": rows})
 
@@ -137,24 +182,27 @@ def find_centers(config: SemanticDedup, reads: Reads) -> Iterator[tuple[str, pa.
         return
     # Documents without words have vectors of zeros, which are like nothing.
     hashes = first_hashes(table.column("doc_id").cast(pa.binary()).combine_chunks())
-    most = max(1, int(0.75 * reads.memory) // VECTOR_BYTES)
+    most = max(1, int(0.75 * reads.memory) // (VALUE_BYTES * dim_of(table.column("vector")) + 100))
     rows = np.sort(np.argsort(hashes, kind="stable")[:most])
     vectors = matrix(table.column("vector").take(pa.array(rows)))
     found = centers(vectors, hashes[rows], config.seed)
-    yield "centers", pa.table({"vector": pa.FixedSizeListArray.from_arrays(pa.array(found.reshape(-1)), type=VECTOR)})
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(found.reshape(-1)), type=table.column("vector").type)
+    yield "centers", pa.table({"vector": lists})
     yield "notes", quantiles_in_words(vectors, config.seed).encode()
 
 
 class Centers(NamedTuple):
-    """The settings and the centers of the clusters."""
+    """The settings and the centers of the clusters, of `dim` values each."""
 
     config: SemanticDedup
     values: pa.Array
+    dim: int
 
 
 def open_centers(config: SemanticDedup, side: Side) -> Centers:
     """The centers, once a worker."""
-    return Centers(config, pa.array(matrix(side.table("centers.centers").column("vector")).reshape(-1)))
+    found = matrix(side.table("centers.centers").column("vector"))
+    return Centers(config, pa.array(found.reshape(-1)), found.shape[1])
 
 
 def assign(batch: pa.RecordBatch, state: Centers, own: Own) -> Applied:
@@ -162,7 +210,7 @@ def assign(batch: pa.RecordBatch, state: Centers, own: Own) -> Applied:
     vectors = own.next("embed.vectors", batch.num_rows).column("vector").combine_chunks()
     values = matrix(vectors)
     first, second = (
-        found.to_numpy() for found in kernels.nearest_centers(pa.array(values.reshape(-1)), state.values, dim=DIM)
+        found.to_numpy() for found in kernels.nearest_centers(pa.array(values.reshape(-1)), state.values, dim=state.dim)
     )
     ranks = rank_columns(batch, state.config.keep, state.config.sources)
     rows = pa.RecordBatch.from_pydict({**ranks, "vector": vectors})
@@ -175,6 +223,11 @@ def assign(batch: pa.RecordBatch, state: Centers, own: Own) -> Applied:
     return Applied(batch, emits={"members": members})
 
 
+def assign_against(batch: pa.RecordBatch, state: Centers, own: Own) -> Applied:
+    """What `assign` emits, for documents that stay before all others."""
+    return Applied(batch, emits={"members": before_all(assign(batch, state, own).emits["members"])})
+
+
 def match(config: SemanticDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
     """Pairs of documents of one cluster that are alike (PAIRS of dedup/semantic.py)."""
     rows = reads.rows("assign.members")
@@ -184,7 +237,8 @@ def match(config: SemanticDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]
     def pairs(part: list[pa.Table]) -> pa.Table:
         return pairs_of(part[0], config.min_cosine) if part[0].num_rows else PAIRS.empty_table()
 
-    yield from (("pairs", table) for table in recut(map(pairs, reads.parts(rows, [], "cluster", MEMBER_BYTES))))
+    row_bytes = ROW_BYTES + VALUE_BYTES * dim_of(rows.column("vector"))
+    yield from (("pairs", table) for table in recut(map(pairs, reads.parts(rows, [], "cluster", row_bytes))))
 
 
 def choose(config: SemanticDedup, reads: Reads) -> Iterator[tuple[str, pa.Table]]:
@@ -210,24 +264,32 @@ def apply(batch: pa.RecordBatch, state: tuple[KeepList, SemanticDedup]) -> Appli
     return Applied(with_column(batch, "n_copies", copies.n_copies), copies.verdicts)
 
 
+def resources(config: SemanticDedup) -> Resources:
+    """A batch's words and vectors, and the table of a model."""
+    tokens, dim = shape_of(config.model) if config.model else (0, 0)
+    return Resources(batch_bytes=100_000_000, state_bytes=tokens * dim * VALUE_BYTES)
+
+
 STAGE = Stage(
     name="semantic_dedup",
     version=1,
     summary="Keep one of texts with nearly the same words (vectors).",
     config=SemanticDedup,
     needs=lambda config: ("text", *columns_of(config.keep)),
-    resources=lambda config: Resources(batch_bytes=100_000_000),
+    resources=resources,
     rules=lambda config: {"semantic_dedup.copy": "cosine with the document that stays"},
     limits=lambda config: {"semantic_dedup.copy": config.min_cosine},
-    libraries=lambda config: ("numpy",),
+    libraries=lambda config: ("numpy", "tokenizers") if config.model else ("numpy",),
+    files=lambda config: {"embedder": files_of(config.model) if config.model else []},
     phases=(
         Phase(
             "count",
             "each",
             apply=count,
+            against=count,
             emits=(Channel("terms", combine=add_terms), Channel("sample"), Channel("total")),
             documents=False,
-            settings=("words",),
+            settings=("model", "words"),
         ),
         Phase(
             "fit",
@@ -242,10 +304,11 @@ STAGE = Stage(
             "each",
             open=open_model,
             apply=embed,
-            side=("fit.model",),
+            against=embed,
+            side=("fit.model", "embedder"),
             emits=(Channel("vectors", path="embeddings/{task}.arrow"),),
             documents=False,
-            settings=("words",),
+            settings=("model", "words"),
         ),
         Phase(
             "centers",
@@ -260,6 +323,7 @@ STAGE = Stage(
             "each",
             open=open_centers,
             apply=assign,
+            against=assign_against,
             side=("centers.centers",),
             own=("embed.vectors",),
             emits=(Channel("members", by="cluster"),),

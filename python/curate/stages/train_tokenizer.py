@@ -8,6 +8,16 @@ byte-level form also tokenizer/vocab.json, merges.txt and ranks.tiktoken.
 With `model: unigram` the `tokenizers` library trains on the same counts, and encodes afterwards. Training takes minutes
 where BPE takes seconds, and encoding runs at 1 to 2 MB/s where BPE reaches 200 MB/s.
 
+With `base` training goes on from a byte-level tokenizer.json, whoever made it: its tokens keep their ids, special ones
+too, and its merges come first, so that a model's vocabulary is extended without touching what it has learned. With
+`pattern: superword` beside it pieces are lines without their numbers, and tokens of several words are learned (the
+second stage of SuperBPE, arXiv 2503.13423); `max_token_length` keeps whole sentences out. Of 32,000 tokens for 26 MB of
+English prose, 6,000 of them such, one stands for 5.21 bytes of other prose, where words alone give 4.19; encoding is
+then six times slower, as lines seldom come twice.
+
+    curate train-tokenizer docs/ --vocab-size 26000 --out words
+    curate train-tokenizer docs/ --vocab-size 32000 --base words/tokenizer.json --pattern superword --out both
+
 Weights multiply the counts of a source. They are rational numbers, and all counts are multiplied by the least common
 multiple of their denominators, so that sums are exact 64-bit integers in any order: {web: 1/3, code: 2} counts every
 piece of web once, of code six times, and of any other source three times.
@@ -15,8 +25,10 @@ piece of web once, of code six times, and of any other source three times.
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -27,8 +39,16 @@ from curate import kernels
 from curate.config import Settings, setting
 from curate.errors import ConfigError
 from curate.stages.protocol import Applied, Channel, Phase, Reads, Stage
-from curate.tokenizer.files import Model, merges_txt, tiktoken_ranks, tokenizer_json, vocab_json, with_digits
-from curate.tokenizer.model import END_OF_DOCUMENT
+from curate.tokenizer.files import (
+    Model,
+    extended,
+    merges_txt,
+    tiktoken_ranks,
+    tokenizer_json,
+    vocab_json,
+    with_digits,
+)
+from curate.tokenizer.model import END_OF_DOCUMENT, Normal, read_tokenizer
 from curate.tokenizer.unigram import MISSING, train_unigram
 
 LARGEST = 2**63 - 1  # of an int64 count
@@ -43,8 +63,12 @@ class TrainTokenizer(Settings):
     vocab_size: int = setting(
         32768, "tokens in the vocabulary, the 256 bytes and special tokens included", unit="tokens", ge=257
     )
+    base: str = setting("", "byte-level tokenizer.json to go on from: its tokens keep their ids")
     pattern: str = setting(
-        "gpt4", "how text is split into pieces: gpt2, gpt4, llama3, qwen2, o200k, or a regular expression", min_length=1
+        "gpt4",
+        "how text is split into pieces: gpt2, gpt4, llama3, qwen2, o200k, superword, or a regular expression; with base"
+        " its own where not set",
+        min_length=1,
     )
     digits: Literal["pattern", "single", "left", "right"] = setting(
         "pattern", "numbers: as the pattern has them, digit by digit, or in threes from the left or the right"
@@ -76,6 +100,32 @@ class TrainTokenizer(Settings):
         if not isinstance(weights, dict):
             return weights
         return {source: str(_weight(source, weight)) for source, weight in weights.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pattern_of_the_base(cls, data: Any) -> Any:
+        """The pattern of the base where none is given; ValueError where it has several."""
+        if not isinstance(data, dict) or not data.get("base") or "pattern" in data:
+            return data
+        patterns = read_tokenizer(data["base"]).patterns
+        if len(patterns) != 1:
+            raise ValueError(f"the base splits text by {len(patterns)} patterns: give the one to train with as pattern")
+        return {**data, "pattern": patterns[0]}
+
+    @model_validator(mode="after")
+    def _base_can_be_extended(self) -> "TrainTokenizer":
+        """ValueError where the base is of another kind, or a setting is given that the base decides."""
+        if not self.base:
+            return self
+        for name in ("model", "form", "alphabet", "limit_alphabet", "special_tokens"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"the base decides that: leave out {name}")
+        base = read_tokenizer(self.base)
+        if base.unigram is not None or base.byte_ids is not None or base.normal.space or base.normal.prefix:
+            raise ValueError("the base must be a BPE model with byte level, and add nothing to the text")
+        if self.vocab_size <= len(base.vocab):
+            raise ValueError(f"vocab_size {self.vocab_size:,}: the base has {len(base.vocab):,} tokens already")
+        return self
 
     @model_validator(mode="after")
     def _pattern_compiles(self) -> "TrainTokenizer":
@@ -194,7 +244,10 @@ def train(config: TrainTokenizer, reads: Reads) -> Mapping[str, bytes]:
     if rows.num_rows == 0:
         raise ConfigError("train_tokenizer: there is no text to train on; every document was dropped or set aside")
     rows = add_up(rows)
-    made, size, notes = (_unigram if config.model == "unigram" else _bpe)(config, rows, scale)
+    if config.base:
+        made, size, notes = _extended(config, rows, scale, reads.path("base"))
+    else:
+        made, size, notes = (_unigram if config.model == "unigram" else _bpe)(config, rows, scale)
     if size < config.vocab_size:
         what = "pieces" if config.model == "unigram" else "pairs to merge"
         notes.append(
@@ -227,6 +280,28 @@ def _bpe(config: TrainTokenizer, rows: pa.Table, scale: int) -> tuple[dict[str, 
     return made, len(vocab), []
 
 
+def _extended(
+    config: TrainTokenizer, rows: pa.Table, scale: int, path: Path
+) -> tuple[dict[str, bytes], int, list[str]]:
+    """As _bpe, from the base on: pieces are what its merges make of them whole, and its file gets what is new."""
+    base, content = read_tokenizer(path), path.read_bytes()
+    encoder = replace(base, patterns=(r"[\s\S]+",), normal=Normal(), added=()).encoder()
+    pieces = rows.column("pretoken").combine_chunks().cast(pa.large_string())
+    tokens = pa.array(encoder.encode(pieces)).cast(pa.large_list(pa.uint32()))
+    vocab, left, right = kernels.extend_bpe(
+        tokens,
+        rows.column("count"),
+        base.vocab,
+        no_text=sorted(base.no_text),
+        vocab_size=config.vocab_size,
+        min_frequency=config.min_frequency * scale,
+        max_token_length=config.max_token_length,
+    )
+    expression = "" if base.patterns == (config.expression,) else config.expression
+    found = extended(content, vocab.to_pylist(), left.to_pylist(), right.to_pylist(), expression)
+    return {"tokenizer": found}, len(vocab), []
+
+
 def _unigram(config: TrainTokenizer, rows: pa.Table, scale: int) -> tuple[dict[str, bytes], int, list[str]]:
     """As _bpe, by the `tokenizers` library; it has no least frequency, so `scale` changes nothing."""
     content, size, notes = train_unigram(
@@ -240,7 +315,7 @@ def _unigram(config: TrainTokenizer, rows: pa.Table, scale: int) -> tuple[dict[s
     return {"tokenizer": content}, size, notes
 
 
-# (channel, path) of what is written; all but tokenizer.json only in the byte-level form.
+# (channel, path) of what is written; all but tokenizer.json only in the byte-level form, and without a base.
 PRODUCTS: Iterable[tuple[str, str]] = (
     ("tokenizer", "tokenizer.json"),
     ("vocab", "tokenizer/vocab.json"),
@@ -253,6 +328,7 @@ STAGE = Stage(
     version=2,
     summary="Train a BPE or Unigram tokenizer.",
     config=TrainTokenizer,
+    files=lambda config: {"base": [config.base] if config.base else []},
     libraries=lambda config: ("tokenizers",) if config.model == "unigram" else (),
     phases=(
         Phase(
@@ -267,7 +343,7 @@ STAGE = Stage(
             "train",
             "all",
             run=train,
-            side=("count.counts",),
+            side=("count.counts", "base"),
             emits=tuple(Channel(name, path=path, words=True) for name, path in PRODUCTS),
         ),
     ),

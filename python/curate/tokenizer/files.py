@@ -27,6 +27,10 @@ DIGITS = {
 _NUMBERS = (r"\p{N}{1,3}", r" ?\p{N}+", r"\p{N}+", r"\p{N}")
 
 
+# Patterns beside those of the kernel. superword: a line without its numbers is one piece (arXiv 2503.13423).
+NAMED = {"superword": r"\p{N}{1,3}|[^\p{N}\r\n]+|[\r\n]+"}
+
+
 @dataclass(frozen=True)
 class Model:
     """What `train_bpe` returned, and what it was asked for. `byte_fallback`: merges begin with characters."""
@@ -57,7 +61,7 @@ def with_digits(pattern: str, digits: str) -> str:
 
     "pattern" leaves them as the pattern has them. ValueError where the expression says nothing of \\p{N}.
     """
-    expression = _rust.pattern_expression(pattern)
+    expression = _rust.pattern_expression(NAMED.get(pattern, pattern))
     if digits == "pattern":
         return expression
     for written in _NUMBERS:
@@ -83,13 +87,45 @@ def tokenizer_json(model: Model) -> bytes:
     return layout(bpe, model.expression, model.special_tokens, byte_fallback=model.byte_fallback)
 
 
+def extended(
+    content: bytes, tokens: Sequence[bytes], left: Sequence[int], right: Sequence[int], expression: str
+) -> bytes:
+    """A byte-level tokenizer.json with tokens and merges behind its own, and with another pattern where that differs.
+
+    tokens: the bytes of all tokens by id, those of the file first. left, right: the new merges, as ids.
+    """
+    file = json.loads(content)
+    model = file["model"]
+    vocab: dict[str, int] = model["vocab"]
+    # Added tokens that the vocabulary lacks would get other ids from the library, behind the new tokens.
+    vocab.update({token["content"]: token["id"] for token in file.get("added_tokens") or []})
+    known = {number: name for name, number in vocab.items()}
+    first = 1 + max(known)
+    known |= {number: name_of_bytes(tokens[number]) for number in range(first, len(tokens))}
+    vocab.update({known[number]: number for number in range(first, len(tokens))})
+    in_words = bool(model["merges"]) and isinstance(model["merges"][0], str)
+    for a, b in zip(left, right, strict=True):
+        model["merges"].append(f"{known[a]} {known[b]}" if in_words else [known[a], known[b]])
+    if expression:
+        file["pre_tokenizer"] = _split(expression)
+    return json.dumps(file, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def _split(expression: str) -> dict[str, Any]:
+    """A pre-tokenizer that splits and then writes bytes as characters."""
+    split = {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
+    return {"type": "Sequence", "pretokenizers": [split, dict(_BYTE_LEVEL)]}
+
+
+_BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+
+
 def layout(
     model: dict[str, Any], expression: str, special_tokens: Sequence[str], *, byte_fallback: bool = False
 ) -> bytes:
     """A tokenizer file around a model: how text is split before it, and put together after it."""
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    split = {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    split = _split(expression)
     fallback = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
     parts: dict[str, Any] = {
         "version": "1.0",
@@ -97,9 +133,9 @@ def layout(
         "padding": None,
         "added_tokens": [{"id": i, "content": text, **flags} for i, text in enumerate(special_tokens)],
         "normalizer": None,
-        "pre_tokenizer": split if byte_fallback else {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "pre_tokenizer": split["pretokenizers"][0] if byte_fallback else split,
         "post_processor": None,
-        "decoder": fallback if byte_fallback else byte_level,
+        "decoder": fallback if byte_fallback else _BYTE_LEVEL,
         "model": model,
     }
     return json.dumps(parts, ensure_ascii=False, indent=1).encode() + b"\n"

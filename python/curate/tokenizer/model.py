@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from curate import _rust
 from curate.errors import ConfigError, DataError
-from curate.tokenizer.files import byte_name, characters
+from curate.tokenizer.files import byte_name, characters, name_of_bytes
 from curate.tokenizer.unigram import LibraryEncoder
 
 END_OF_DOCUMENT = "<|endoftext|>"
@@ -188,7 +188,8 @@ def _parse(file: dict[str, Any], content: bytes, path: str) -> Tokenizer:
     if not patterns:
         patterns = _at_marks(ids, normal)
     added_ids = {token["content"]: token["id"] for token in tokens}
-    outside = {number for text, number, _ in added if text not in ids}
+    # A merge makes names in the letters of bytes, so that an added token with a space is never one.
+    outside = {number for text, number, _ in added if text not in ids or not (fallback or _of_bytes(text))}
     return Tokenizer(
         path=path,
         vocab=_vocabulary(ids, added_ids, byte_ids),
@@ -204,6 +205,11 @@ def _parse(file: dict[str, Any], content: bytes, path: str) -> Tokenizer:
         no_text=frozenset(special_tokens.values()) | outside,
         ignored=ignored,
     )
+
+
+def _of_bytes(name: str) -> bool:
+    """Whether a byte-level file writes the token of this text by its text itself."""
+    return name_of_bytes(name.encode()) == name
 
 
 def _added(tokens: list[dict[str, Any]], normal: Normal, pre_tokenizer: Any) -> tuple[tuple[str, int, bool], ...]:

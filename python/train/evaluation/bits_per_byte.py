@@ -24,7 +24,7 @@ from curate.errors import DataError
 from curate.tokenizer.model import open_encoder
 from train import checkpoint
 from train.evaluation.documents import document_nats
-from train.evaluation.statistics import Estimate, ratio, shown
+from train.evaluation.statistics import Score, ratio, shown
 from train.model import build
 from train.shards import Chunk, Manifest, Shards, Source, open_shards
 
@@ -151,7 +151,7 @@ class Measured(NamedTuple):
                 # The error of exp(x) is exp(x) times that of x.
                 value = math.exp(found.value)
                 error = None if found.error is None else value * found.error
-                row["perplexity"][key] = Estimate(value, error, found.n).data()
+                row["perplexity"][key] = Score(value, error, found.n).data()
         return row
 
 
@@ -164,6 +164,6 @@ def table(sources: Mapping[str, Any], step: int) -> str:
         cells = []
         for key in models:
             value, error = row["bits_per_byte"][key], row["standard_error"][key]
-            cells.append(shown(None if value is None else Estimate(value, error, row["documents"])))
+            cells.append(shown(None if value is None else Score(value, error, row["documents"])))
         lines.append([name[:14], f"{row['documents']:,}", f"{row['tokens']:,}", *cells])
     return f"bits per byte on held-out text, step {step:,}\n\n" + console.table(heads, lines)

@@ -23,7 +23,7 @@ from curate.errors import ConfigError
 from train.evaluation.contamination import GROUPS, Findings
 from train.evaluation.items import Evaluator
 from train.evaluation.statistics import (
-    Estimate,
+    Score,
     difference_of_means,
     difference_of_shares,
     mean,
@@ -84,7 +84,7 @@ def score(data: TaskData, table: pa.Table, groups: Any) -> dict[str, Any]:
     return result
 
 
-def _scores(data: TaskData, done: pa.Table) -> dict[str, Estimate]:
+def _scores(data: TaskData, done: pa.Table) -> dict[str, Score]:
     names = ["accuracy", "by_token", "by_byte"] if data.kind in ("choices", "schema") else ["accuracy"]
     found = {name: mean(_bools(done, name)) for name in names}
     main = found[MAIN[data.kind]]
@@ -152,13 +152,13 @@ def _contamination(done: pa.Table, groups: Any, main: str) -> dict[str, Any]:
     return result
 
 
-def mean_centered(results: Mapping[str, Any]) -> Estimate | None:
+def mean_centered(results: Mapping[str, Any]) -> Score | None:
     """The mean of the centered scores of two or more tasks; tasks are fixed, their items a sample."""
     found = [one["scores"]["centered"] for one in results.values() if "centered" in one["scores"]]
     if len(found) < 2 or any(one["standard_error"] is None for one in found):
         return None
     error = math.sqrt(sum(one["standard_error"] ** 2 for one in found)) / len(found)
-    return Estimate(sum(one["value"] for one in found) / len(found), error, len(found))
+    return Score(sum(one["value"] for one in found) / len(found), error, len(found))
 
 
 # -- as text -----------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def _share(one: Mapping[str, Any] | None) -> str:
     """A share with its error, without the zeros before the points."""
     if not one:
         return ""
-    return re.sub(r"\b0\.", ".", shown(Estimate(one["value"], one["standard_error"], one["n"])))
+    return re.sub(r"\b0\.", ".", shown(Score(one["value"], one["standard_error"], one["n"])))
 
 
 def tables(results: Mapping[str, Any]) -> str:

@@ -23,16 +23,16 @@ Array = npt.NDArray[np.float64]
 LEVEL = 0.95
 
 
-class Estimate(NamedTuple):
+class Score(NamedTuple):
     """A score, its standard error, and of how many items or documents."""
 
     value: float
     error: float | None
     n: int
 
-    def scaled(self, shift: float, factor: float) -> "Estimate":
+    def scaled(self, shift: float, factor: float) -> "Score":
         """(value - shift) * factor."""
-        return Estimate((self.value - shift) * factor, None if self.error is None else self.error * abs(factor), self.n)
+        return Score((self.value - shift) * factor, None if self.error is None else self.error * abs(factor), self.n)
 
     def data(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -52,16 +52,16 @@ class Difference(NamedTuple):
         return {"value": self.value, "standard_error": self.error, "interval": [self.low, self.high], "level": LEVEL}
 
 
-def mean(values: Any) -> Estimate | None:
+def mean(values: Any) -> Score | None:
     """Of the values of items; None where there are none."""
     x: Array = np.asarray(values, dtype=np.float64)
     if not len(x):
         return None
     error = float(x.std(ddof=1)) / math.sqrt(len(x)) if len(x) > 1 else None
-    return Estimate(float(x.mean()), error, len(x))
+    return Score(float(x.mean()), error, len(x))
 
 
-def ratio(numerators: Any, denominators: Any) -> Estimate | None:
+def ratio(numerators: Any, denominators: Any) -> Score | None:
     """Sum by sum over independent documents; None where the denominators are 0."""
     x, y = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
     n, total = len(x), float(y.sum())
@@ -69,8 +69,8 @@ def ratio(numerators: Any, denominators: Any) -> Estimate | None:
         return None
     value = float(x.sum()) / total
     if n < 2:
-        return Estimate(value, None, n)
-    return Estimate(value, math.sqrt(n / (n - 1) * float(np.square(x - value * y).sum())) / total, n)
+        return Score(value, None, n)
+    return Score(value, math.sqrt(n / (n - 1) * float(np.square(x - value * y).sum())) / total, n)
 
 
 def difference_of_shares(first: Any, second: Any) -> Difference | None:
@@ -108,7 +108,7 @@ def paired(differences: Sequence[float]) -> Difference | None:
     return Difference(found.value, found.error, found.value - reach, found.value + reach)
 
 
-def shown(found: Estimate | None, digits: int = 3) -> str:
+def shown(found: Score | None, digits: int = 3) -> str:
     """A score with its standard error; without one it is not shown."""
     if found is None:
         return "none"

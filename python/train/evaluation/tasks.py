@@ -5,9 +5,10 @@
     cloze       {"context": …, "continuation": …}                          the words that follow
     generation  {"context": …, "answer": …, "aliases": […]}                a text that must match
 
-`question` serves as `query`; the gold is a number from 0, a letter, or a list of one of these, also under `answer` or
-`label`. A file of tasks is YAML with a list `icl_tasks`, as llm-foundry has it. Files of items are read as
-`decontaminate` reads them, so that row numbers are those of contaminated_items.parquet.
+`question` and `ctx` serve as `query`, `endings` as `choices` (HellaSwag's columns). The gold is a number from 0, a
+letter, or a list of one of these, also under `answer` or `label`. A file of tasks is YAML with a list `icl_tasks`, as
+llm-foundry has it. Files of items are read as `decontaminate` reads them, so that row numbers are those of
+contaminated_items.parquet.
 """
 
 import hashlib
@@ -178,7 +179,7 @@ def kind_of(found: Mapping[str, Any], place: str) -> Kind:
     """The layout that an item's keys show. Raises DataError where it is none."""
     if "context_options" in found:
         return "schema"
-    if "choices" in found:
+    if "choices" in found or "endings" in found:
         return "choices"
     if "continuation" in found:
         return "cloze"
@@ -192,8 +193,8 @@ def kind_of(found: Mapping[str, Any], place: str) -> Kind:
 
 def _item(found: Mapping[str, Any], kind: Kind, row: int, place: str) -> Item:
     if kind == "choices":
-        options = _texts(found, "choices", place)
-        question = _text(found, ("query", "question"), place)
+        options = _texts(found, "choices" if "choices" in found else "endings", place)
+        question = _text(found, ("query", "question", "ctx"), place)
         return Item(row, (question,) * len(options), options, _gold(found, len(options), place))
     if kind == "schema":
         contexts = _texts(found, "context_options", place)

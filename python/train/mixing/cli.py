@@ -288,18 +288,20 @@ def doremi(
 
     A reference model is trained, then a proxy whose weights rise where it is
     worse than the reference. DIR/mixture.yaml has the mean weights,
-    DIR/weights.jsonl those of every step.
+    DIR/weights.jsonl those of every step. Several processes share the rows:
+
+    \b
+    torchrun --nproc-per-node 2 -m train mixture doremi ...
     """
-    from curate.io.lock import FolderLock
     from train.config import load_settings
     from train.mixing.doremi import Robust
     from train.mixing.doremi import doremi as make
+    from train.parallel import launch
 
     asked = load_settings(None, assignments, size=size, tokens=str(steps_tokens) if steps_tokens else None)
-    epochs = _epochs(max_epochs, worth)
-    with FolderLock(out, "train mixture doremi"):
-        made = make(data, out, asked, reference, Robust(eta, smoothing), tokens, epochs, caps)
-    _show(made, out / "mixture.yaml", as_json)
+    made = make(data, out, asked, reference, Robust(eta, smoothing), tokens, _epochs(max_epochs, worth), caps)
+    if launch.rank() == 0:
+        _show(made, out / "mixture.yaml", as_json)
 
 
 @mixture.command()

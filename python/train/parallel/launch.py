@@ -5,11 +5,14 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from curate import console
 from curate.errors import ConfigError, CurateError
+from curate.io.lock import FolderLock
 from train.config import TrainSettings
 from train.machine import pick_device
 from train.processes import Alone
@@ -60,6 +63,21 @@ def connected(name: str) -> Iterator[torch.device]:
             ) from None
         raise
     disconnect()
+
+
+@contextmanager
+def locked(folder: Path, holder: str, take_over: bool = False) -> Iterator[None]:
+    """The lock of a folder, which the first process holds for all; its warnings are told. Raises LockError.
+
+    holder: the command, for the message to another one.
+    """
+    if rank():
+        yield
+        return
+    with FolderLock(folder, holder, take_over) as lock:
+        for warning in lock.warnings:
+            console.err(f"warning: {warning}")
+        yield
 
 
 def is_lost(error: BaseException) -> bool:

@@ -26,10 +26,10 @@ from train.processes import Rows
 
 class Given(NamedTuple):
     """What a stage makes of a micro-batch. value: hidden states for the next stage, of the last one the loss, a sum
-    over the tokens that are held here. nats_B: of the last one, sums of rows. loss: what the blocks add."""
+    over the tokens that are held here. nats_BT: of the last one, weighted. loss: what the blocks add."""
 
     value: Tensor
-    nats_B: Tensor | None
+    nats_BT: Tensor | None
     loss: Tensor
     aux: Aux
 
@@ -62,7 +62,7 @@ class Stage(nn.Module):
             settings.optim.z_weight,
             weight_BT,
         )
-        return Given(total, (nats_BT if weight_BT is None else nats_BT * weight_BT).sum(1), extra, aux)
+        return Given(total, nats_BT if weight_BT is None else nats_BT * weight_BT, extra, aux)
 
     def _where(self, here: Tensor, length: int, documents_BT: Tensor | None) -> Where:
         model, context = self.model, self.mesh.context

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -17,7 +19,7 @@ from train.parallel.collectives import all_sum
 from train.parallel.mesh import Group, Mesh
 from train.parallel.pipeline import Given, Pipe, Stage, one_forward_one_backward
 from train.parallel.split import Part, split
-from train.processes import Alone, Summed, rows_of
+from train.processes import Alone, Rows, Summed, rows_of
 
 
 class Together(Alone):
@@ -70,6 +72,17 @@ class Together(Alone):
         self._add_ends(model)
         return self._summed(given, count_B, settings)
 
+    @torch.no_grad()
+    def nats(self, model: Model, rows: Rows, settings: TrainSettings) -> Tensor:
+        if self.world > self.places:
+            raise ConfigError("nats of tokens are known where processes share rows alone: leave parallel.* at 1")
+        given: Given = self.stage(None, rows._replace(weights=None), settings)
+        assert given.nats_BT is not None
+        return given.nats_BT
+
+    def added(self, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return all_sum(torch.from_numpy(numbers), self.mesh.rows).numpy()
+
     def _of_all(self, own_B: Tensor) -> Tensor:
         """The values of our rows at their places among all rows of the step, 0 elsewhere."""
         all_B = torch.zeros(len(own_B) * self.places, dtype=own_B.dtype, device=own_B.device)
@@ -89,7 +102,7 @@ class Together(Alone):
         """Losses and loads of all processes, by one message."""
         mesh, blocks, shape = self.mesh, list(self.stage.model.blocks), self.stage.model.shape
         device = count_B.device
-        own = [one.nats_B for one in given if one.nats_B is not None]
+        own = [one.nats_BT.sum(1) for one in given if one.nats_BT is not None]
         nats_B = self._of_all(torch.cat(own)) if own else torch.zeros(len(count_B), device=device)
         # What the blocks add is the same in a tensor group.
         extra = sum((one.loss.detach() for one in given), torch.zeros((), device=device))

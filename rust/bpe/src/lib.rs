@@ -40,7 +40,7 @@ pub use normal::{Added, Normal};
 pub use pack::{MAX_ROW_LENGTH, Placement, pack};
 pub use piece::Vocab;
 pub use pretokenize::Pretokenizer;
-pub use train::{Model, TrainOptions, train};
+pub use train::{Base, Model, TrainOptions, extend, train};
 
 /// What can be wrong with the input; every message names the value and the limit.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

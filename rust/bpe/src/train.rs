@@ -72,6 +72,32 @@ where
     train_sparing(pieces, options, &alphabet, CANDIDATES)
 }
 
+/// A model that training goes on from.
+#[derive(Debug, Clone, Copy)]
+pub struct Base<'a> {
+    /// Every token by id, without bytes where the numbering has a hole.
+    pub vocab: &'a Vocab,
+    /// Ids that no merge makes, such as special tokens.
+    pub no_text: &'a [u32],
+}
+
+/// Learns tokens beyond those of `base` from pieces, which are given as tokens of it, and their counts.
+///
+/// Ids of the base stay, and the vocabulary holds its tokens first; merges are the new ones. `options` say nothing of
+/// special tokens and the alphabet, which are the base's.
+pub fn extend<'p, P>(base: Base<'_>, pieces: P, options: &TrainOptions<'_>) -> Result<Model, Error>
+where
+    P: IntoIterator<Item = (&'p [u32], i64)>,
+    P::IntoIter: Clone,
+{
+    give_back();
+    let mut trainer = Trainer::of_base(base, options);
+    trainer.add_tokens(pieces.into_iter())?;
+    trainer.count_pairs();
+    trainer.merge_all();
+    Ok(trainer.model)
+}
+
 fn train_sparing<'p>(
     pieces: impl Iterator<Item = (&'p [u8], i64)> + Clone,
     options: &TrainOptions<'_>,
@@ -153,7 +179,34 @@ impl<'a> Trainer<'a> {
             let id = model.vocab.push(character.to_string().as_bytes());
             index.insert(&model.vocab, id);
         }
-        Ok(Self {
+        Ok(Self::with(options, model, index, forbidden, spare))
+    }
+
+    fn of_base(base: Base<'_>, options: &TrainOptions<'a>) -> Self {
+        let vocab = base.vocab.clone();
+        let mut index = TokenIndex::with_capacity(options.vocab_size.min(1 << 20));
+        for id in 0..vocab.len() as u32 {
+            if !vocab.token(id).is_empty() && !base.no_text.contains(&id) {
+                index.insert(&vocab, id);
+            }
+        }
+        let special = base.no_text.iter();
+        let forbidden = special.map(|&id| vocab.token(id).to_vec()).collect();
+        let model = Model {
+            vocab,
+            ..Model::default()
+        };
+        Self::with(options, model, index, forbidden, CANDIDATES)
+    }
+
+    fn with(
+        options: &TrainOptions<'a>,
+        model: Model,
+        index: TokenIndex,
+        forbidden: Vec<Vec<u8>>,
+        spare: usize,
+    ) -> Self {
+        Self {
             options: *options,
             model,
             index,
@@ -168,7 +221,7 @@ impl<'a> Trainer<'a> {
             floor: options.min_frequency.clamp(1, i64::MAX as u64) as i64 - 1,
             spare,
             sides: Default::default(),
-        })
+        }
     }
 
     fn add_pieces<'p>(
@@ -182,15 +235,9 @@ impl<'a> Trainer<'a> {
         self.pieces
             .reserve(pieces.clone().map(|(piece, _)| piece.len()));
         let of_bytes = matches!(self.options.alphabet, Alphabet::Bytes);
-        // No pair can occur more often than all bytes together, so no later sum overflows either.
-        let mut total = 0i64;
+        let mut total = 0;
         for (row, (text, count)) in pieces.enumerate() {
-            let weight = count
-                .checked_mul(text.len().max(1) as i64)
-                .filter(|weight| *weight >= 0);
-            total = weight
-                .and_then(|weight| total.checked_add(weight))
-                .ok_or(Error::Count { row, count })?;
+            total = added(total, count, text.len(), row)?;
             if count == 0 || text.len() < 2 {
                 continue;
             }
@@ -207,6 +254,35 @@ impl<'a> Trainer<'a> {
                     (known.unwrap_or(NO_SYMBOL), bytes.len())
                 };
                 self.pieces.push(count, text.chars().map(symbol_of));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_tokens<'p>(
+        &mut self,
+        pieces: impl Iterator<Item = (&'p [u32], i64)> + Clone,
+    ) -> Result<(), Error> {
+        let vocab = &self.model.vocab;
+        for (row, (ids, _)) in pieces.clone().enumerate() {
+            if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab.len()) {
+                return Err(Error::TokenId {
+                    id,
+                    position: row,
+                    vocab_size: vocab.len(),
+                });
+            }
+        }
+        let length = |ids: &[u32]| ids.iter().map(|&id| vocab.token(id).len()).sum::<usize>();
+        self.pieces
+            .reserve(pieces.clone().map(|(ids, _)| length(ids)));
+        let mut total = 0;
+        for (row, (ids, count)) in pieces.enumerate() {
+            total = added(total, count, length(ids), row)?;
+            if count > 0 && ids.len() > 1 {
+                self.pieces.check_room(length(ids))?;
+                let symbols = ids.iter().map(|&id| (id, vocab.token(id).len()));
+                self.pieces.push(count, symbols);
             }
         }
         Ok(())
@@ -489,6 +565,15 @@ impl<'a> Trainer<'a> {
             }
         }
     }
+}
+
+/// The bytes of all pieces so far, with `count` pieces of `length` more. No pair can occur more often than all bytes
+/// together, so that no later sum overflows either.
+fn added(total: i64, count: i64, length: usize, row: usize) -> Result<i64, Error> {
+    let weight = count.checked_mul(length.max(1) as i64);
+    let weight = weight.filter(|weight| *weight >= 0);
+    let sum = weight.and_then(|weight| total.checked_add(weight));
+    sum.ok_or(Error::Count { row, count })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow_array::types::{Int64Type, UInt16Type, UInt32Type};
 use curate_bpe::{
-    Added, Alphabet, EncodeScratch, Normal, Parts, PieceCounter, Pretokenizer, TokenId,
+    Added, Alphabet, Base, EncodeScratch, Normal, Parts, PieceCounter, Pretokenizer, TokenId,
     TrainOptions, Vocab,
 };
 use pyo3::exceptions::PyValueError;
@@ -23,6 +23,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(count_pretokens, module)?)?;
     module.add_function(wrap_pyfunction!(add_counts, module)?)?;
     module.add_function(wrap_pyfunction!(train_bpe, module)?)?;
+    module.add_function(wrap_pyfunction!(extend_bpe, module)?)?;
     module.add_function(wrap_pyfunction!(pack, module)?)?;
     module.add_class::<Encoder>()
 }
@@ -180,6 +181,55 @@ fn train_bpe(
             &options,
         )?)
     })?;
+    columns_of(model)
+}
+
+#[pyfunction]
+#[pyo3(signature = (tokens, counts, vocab, *, no_text, vocab_size, min_frequency = 0, max_token_length = None))]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "they are the keyword arguments of the Python function"
+)]
+fn extend_bpe(
+    py: Python<'_>,
+    tokens: Lists<UInt32Type>,
+    counts: Primitive<Int64Type>,
+    vocab: TextColumn,
+    no_text: Vec<u32>,
+    vocab_size: usize,
+    min_frequency: u64,
+    max_token_length: Option<usize>,
+) -> Result<(Column, Column, Column), Error> {
+    let (offsets, ids) = (tokens.offsets(), tokens.values());
+    if offsets.len() != counts.len() + 1
+        || no_text.iter().any(|&id| id as usize >= vocab.texts().len())
+    {
+        let message =
+            "as many rows of tokens as counts are expected, and no_text within the vocabulary";
+        return Err(Error::Python(PyValueError::new_err(message)));
+    }
+    let options = TrainOptions {
+        vocab_size,
+        min_frequency,
+        max_token_length,
+        ..TrainOptions::default()
+    };
+    let model = py.detach(|| {
+        let mut known = Vocab::default();
+        vocab.texts().iter().for_each(|token| _ = known.push(token));
+        let base = Base {
+            vocab: &known,
+            no_text: &no_text,
+        };
+        let pieces = offsets.windows(2).zip(counts.iter());
+        let pieces = pieces.map(|(span, &count)| (&ids[span[0] as usize..span[1] as usize], count));
+        curate_bpe::extend(base, pieces, &options)
+    })?;
+    columns_of(model)
+}
+
+/// (vocab, left, right).
+fn columns_of(model: curate_bpe::Model) -> Result<(Column, Column, Column), Error> {
     let ids = Column::primitive::<UInt32Type>;
     Ok((
         Column::binaries(model.vocab.offsets, model.vocab.bytes)?,

@@ -71,6 +71,76 @@ proptest! {
     }
 }
 
+/// The tokens of a piece after merges, each made wherever its pair stands, in their order.
+fn merged(piece: &[u8], model: &Model, merges: usize) -> Vec<u32> {
+    let order: Vec<u8> = byte_order().collect();
+    let id = |byte: &u8| {
+        order
+            .iter()
+            .position(|known| known == byte)
+            .expect("all are listed")
+    };
+    let mut ids: Vec<u32> = piece.iter().map(|byte| id(byte) as u32).collect();
+    for (rank, pair) in model.left.iter().zip(&model.right).take(merges).enumerate() {
+        let mut at = 0;
+        while at + 1 < ids.len() {
+            if (ids[at], ids[at + 1]) == (*pair.0, *pair.1) {
+                ids.splice(at..at + 2, [256 + rank as u32]);
+            }
+            at += 1;
+        }
+    }
+    ids
+}
+
+proptest! {
+    #[test]
+    fn going_on_from_a_model_is_training_at_one_go(
+        words in proptest::collection::vec(("[ab]{1,12}|[abc ]{1,6}|a{1,20}", 0i64..9), 0..12),
+        first in 0usize..12,
+        more in 0usize..20,
+    ) {
+        let words: Vec<(Vec<u8>, i64)> =
+            words.into_iter().map(|(word, count)| (word.into_bytes(), count)).collect();
+        let at = |vocab_size| TrainOptions { vocab_size, ..TrainOptions::default() };
+        let pieces = words.iter().map(|(word, count)| (word.as_slice(), *count));
+        let base = train(pieces.clone(), &at(256 + first)).expect("trains");
+        // A merge can make the bytes of an older token, whose id it then has; the merges of a place tell nothing there.
+        prop_assume!(base.vocab.len() == 256 + base.left.len());
+        let whole = train(pieces, &at(base.vocab.len() + more)).expect("trains");
+        let ids: Vec<(Vec<u32>, i64)> =
+            words.iter().map(|(word, count)| (merged(word, &base, base.left.len()), *count)).collect();
+        let given = ids.iter().map(|(ids, count)| (ids.as_slice(), *count));
+        let base_of = Base { vocab: &base.vocab, no_text: &[] };
+        let found = extend(base_of, given, &at(base.vocab.len() + more)).expect("trains");
+        prop_assert_eq!(&found.vocab, &whole.vocab);
+        prop_assert_eq!(&found.left[..], &whole.left[base.left.len()..]);
+        prop_assert_eq!(&found.right[..], &whole.right[base.right.len()..]);
+    }
+}
+
+#[test]
+fn ids_outside_the_base_are_refused() {
+    let vocab = train(
+        [(b"ab".as_slice(), 1)],
+        &TrainOptions {
+            vocab_size: 256,
+            ..TrainOptions::default()
+        },
+    );
+    let base = vocab.expect("trains");
+    let base = Base {
+        vocab: &base.vocab,
+        no_text: &[],
+    };
+    let options = TrainOptions {
+        vocab_size: 300,
+        ..TrainOptions::default()
+    };
+    let error = extend(base, [(&[1u32, 256][..], 1)], &options).expect_err("refused");
+    assert!(error.to_string().contains("token id 256"));
+}
+
 fn error(vocab_size: usize, special_tokens: &[&str], count: i64) -> String {
     let special_tokens: Vec<String> = special_tokens
         .iter()
