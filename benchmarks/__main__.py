@@ -12,6 +12,7 @@ HARNESS = {
     "texts",
     "variations",
     "peers",
+    "encoding_peers",
     "encodings",
     "environments",
     "datatrove_chain",

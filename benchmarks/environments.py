@@ -10,8 +10,10 @@ from pathlib import Path
 
 PEERS = {
     "datatrove": ["datatrove[io,processing]==0.10.1", "spacy==3.8.18", "xxhash==3.8.2", "regex", "tokenizers"],
+    "gigatoken": ["gigatoken==0.10.0"],
     "readers": ["datasets==5.2.0", "duckdb==2.0.1", "polars==2.1.0", "webdataset==1.0.2"],
     "text-dedup": ["text-dedup==0.4.0"],
+    "tokenizers": ["tokenizers==1.0.0rc3"],
 }
 OVERLAYS = {
     "lm-eval": [

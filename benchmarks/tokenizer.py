@@ -1,10 +1,10 @@
-"""The tokenizer beside `tokenizers` and `tiktoken`: training, memory, encoding, packing.
+"""The tokenizer beside `tokenizers`: training, memory, worst cases, packing; for encoding see `benchmarks.encoding`.
 
-    python -m benchmarks.tokenizer                 # all, some 10 minutes, nearly all of it the peers'
-    python -m benchmarks.tokenizer encoding --json
+    python -m benchmarks.tokenizer                 # all, some 10 minutes, nearly all of it the peer's
+    python -m benchmarks.tokenizer training --json
 
-All on one thread, but for the count stage on two. Every result is checked: the same merges and vocabulary, the
-same ids; a benchmark whose outputs differ ends with an error and not with a figure.
+All on one thread, but for the count stage on two. Every result is checked: the same merges and vocabulary; a benchmark
+whose outputs differ ends with an error and not with a figure.
 """
 
 import os
@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import tiktoken
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from benchmarks import texts
@@ -214,7 +213,7 @@ def memory(report: Report) -> None:
     )
 
 
-# -- encoding ------------------------------------------------------------------------------------------------
+# -- worst cases ---------------------------------------------------------------------------------------------
 
 
 @cache
@@ -225,71 +224,6 @@ def trained() -> Path:
     content = tokenizer_json(Model(*model, kernels.pattern_expression(PATTERN), SPECIAL))
     (folder / "tokenizer.json").write_bytes(content)
     return folder / "tokenizer.json"
-
-
-def by_tiktoken(path: Path) -> Any:
-    tokenizer = read_tokenizer(path)
-    ranks = {
-        token: i for i, token in enumerate(tokenizer.vocab.to_pylist()) if i not in tokenizer.special_tokens.values()
-    }
-    return tiktoken.Encoding("trained", pat_str=tokenizer.patterns[0], mergeable_ranks=ranks, special_tokens={})
-
-
-def samples() -> Iterator[tuple[str, list[str]]]:
-    """(name, documents): every fifth English document, all of each other language, source code, 75 languages."""
-    english, others, every = [], {"zh": [], "ru": [], "ar": []}, []
-    for _, language, text in documents_with_languages():
-        if language == "en":
-            english.append(text)
-        elif language in others:
-            others[language].append(text)
-    every = [text for _, _, text in texts.documents("langid")]
-    yield "english", english[::5]
-    yield "chinese", others["zh"]
-    yield "russian", others["ru"]
-    yield "arabic", others["ar"]
-    yield "code", list(texts.code())
-    yield "75_languages", every
-
-
-def documents_with_languages() -> Iterator[tuple[str, str, str]]:
-    for name, language, text in texts.documents("text"):
-        yield name, language or ("en" if name != "books_multi" else ""), text
-    yield from texts.documents("langid")
-
-
-def encoding(report: Report) -> None:
-    """Text in Arrow to ids in Arrow, beside the peers' fastest calls: lists of str in, lists of int out."""
-    tokenizer = read_tokenizer(trained())
-    peer = Tokenizer.from_file(str(trained()))
-    peer.encode_special_tokens = True
-    other = by_tiktoken(trained())
-    for name, documents in samples():
-        column = texts.column(documents)
-        size = texts.size(column)
-        cold = measure(lambda c=column: tokenizer.encoder().encode(c), rounds=3)
-        opening = measure(tokenizer.encoder, rounds=3)
-        encoder = tokenizer.encoder()
-        # Small samples are encoded again and again, so that a round is not over within the clock's tick.
-        again = max(1, 20_000_000 // size)
-        warm = measure(lambda c=column, n=again, e=encoder: [e.encode(c) for _ in range(n)])
-        hf = measure(lambda d=documents: peer.encode_batch_fast(d, add_special_tokens=False), rounds=2)
-        tik = measure(lambda d=documents: [other.encode_ordinary(text) for text in d], rounds=2)
-        batch = measure(lambda d=documents: other.encode_ordinary_batch(d, num_threads=1), rounds=2)
-        ids = pa.array(warm.result[-1]).to_pylist()
-        if ids != [encoded.ids for encoded in hf.result]:
-            raise AssertionError(f"{name}: ids differ from those of `tokenizers`")
-        equal = sum(a == b for a, b in zip(ids, tik.result, strict=True))
-        first = size / max(1e-9, cold.cpu - opening.cpu) / 1e6
-        rate = warm.rate(size * again)
-        note = f"{size / 1e6:.1f} MB; cold {first:.0f} MB/s; ids identical"
-        report.row(f"bpe_encode_{name}", rate, "MB/s", warm.rounds, "tokenizers", hf.rate(size), note)
-        note = f"encode_ordinary; ids equal in {equal:,} of {len(ids):,} documents"
-        report.row(f"bpe_encode_{name}_vs_tiktoken", rate, "MB/s", warm.rounds, "tiktoken", tik.rate(size), note)
-        note = "encode_ordinary_batch, one thread"
-        report.row(
-            f"bpe_encode_{name}_vs_tiktoken_batch", rate, "MB/s", warm.rounds, "tiktoken", batch.rate(size), note
-        )
 
 
 def worst_case(report: Report) -> None:
@@ -334,5 +268,5 @@ def packing(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    groups = [training, training_larger, two_cores, memory, encoding, worst_case, unigram, packing]
-    run("tokenizer", groups, ["tokenizers", "tiktoken", "pyarrow"])
+    groups = [training, training_larger, two_cores, memory, worst_case, unigram, packing]
+    run("tokenizer", groups, ["tokenizers", "pyarrow"])

@@ -6,6 +6,7 @@ large_string, binary or large_binary; a null is an error that names its row. Res
 `row` column, sorted by (row, start). Errors are ValueError with the value, the row and the limit.
 """
 
+from collections.abc import Sequence
 from typing import Protocol, final, type_check_only
 
 @type_check_only
@@ -581,6 +582,8 @@ class Encoder:
 
         Special tokens in the text are text. `end_of_document` is appended to every row.
         """
+    def encode_lists(self, texts: Sequence[str], *, end_of_document: int | None = None) -> list[list[int]]:
+        """As encode, from texts to lists, for those who go on in Python."""
     def decode(self, tokens: Arrow) -> Column:
         """The bytes of every row of ids (lists of uint16 or uint32): large_binary.
 

@@ -216,6 +216,25 @@ def test_ids_equal_the_reference_and_decode_to_the_text(small: Path, values: lis
     assert decoded == [value.encode() for value in values]
 
 
+@pytest.mark.parametrize("extra", [0, 70_000])
+def test_lists_hold_the_ids_of_columns(small: Path, tmp_path: Path, extra: int) -> None:
+    file = json.loads(small.read_text())
+    # Ids of more than 16 bits: what follows the vocabulary's own tokens is never met.
+    names = [f"{number:05d}" for number in range(extra)]
+    file["model"]["vocab"] |= {name: number for number, name in enumerate(names, len(file["model"]["vocab"]))}
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(file))
+    encoder, values = open_encoder(path), [*CORPUS, "", EOD, "中" * 300]
+    assert encoder.vocab_size == 420 + extra
+    assert encoder.encode_lists(values) == encode(encoder, values)
+    assert encoder.encode_lists(values, end_of_document=0) == [[*ids, 0] for ids in encode(encoder, values)]
+    assert encoder.encode_lists([]) == []
+    with pytest.raises(ValueError, match="end_of_document 99999 is outside"):
+        encoder.encode_lists(values, end_of_document=99999)
+    with pytest.raises(ValueError, match="surrogate"):
+        encoder.encode_lists(["\ud800"])
+
+
 def test_rows_end_with_the_end_of_document(small: Path) -> None:
     tokenizer = read_tokenizer(small)
     assert tokenizer.end_of_document() == 0

@@ -15,6 +15,7 @@ encodes, a hundred times slower than BPE.
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,8 @@ class Encoder(Protocol):
     def vocab_size(self) -> int: ...
 
     def encode(self, text: Any, *, end_of_document: int | None = None) -> Any: ...
+
+    def encode_lists(self, texts: Sequence[str], *, end_of_document: int | None = None) -> list[list[int]]: ...
 
     def decode(self, tokens: Any) -> Any: ...
 

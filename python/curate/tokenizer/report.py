@@ -103,6 +103,6 @@ def _rates(row: dict[str, Any]) -> dict[str, Any]:
 
 def _split(tokenizer: Tokenizer, samples: Sequence[str]) -> list[dict[str, Any]]:
     """Every sample with its tokens as text; a part of a character is shown as its bytes."""
-    rows = pa.array(tokenizer.encoder().encode(pa.array(samples, pa.large_string()))).to_pylist()
+    rows = tokenizer.encoder().encode_lists(samples)
     shown = [[tokenizer.vocab[i].as_py().decode(errors="backslashreplace") for i in row] for row in rows]
     return [{"text": text, "tokens": tokens} for text, tokens in zip(samples, shown, strict=True)]

@@ -143,6 +143,12 @@ class LibraryEncoder:
         kind = pa.uint16() if self.vocab_size <= 1 << 16 else pa.uint32()
         return pa.array(rows, pa.large_list(kind))
 
+    def encode_lists(self, texts: Sequence[str], *, end_of_document: int | None = None) -> list[list[int]]:
+        """As encode, from texts to lists."""
+        encoded = self.encode(pa.array(texts, pa.large_string()), end_of_document=end_of_document)
+        ids: list[list[int]] = encoded.to_pylist()
+        return ids
+
     def _ids(self, row: int, value: Any) -> list[int]:
         if isinstance(value, bytes):
             try:

@@ -175,8 +175,7 @@ def _manifest(data: Path, files: Sequence[dict[str, Any]]) -> bytes:
 
 def encode(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of texts."""
-    ids: list[list[int]] = pa.array(encoder.encode(pa.array(texts, pa.large_string()))).to_pylist()
-    return ids
+    return encoder.encode_lists(texts)
 
 
 # -- exposure ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ context's. An item with a candidate longer than a training row has no score (Non
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -57,7 +56,7 @@ class _Group(NamedTuple):
 def encode_all(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of texts. Raises ConfigError where one has no encoding."""
     try:
-        ids: list[list[int]] = pa.array(encoder.encode(pa.array(texts, pa.large_string()))).to_pylist()
+        ids = encoder.encode_lists(texts)
     except ValueError as error:
         raise ConfigError(f"a text of the task cannot be encoded: {error}") from None
     return ids

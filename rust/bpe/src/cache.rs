@@ -1,24 +1,30 @@
-//! What a piece encodes to, remembered: three tables of bounded size that grow with what they meet.
+//! What a piece encodes to, remembered: four tables of bounded size that grow with what they meet.
 //!
-//! A piece of up to 15 bytes is its own key, and key and ids share an entry of 32 bytes, two to a cache line; one of
-//! up to 31 bytes has a line to itself. So nearly every look-up touches one line, compares a register or two, and
-//! copies 16 or 32 bytes of ids, of which the last number says how many there are. What has more ids than fit leaves
-//! a mark and is found in the next table, and what is longer keeps bytes and ids in arenas that are emptied when full.
+//! Nearly all pieces have up to 8 bytes and few ids: such a piece is its own key, and key and ids share an entry of 16
+//! bytes, four to a cache line, because a look-up takes as long as its line needs to arrive: the denser the table, the
+//! more of it stays near. A piece of up to 15 bytes is a key of 16 bytes with as many bytes of ids, two to a line; one
+//! of up to 31 bytes has a line to itself. So nearly every look-up touches one line, compares a register or two, and
+//! copies 8 to 32 bytes of ids, of which the last number says how many there are. What has more ids than fit leaves a
+//! mark and is found in the next table, and what is longer keeps bytes and ids in arenas that are emptied when full.
 //!
-//! Eviction is CLOCK-like: an entry that was not hit since it was inserted is replaced first. A table doubles when as much was put into it as it has
-//! lines, up to a limit: a short text does not pay for the tables of a long one. The ids are the same whether they
-//! come from here or from the merge.
+//! Eviction is CLOCK-like: an entry that was not hit since it was inserted is replaced first. A table doubles when as
+//! much was put into it as it has lines, up to a limit: a short text does not pay for the tables of a long one. The ids
+//! are the same whether they come from here or from the merge.
 
-use crate::memory::table;
-use crate::piece::{INLINE, first_bytes, fold, hash_bytes, inline_key, prefetch};
+use crate::memory::Table;
+use crate::piece::{INLINE, first_bytes, fold, hash_bytes, inline_key, prefetch, prefetch_line};
 use curate_text::bits::LOWEST;
 
-/// Lines of the first table at first and at most: 1 MB and 16 MB.
-const SHORT_BITS: (u32, u32) = (14, 18);
-/// Lines of the second: 256 KB and 8 MB.
+/// Lines of the first table at first and at most: 256 KB and 16 MB.
+const QUICK_BITS: (u32, u32) = (12, 18);
+/// Lines of the second: the same.
+const SHORT_BITS: (u32, u32) = (12, 18);
+/// Lines of the third: 256 KB and 8 MB.
 const MEDIUM_BITS: (u32, u32) = (12, 17);
 /// Entries of the table of longer pieces, 32 bytes each: 128 KB and 4 MB.
 const LONG_BITS: (u32, u32) = (12, 17);
+/// The longest piece that the first table takes, in bytes.
+pub const QUICK: usize = 8;
 /// The longest piece with a line to itself, in bytes.
 pub const MEDIUM: usize = 31;
 /// The longest piece worth remembering, in bytes.
@@ -34,6 +40,8 @@ const SEED: u64 = 0x51_7c_c1_b7_27_22_0a_95;
 
 /// An integer that token ids are written as.
 pub trait TokenId: Copy + Default {
+    /// As many as fill 8 bytes.
+    type Fewest: Copy + Default + AsRef<[Self]> + AsMut<[Self]>;
     /// As many as fill 16 bytes.
     type Few: Copy + Default + AsRef<[Self]> + AsMut<[Self]>;
     /// As many as fill 32 bytes.
@@ -47,6 +55,7 @@ pub trait TokenId: Copy + Default {
 }
 
 impl TokenId for u16 {
+    type Fewest = [u16; 4];
     type Few = [u16; 8];
     type Several = [u16; 16];
 
@@ -62,6 +71,7 @@ impl TokenId for u16 {
 }
 
 impl TokenId for u32 {
+    type Fewest = [u32; 2];
     type Few = [u32; 4];
     type Several = [u32; 8];
 
@@ -76,7 +86,7 @@ impl TokenId for u32 {
     }
 }
 
-/// The ids in a row of `Few` or `Several`, or None where it only marks that they are elsewhere.
+/// The ids in a row of `Fewest`, `Few` or `Several`, or None where it only marks that they are elsewhere.
 #[inline(always)]
 pub fn count_of<T: TokenId>(row: &[T]) -> Option<usize> {
     let count = row[row.len() - 1].id() & ELSEWHERE;
@@ -111,6 +121,26 @@ fn set_met<T: TokenId>(row: &mut [T], met: bool) {
 /// A piece of up to [`INLINE`] bytes as a number; see [`short_key`].
 pub type Key = [u64; 2];
 
+/// Four entries of the first table in one cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Quick<T: TokenId> {
+    keys: [u64; 4],
+    ids: [T::Fewest; 4],
+}
+
+/// In place of a key: no piece is eight bytes of 0xff, which no UTF-8 has.
+const NO_KEY: u64 = u64::MAX;
+
+impl<T: TokenId> Default for Quick<T> {
+    fn default() -> Self {
+        Self {
+            keys: [NO_KEY; 4],
+            ids: Default::default(),
+        }
+    }
+}
+
 /// Two entries in one cache line.
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
@@ -137,17 +167,17 @@ struct Long {
 }
 
 /// A table whose places are the upper bits of hashes.
-struct Table<E> {
-    entries: Vec<E>,
+struct Growing<E> {
+    entries: Table<E>,
     bits: u32,
     most: u32,
     put: usize,
 }
 
-impl<E: Copy + Default> Table<E> {
+impl<E: Copy + Default> Growing<E> {
     fn new((bits, most): (u32, u32)) -> Self {
         Self {
-            entries: table(1 << bits),
+            entries: Table::new(1 << bits),
             bits,
             most,
             put: 0,
@@ -165,15 +195,15 @@ impl<E: Copy + Default> Table<E> {
         &mut self.entries[place]
     }
 
-    /// Counts what is put, and gives the entries of the smaller table when it is time for a larger one.
-    fn grow(&mut self) -> Option<Vec<E>> {
+    /// Counts what is put, and gives the entries of the smaller table when it is time for a larger one: when so many were
+    /// put for each line.
+    fn grow(&mut self, per_line: usize) -> Option<Table<E>> {
         self.put += 1;
-        if self.put <= self.entries.len() || self.bits == self.most {
+        if self.put <= per_line * self.entries.len() || self.bits == self.most {
             return None;
         }
         self.bits += 1;
-        self.put = 0;
-        let larger = table(1 << self.bits);
+        let larger = Table::new(1 << self.bits);
         Some(std::mem::replace(&mut self.entries, larger))
     }
 }
@@ -198,6 +228,11 @@ pub fn medium_key(text: &[u8], start: usize, end: usize) -> [u64; 4] {
 pub fn hash_medium(key: &[u64; 4]) -> u64 {
     let low = fold(key[0] ^ SEED, key[1] ^ 0x9e37_79b9_7f4a_7c15);
     low ^ fold(key[2] ^ 0xd6e8_feb8_6659_fd93, key[3] ^ SEED)
+}
+
+#[inline(always)]
+pub fn hash_long(piece: &[u8]) -> u64 {
+    hash_bytes(piece, SEED)
 }
 
 /// The key of a piece of up to [`INLINE`] bytes of UTF-8: its bytes, and behind them 0xff, which no UTF-8 has.
@@ -239,11 +274,31 @@ pub fn which_avx2(keys: &[Key; 2], key: &Key) -> usize {
     words & words >> 1 & 0b101
 }
 
-/// The three tables, 1.4 MB at first and 28 MB at most, and at most 17 MB of arenas.
+/// Which of four keys this one is, a bit each.
+#[inline(always)]
+pub fn which_of_four(keys: &[u64; 4], key: u64) -> usize {
+    let is = |nth: usize| usize::from(keys[nth] == key) << nth;
+    is(0) | is(1) | is(2) | is(3)
+}
+
+/// As [`which_of_four`], by AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+pub fn which_of_four_avx2(keys: &[u64; 4], key: u64) -> usize {
+    use std::arch::x86_64::*;
+    // SAFETY: the array is 32 bytes, and the load needs no alignment.
+    let keys = unsafe { _mm256_loadu_si256(keys.as_ptr().cast()) };
+    let equal = _mm256_cmpeq_epi64(keys, _mm256_set1_epi64x(key as i64));
+    _mm256_movemask_pd(_mm256_castsi256_pd(equal)) as usize
+}
+
+/// The four tables, 1 MB at first and 44 MB at most, and at most 17 MB of arenas.
 pub struct Cache<T: TokenId> {
-    short: Table<Line<T>>,
-    medium: Table<Medium<T>>,
-    long: Table<Long>,
+    quick: Growing<Quick<T>>,
+    short: Growing<Line<T>>,
+    medium: Growing<Medium<T>>,
+    long: Growing<Long>,
     long_bytes: Vec<u8>,
     long_ids: Vec<T>,
 }
@@ -251,9 +306,10 @@ pub struct Cache<T: TokenId> {
 impl<T: TokenId> Default for Cache<T> {
     fn default() -> Self {
         Self {
-            short: Table::new(SHORT_BITS),
-            medium: Table::new(MEDIUM_BITS),
-            long: Table::new(LONG_BITS),
+            quick: Growing::new(QUICK_BITS),
+            short: Growing::new(SHORT_BITS),
+            medium: Growing::new(MEDIUM_BITS),
+            long: Growing::new(LONG_BITS),
             long_bytes: Vec::new(),
             long_ids: Vec::new(),
         }
@@ -261,12 +317,48 @@ impl<T: TokenId> Default for Cache<T> {
 }
 
 impl<T: TokenId> Cache<T> {
-    /// The line of the first table where a piece has its place, asked for so that it is here when it is needed.
+    /// The place of a piece of up to [`INLINE`] bytes in the first or second table, asked for so that its line is here
+    /// when it is needed.
     #[inline(always)]
-    pub fn prefetch_short(&self, key: &Key) -> usize {
-        let place = self.short.place(hash_short(key));
-        prefetch(&self.short.entries, place);
+    pub fn prefetch_short(&self, key: &Key, length: usize) -> usize {
+        // A selection in place of a branch, for how long the next piece is cannot be foreseen.
+        let (lines, bits) = if length <= QUICK {
+            (
+                self.quick.entries.as_ptr().cast::<[u8; 64]>(),
+                self.quick.bits,
+            )
+        } else {
+            (self.short.entries.as_ptr().cast(), self.short.bits)
+        };
+        let place = (hash_short(key) >> (64 - bits)) as usize;
+        prefetch_line(lines.wrapping_add(place));
         place
+    }
+
+    /// The ids of a piece of up to [`QUICK`] bytes, if they are known: see [`count_of`].
+    #[inline(always)]
+    pub fn quick(
+        &mut self,
+        key: &Key,
+        place: usize,
+        which: impl Fn(&[u64; 4], u64) -> usize,
+    ) -> Option<&T::Fewest> {
+        let line = &mut self.quick.entries[place];
+        let found = which(&line.keys, key[0]);
+        if found == 0 {
+            return None;
+        }
+        let ids = &mut line.ids[found.trailing_zeros() as usize & 3];
+        if !is_met(ids.as_ref()) {
+            set_met(ids.as_mut(), true);
+        }
+        Some(ids)
+    }
+
+    /// The place in the second table of a piece that the first sends there.
+    #[inline(always)]
+    pub fn short_place(&self, key: &Key) -> usize {
+        self.short.place(hash_short(key))
     }
 
     #[inline(always)]
@@ -305,9 +397,14 @@ impl<T: TokenId> Cache<T> {
         (entry.key == *key).then_some(&entry.ids)
     }
 
+    #[inline(always)]
+    pub fn prefetch_long(&self, hash: u64) {
+        prefetch(&self.long.entries, self.long.place(hash));
+    }
+
     /// The ids of any piece that was longer, or had more ids, than the other tables take.
-    pub fn long(&self, piece: &[u8]) -> Option<&[T]> {
-        let hash = hash_bytes(piece, SEED);
+    #[inline(always)]
+    pub fn long(&self, piece: &[u8], hash: u64) -> Option<&[T]> {
         let entry = &self.long.entries[self.long.place(hash)];
         if entry.hash != hash || entry.length as usize != piece.len() {
             return None;
@@ -321,6 +418,12 @@ impl<T: TokenId> Cache<T> {
 
     /// Remembers the ids of a piece that is not known.
     pub fn put(&mut self, piece: &[u8], ids: &[T]) {
+        if piece.len() <= QUICK {
+            self.put_quick(short_key(piece, 0, piece.len()), row_of(ids));
+            if ids.len() < T::Fewest::default().as_ref().len() {
+                return;
+            }
+        }
         if piece.len() <= INLINE {
             self.put_short(short_key(piece, 0, piece.len()), row_of(ids));
             if ids.len() < T::Few::default().as_ref().len() {
@@ -329,9 +432,9 @@ impl<T: TokenId> Cache<T> {
         }
         if piece.len() <= MEDIUM {
             let key = medium_key(piece, 0, piece.len());
-            if let Some(smaller) = self.medium.grow() {
-                for entry in smaller.into_iter().filter(|entry| entry.key != [0; 4]) {
-                    *self.medium.at(hash_medium(&entry.key)) = entry;
+            if let Some(smaller) = self.medium.grow(1) {
+                for entry in smaller.iter().filter(|entry| entry.key != [0; 4]) {
+                    *self.medium.at(hash_medium(&entry.key)) = *entry;
                 }
             }
             *self.medium.at(hash_medium(&key)) = Medium {
@@ -347,9 +450,37 @@ impl<T: TokenId> Cache<T> {
         }
     }
 
+    fn put_quick(&mut self, key: Key, ids: T::Fewest) {
+        if let Some(smaller) = self.quick.grow(2) {
+            for &Quick { keys, ids } in smaller.iter() {
+                for (key, ids) in keys.into_iter().zip(ids) {
+                    if key != NO_KEY {
+                        self.place_quick([key, u64::MAX], ids);
+                    }
+                }
+            }
+        }
+        self.place_quick(key, ids);
+    }
+
+    /// In its line: where it was, else where there is room, else in place of one that was not met again.
+    fn place_quick(&mut self, key: Key, ids: T::Fewest) {
+        let line = self.quick.at(hash_short(&key));
+        let is_room = |&known: &u64| known == key[0] || known == NO_KEY;
+        let room = line.keys.iter().position(is_room);
+        let unmet = || line.ids.iter().position(|ids| !is_met(ids.as_ref()));
+        let place = room.or_else(unmet).unwrap_or_else(|| {
+            for ids in &mut line.ids {
+                set_met(ids.as_mut(), false);
+            }
+            3
+        });
+        (line.keys[place], line.ids[place]) = (key[0], ids);
+    }
+
     fn put_short(&mut self, key: Key, ids: T::Few) {
-        if let Some(smaller) = self.short.grow() {
-            for Line { keys, ids } in smaller {
+        if let Some(smaller) = self.short.grow(1) {
+            for &Line { keys, ids } in smaller.iter() {
                 for (key, ids) in keys.into_iter().zip(ids) {
                     if key != [0; 2] {
                         self.place_short(key, ids);
@@ -390,12 +521,12 @@ impl<T: TokenId> Cache<T> {
             self.long_ids.clear();
             self.long.entries.fill(Long::default());
         }
-        if let Some(smaller) = self.long.grow() {
-            for entry in smaller.into_iter().filter(|entry| entry.length > 0) {
-                *self.long.at(entry.hash) = entry;
+        if let Some(smaller) = self.long.grow(1) {
+            for entry in smaller.iter().filter(|entry| entry.length > 0) {
+                *self.long.at(entry.hash) = *entry;
             }
         }
-        let hash = hash_bytes(piece, SEED);
+        let hash = hash_long(piece);
         *self.long.at(hash) = Long {
             hash,
             start: self.long_bytes.len() as u32,

@@ -32,10 +32,9 @@ const CODE_POINTS: usize = 0x11_0000;
 pub struct Classes {
     /// Code points of one and two bytes, read most.
     first: [u8; 0x800],
-    /// Which characters of two bytes are letters: a bit by last byte, a word by lead byte.
-    two: [u64; 32],
-    /// The same of three bytes: a word by lead byte and second byte.
-    three: Vec<u64>,
+    /// Which characters of two and three bytes are letters, and which numbers or white space: a bit by the six bits of
+    /// the last byte, two words by those before.
+    by_prefix: Box<[[u64; 2]; 0x400]>,
     block_of: Vec<u16>,
     blocks: Vec<u8>,
 }
@@ -59,12 +58,12 @@ impl Classes {
         }
         let mut first = [0u8; 0x800];
         first.copy_from_slice(&flat[..0x800]);
-        let letters = |begin: usize| {
-            let bits = (0..64).map(|k| u64::from(flat[begin + k] & LETTER != 0) << k);
+        let bits = |prefix: usize, flags: u8| {
+            let bits = (0..64).map(|k| u64::from(flat[prefix << 6 | k] & flags != 0) << k);
             bits.fold(0, |word, bit| word | bit)
         };
-        let two = std::array::from_fn(|lead| letters(lead << 6));
-        let three = (0..0x400).map(|prefix| letters(prefix << 6)).collect();
+        let both = |prefix| [bits(prefix, LETTER), bits(prefix, NUMBER | SPACE)];
+        let by_prefix = Box::new(std::array::from_fn(both));
         let (mut block_of, mut blocks) = (Vec::new(), Vec::<u8>::new());
         for block in flat.chunks(BLOCK) {
             let known = blocks.chunks(BLOCK).position(|other| other == block);
@@ -77,8 +76,7 @@ impl Classes {
         }
         Self {
             first,
-            two,
-            three,
+            by_prefix,
             block_of,
             blocks,
         }
@@ -122,6 +120,26 @@ impl Classes {
 }
 
 impl Classes {
+    /// Of the character of more than one byte at `at`, as 0 or 1: whether it is a letter, and whether it is neither
+    /// letter nor symbol, has four bytes or reaches beyond `length`.
+    #[inline(always)]
+    pub fn letter_or_unknown(&self, text: &[u8; 64], at: usize, length: usize) -> (u64, u64) {
+        let byte = |k: usize| usize::from(text[(at + k) & 63]);
+        let (lead, second, third) = (byte(0), byte(1) & 0x3f, byte(2) & 0x3f);
+        let is_two = lead < 0xe0;
+        let (prefix, last) = if is_two {
+            (lead & 0x1f, second)
+        } else {
+            ((lead & 0xf) << 6 | second, third)
+        };
+        let [letters, unknown] = self.by_prefix[prefix];
+        let is_unknown = lead >= 0xf0 || at + 3 - usize::from(is_two) > length;
+        (
+            letters >> last & 1,
+            unknown >> last & 1 | u64::from(is_unknown),
+        )
+    }
+
     /// How many of the first four characters, if each has two bytes, are letters before one that is none.
     ///
     /// `text` has at least 8 bytes. A character of another size counts as none.
@@ -129,7 +147,8 @@ impl Classes {
     pub fn letters_of_two(&self, text: &[u8; 8]) -> usize {
         leading_ones(|nth| {
             let (lead, last) = (text[2 * nth], text[2 * nth + 1]);
-            u64::from(lead & 0xe0 == 0xc0) & self.two[usize::from(lead & 0x1f)] >> (last & 0x3f)
+            u64::from(lead & 0xe0 == 0xc0)
+                & self.by_prefix[usize::from(lead & 0x1f)][0] >> (last & 0x3f)
         })
     }
 
@@ -139,7 +158,7 @@ impl Classes {
         leading_ones(|nth| {
             let (lead, second, last) = (text[3 * nth], text[3 * nth + 1], text[3 * nth + 2]);
             let prefix = usize::from(lead & 0xf) << 6 | usize::from(second & 0x3f);
-            u64::from(lead & 0xf0 == 0xe0) & self.three[prefix] >> (last & 0x3f)
+            u64::from(lead & 0xf0 == 0xe0) & self.by_prefix[prefix][0] >> (last & 0x3f)
         })
     }
 }

@@ -5,119 +5,16 @@
 //! vocabulary without being special are found in the text before it is split, the longest of those that begin first.
 
 use crate::cache::{
-    Cache, Key, MEDIUM, TokenId, count_of, hash_medium, medium_key, short_key, which, which_avx2,
+    Cache, Key, MEDIUM, QUICK, TokenId, count_of, hash_long, hash_medium, medium_key, short_key,
+    which, which_avx2, which_of_four, which_of_four_avx2,
 };
 use crate::merge::{MergeScratch, Merges};
+use crate::normal::{Added, Finder, Normal};
 use crate::piece::{INLINE, TokenIndex, Vocab};
 use crate::pretokenize::BATCH;
 use crate::{Error, Pretokenizer};
-use aho_corasick::{AhoCorasick, MatchKind};
 use curate_text::cpu::Path;
 use std::borrow::Cow;
-use unicode_normalization::UnicodeNormalization;
-
-/// What happens to a text before it is split.
-#[derive(Debug, Clone, Default)]
-pub struct Normal {
-    /// Compose characters (NFC).
-    pub nfc: bool,
-    /// What stands for a space.
-    pub space: Option<String>,
-    /// What every text that is not empty begins with.
-    pub prefix: Option<String>,
-    /// The prefix is left out where the text begins with it already.
-    pub prefix_once: bool,
-}
-
-impl Normal {
-    fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut text = Cow::Borrowed(text);
-        if self.nfc {
-            text = Cow::Owned(text.nfc().collect());
-        }
-        if let Some(mark) = &self.space {
-            text = Cow::Owned(text.replace(' ', mark));
-        }
-        if let Some(prefix) = &self.prefix
-            && !text.is_empty()
-            && !(self.prefix_once && text.starts_with(prefix.as_str()))
-        {
-            text = Cow::Owned(format!("{prefix}{text}"));
-        }
-        text
-    }
-
-    /// Takes back, in what was decoded, what `apply` did to spaces.
-    fn undo(&self, out: &mut Vec<u8>, start: usize) {
-        let (Some(mark), Ok(text)) = (&self.space, std::str::from_utf8(&out[start..])) else {
-            return;
-        };
-        let mut text = text.replace(mark.as_str(), " ");
-        if self.prefix.is_some() && text.starts_with(' ') {
-            text.remove(0);
-        }
-        out.truncate(start);
-        out.extend_from_slice(text.as_bytes());
-    }
-}
-
-/// A token that was added to a vocabulary and stands for its text wherever that occurs.
-#[derive(Debug, Clone)]
-pub struct Added {
-    /// What it stands for.
-    pub text: String,
-    /// Its number.
-    pub id: u32,
-    /// It is looked for after `Normal` was applied, not before.
-    pub normalized: bool,
-}
-
-/// Finds added tokens.
-struct Finder {
-    texts: AhoCorasick,
-    ids: Vec<u32>,
-}
-
-impl Finder {
-    /// A finder of those of `added` that are looked for at this point; None where there are none.
-    fn new(parts: &Parts<'_>, normalized: bool) -> Result<Option<Self>, Error> {
-        let chosen: Vec<&Added> = parts
-            .added
-            .iter()
-            .filter(|added| added.normalized == normalized)
-            .collect();
-        if chosen.is_empty() {
-            return Ok(None);
-        }
-        let text = |added: &&Added| match normalized {
-            true => parts.normal.apply(&added.text).into_owned(),
-            false => added.text.clone(),
-        };
-        let texts = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(chosen.iter().map(text))
-            .map_err(|error| Error::Model(format!("its added tokens cannot be found: {error}")))?;
-        let ids = chosen.iter().map(|added| added.id).collect();
-        Ok(Some(Self { texts, ids }))
-    }
-
-    /// Calls `found` with the text before each added token and the token, then with what is left and None.
-    fn split(
-        finder: Option<&Self>,
-        text: &str,
-        mut found: impl FnMut(&str, Option<u32>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut at = 0;
-        if let Some(finder) = finder {
-            for token in finder.texts.find_iter(text) {
-                let id = finder.ids[token.pattern().as_usize()];
-                found(&text[at..token.start()], Some(id))?;
-                at = token.end();
-            }
-        }
-        found(&text[at..], None)
-    }
-}
 
 /// The parts of a model.
 #[derive(Default)]
@@ -150,6 +47,8 @@ pub struct Encoder {
     normal: Option<Normal>,
     /// Finders before and after `normal`, where tokens were added.
     added: Option<[Option<Finder>; 2]>,
+    /// Tokens that every cache begins with.
+    whole: Vec<u32>,
 }
 
 /// What one thread needs while it encodes: the cache of pieces and memory for merging.
@@ -164,31 +63,20 @@ pub struct EncodeScratch<T: TokenId> {
 struct Batch {
     /// Of those of up to [`INLINE`] bytes.
     keys: [Key; BATCH],
-    /// The lines of the cache where they may be; the hash of a longer piece.
+    /// The lines of the cache where they may be; the hashes of longer pieces.
     places: [usize; BATCH],
 }
 
+/// Tokens that a cache begins with at most, so that opening an encoder stays short.
+const WHOLE: usize = 1 << 16;
 /// Ids that a look-up copies at most: 32 bytes of them.
 const MOST_IDS: usize = 16;
-
-impl<T: TokenId> Default for EncodeScratch<T> {
-    fn default() -> Self {
-        Self {
-            cache: Cache::default(),
-            merge: MergeScratch::default(),
-            ids: Vec::new(),
-            batch: Batch {
-                keys: [[0; 2]; BATCH],
-                places: [0; BATCH],
-            },
-        }
-    }
-}
 
 impl Encoder {
     /// Puts a model together; an error says which merge or byte the vocabulary lacks.
     pub fn new(parts: Parts<'_>, pretokenizer: Pretokenizer) -> Result<Self, Error> {
-        let added = [Finder::new(&parts, false)?, Finder::new(&parts, true)?];
+        let finder = |normalized| Finder::new(parts.added, &parts.normal, normalized);
+        let added = [finder(false)?, finder(true)?];
         let vocab = parts.vocab;
         let mut is_text = vec![true; vocab.len()];
         for &id in parts
@@ -220,7 +108,7 @@ impl Encoder {
             nfc, space, prefix, ..
         } = &parts.normal;
         let changes = *nfc || space.is_some() || prefix.is_some();
-        Ok(Self {
+        let mut encoder = Self {
             vocab,
             index,
             merges,
@@ -228,7 +116,56 @@ impl Encoder {
             ignore_merges: parts.ignore_merges,
             normal: changes.then_some(parts.normal),
             added: added.iter().any(Option::is_some).then_some(added),
-        })
+            whole: Vec::new(),
+        };
+        encoder.whole = encoder.whole_tokens();
+        Ok(encoder)
+    }
+
+    /// Up to [`WHOLE`] short tokens that a piece of their text becomes, which not every token is: merges may take other
+    /// ways. Those of small ids come first, which training found to be most frequent.
+    fn whole_tokens(&self) -> Vec<u32> {
+        let (mut scratch, mut ids) = (MergeScratch::default(), Vec::new());
+        let is_whole = |&id: &u32| {
+            let token = self.vocab.token(id);
+            if token.len() > INLINE || std::str::from_utf8(token).is_err() {
+                return false;
+            }
+            ids.clear();
+            self.merge(token, &mut scratch, &mut ids);
+            ids == [id]
+        };
+        let all = 0..self.vocab.len() as u32;
+        all.filter(is_whole).take(WHOLE).collect()
+    }
+
+    /// What one thread needs, with the ids of whole tokens known.
+    pub fn scratch<T: TokenId>(&self) -> EncodeScratch<T> {
+        let mut cache = Cache::default();
+        for &id in &self.whole {
+            cache.put(self.vocab.token(id), &[T::from_id(id)]);
+        }
+        EncodeScratch {
+            cache,
+            merge: MergeScratch::default(),
+            ids: Vec::new(),
+            batch: Batch {
+                keys: [[0; 2]; BATCH],
+                places: [0; BATCH],
+            },
+        }
+    }
+
+    /// Appends the ids of a piece that is not remembered.
+    fn merge(&self, piece: &[u8], scratch: &mut MergeScratch, ids: &mut Vec<u32>) {
+        let whole = match self.ignore_merges {
+            true => self.index.find(&self.vocab, piece),
+            false => None,
+        };
+        match whole {
+            Some(id) => ids.push(id),
+            None => self.merges.encode(piece, scratch, ids),
+        }
     }
 
     /// How many ids there are.
@@ -276,7 +213,7 @@ impl Encoder {
                 unsafe { self.batch_avx2(bytes, start, ends, scratch, out) }
             }),
             _ => self.pretokenizer.split(text, |start, ends| {
-                self.batch(bytes, start, ends, scratch, out, which);
+                self.batch(bytes, start, ends, scratch, out, which_of_four, which);
             }),
         }
     }
@@ -291,13 +228,18 @@ impl Encoder {
         scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
     ) {
-        let which = |keys: &[Key; 2], key: &Key| which_avx2(keys, key);
-        self.batch(text, start, ends, scratch, out, which);
+        let of_four = |keys: &[u64; 4], key: u64| which_of_four_avx2(keys, key);
+        let of_two = |keys: &[Key; 2], key: &Key| which_avx2(keys, key);
+        self.batch(text, start, ends, scratch, out, of_four, of_two);
     }
 
     /// Appends the ids of a batch. A row of the cache is copied whole, the surplus overwritten by what comes next:
     /// no branch on the number of ids.
     #[inline(always)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two of them are the instructions of this path"
+    )]
     fn batch<T: TokenId>(
         &self,
         text: &[u8],
@@ -305,17 +247,22 @@ impl Encoder {
         ends: &[usize],
         scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
-        which: impl Fn(&[Key; 2], &Key) -> usize,
+        of_four: impl Fn(&[u64; 4], u64) -> usize,
+        of_two: impl Fn(&[Key; 2], &Key) -> usize,
     ) {
         let EncodeScratch { cache, batch, .. } = scratch;
         let mut from = start;
         for ((&end, key), place) in ends.iter().zip(&mut batch.keys).zip(&mut batch.places) {
             if end - from <= INLINE {
                 *key = short_key(text, from, end);
-                *place = cache.prefetch_short(key);
+                *place = cache.prefetch_short(key, end - from);
             } else if end - from <= MEDIUM {
                 let hash = hash_medium(&medium_key(text, from, end));
                 cache.prefetch_medium(hash);
+                *place = hash as usize;
+            } else {
+                let hash = hash_long(&text[from..end]);
+                cache.prefetch_long(hash);
                 *place = hash as usize;
             }
             from = end;
@@ -325,13 +272,13 @@ impl Encoder {
         let (mut to, mut n_ids) = (out.as_mut_ptr(), out.len());
         for (nth, &end) in ends.iter().enumerate() {
             let EncodeScratch { cache, batch, .. } = scratch;
-            let (key, place) = (&batch.keys[nth], batch.places[nth]);
-            let mut known = true;
-            if end - start <= INLINE {
-                let found = cache.short(key, place, &which);
+            let (key, mut place) = (&batch.keys[nth], batch.places[nth]);
+            let (length, mut hash, mut known) = (end - start, place as u64, true);
+            if length <= QUICK {
+                let found = cache.quick(key, place, &of_four);
                 if let Some(row) = found {
                     // SAFETY: there is room for [`MOST_IDS`] of each piece of the batch from `n_ids` on.
-                    unsafe { to.add(n_ids).cast::<T::Few>().write_unaligned(*row) };
+                    unsafe { to.add(n_ids).cast::<T::Fewest>().write_unaligned(*row) };
                     if let Some(count) = count_of(row.as_ref()) {
                         n_ids += count;
                         start = end;
@@ -339,8 +286,25 @@ impl Encoder {
                     }
                 }
                 known = found.is_some();
-            } else if end - start <= MEDIUM
-                && let Some(row) = cache.medium(&medium_key(text, start, end), place as u64)
+                place = cache.short_place(key);
+            }
+            if known && length <= INLINE {
+                let found = cache.short(key, place, &of_two);
+                if let Some(row) = found {
+                    // SAFETY: as above.
+                    unsafe { to.add(n_ids).cast::<T::Few>().write_unaligned(*row) };
+                    if let Some(count) = count_of(row.as_ref()) {
+                        n_ids += count;
+                        start = end;
+                        continue;
+                    }
+                    hash = hash_medium(&medium_key(text, start, end));
+                }
+                known = found.is_some();
+            }
+            if known
+                && length <= MEDIUM
+                && let Some(row) = cache.medium(&medium_key(text, start, end), hash)
                 && let Some(count) = count_of(row.as_ref())
             {
                 // SAFETY: as above.
@@ -351,7 +315,12 @@ impl Encoder {
             }
             // SAFETY: all ids up to here were written.
             unsafe { out.set_len(n_ids) };
-            self.encode_slowly(&text[start..end], known, scratch, out);
+            let piece = &text[start..end];
+            let elsewhere = match length {
+                0..=MEDIUM => known.then(|| hash_long(piece)),
+                _ => Some(hash),
+            };
+            self.encode_slowly(piece, elsewhere, scratch, out);
             out.reserve(room);
             (to, n_ids) = (out.as_mut_ptr(), out.len());
             start = end;
@@ -360,42 +329,27 @@ impl Encoder {
         unsafe { out.set_len(n_ids) };
     }
 
-    /// A piece that its table does not know; where it marks it, or there is none for it, others may.
+    /// A piece that its table does not know; where it marks it, or there is none for it, `elsewhere` is the hash by which
+    /// the table of longer pieces may know it.
     #[inline(never)]
     fn encode_slowly<T: TokenId>(
         &self,
         bytes: &[u8],
-        elsewhere: bool,
+        elsewhere: Option<u64>,
         scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
     ) {
         let EncodeScratch {
             cache, merge, ids, ..
         } = scratch;
-        if elsewhere {
-            if bytes.len() <= INLINE {
-                let key = medium_key(bytes, 0, bytes.len());
-                let row = cache.medium(&key, hash_medium(&key)).map(AsRef::as_ref);
-                if let Some((row, count)) = row.and_then(|row| Some((row, count_of(row)?))) {
-                    out.extend_from_slice(&row[..count]);
-                    return;
-                }
-            }
-            if let Some(ids) = cache.long(bytes) {
-                out.extend_from_slice(ids);
-                return;
-            }
+        if let Some(hash) = elsewhere
+            && let Some(ids) = cache.long(bytes, hash)
+        {
+            out.extend_from_slice(ids);
+            return;
         }
         ids.clear();
-        let whole = if self.ignore_merges {
-            self.index.find(&self.vocab, bytes)
-        } else {
-            None
-        };
-        match whole {
-            Some(id) => ids.push(id),
-            None => self.merges.encode(bytes, merge, ids),
-        }
+        self.merge(bytes, merge, ids);
         let from = out.len();
         out.extend(ids.iter().map(|&id| T::from_id(id)));
         cache.put(bytes, &out[from..]);
@@ -464,7 +418,7 @@ mod tests {
         #[test]
         fn decoding_gives_the_text_back(texts in proptest::collection::vec(any::<String>(), 1..8)) {
             for encoder in ENCODERS.iter() {
-                let mut scratch = EncodeScratch::default();
+                let mut scratch = encoder.scratch();
                 for text in texts.iter().chain(&texts) {
                     let (mut ids, mut bytes) = (Vec::<u32>::new(), Vec::new());
                     encoder.encode(text, &mut scratch, &mut ids).expect("no error");
@@ -473,6 +427,56 @@ mod tests {
                 }
             }
         }
+    }
+
+    proptest! {
+        /// Whole tokens known from the first, pieces met before, pieces of all three tables: the ids of the merges.
+        #[test]
+        fn what_is_remembered_is_what_merges_give(texts in proptest::collection::vec(
+            "([Tt]he cats?|mats?|сидел|猫坐在垫子上|\\PC{0,40}|[a-e]{1,300}|[ \n]{1,3}){1,30}", 1..6)
+        ) {
+            for encoder in ENCODERS.iter() {
+                let (mut scratch, mut merge) = (encoder.scratch(), MergeScratch::default());
+                for text in texts.iter().chain(&texts) {
+                    let (mut ids, mut expected) = (Vec::<u16>::new(), Vec::new());
+                    encoder.encode(text, &mut scratch, &mut ids).expect("no error");
+                    let by_merges = |mut start: usize, ends: &[usize]| for &end in ends {
+                        encoder.merges.encode(&text.as_bytes()[start..end], &mut merge, &mut expected);
+                        start = end;
+                    };
+                    encoder.pretokenizer.split(text, by_merges).expect("no error");
+                    prop_assert_eq!(ids.into_iter().map(u32::from).collect::<Vec<_>>(), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_that_no_merge_makes_is_not_found_whole() {
+        let mut vocab = Vocab::default();
+        (0u8..=255).for_each(|byte| _ = vocab.push(&[byte]));
+        // "ab" and "bc" are made; "abc" is not, for "ab" comes first and has no merge with "c".
+        let [made, _, lost] = [b"ab".as_slice(), b"bc", b"abc"].map(|token| vocab.push(token));
+        let (a, b, c) = (u32::from(b'a'), u32::from(b'b'), u32::from(b'c'));
+        let encode = |ignore_merges| {
+            let parts = Parts {
+                vocab: vocab.clone(),
+                left: &[a, b, a],
+                right: &[b, c, 257],
+                ignore_merges,
+                ..Parts::default()
+            };
+            let pretokenizer = Pretokenizer::new("gpt2").expect("valid");
+            let encoder = Encoder::new(parts, pretokenizer).expect("a model");
+            let mut ids = Vec::<u32>::new();
+            let mut scratch = encoder.scratch();
+            encoder
+                .encode("abc", &mut scratch, &mut ids)
+                .expect("no error");
+            ids
+        };
+        assert_eq!(encode(false), [made, c]);
+        assert_eq!(encode(true), [lost]);
     }
 
     proptest! {
@@ -492,8 +496,9 @@ mod tests {
         for pattern in ["gpt2", "(?s).+"] {
             let mut ids = Vec::<u16>::new();
             let text = "<|endoftext|>".repeat(3);
-            encoder(pattern)
-                .encode(&text, &mut EncodeScratch::default(), &mut ids)
+            let encoder = encoder(pattern);
+            encoder
+                .encode(&text, &mut encoder.scratch(), &mut ids)
                 .expect("no error");
             assert!(!ids.is_empty() && !ids.contains(&0));
         }

@@ -3,25 +3,112 @@
 //! A look-up in a table of many megabytes costs a walk through the page tables too, in a virtual machine a double
 //! one. Linux maps memory in pages of 2 MB where it is asked to: encoding gets a tenth to a quarter faster.
 
-/// A table of `length` default entries.
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut};
+use std::ptr::{NonNull, slice_from_raw_parts_mut};
+
+const LARGE: usize = 1 << 21;
+
+/// A table of plain entries whose memory begins on a large page if it fills one: that of a vector begins anywhere, so
+/// that up to two megabytes of a table of four would lie on small pages.
+pub struct Table<E> {
+    entries: NonNull<[E]>,
+}
+
+// SAFETY: a table owns its entries, as a vector does.
+unsafe impl<E: Send> Send for Table<E> {}
+// SAFETY: as above.
+unsafe impl<E: Sync> Sync for Table<E> {}
+
+impl<E: Copy + Default> Table<E> {
+    /// A table of `length` default entries, at least one.
+    pub fn new(length: usize) -> Self {
+        let layout = Self::layout(length);
+        assert!(layout.size() > 0, "a table has entries, and they a size");
+        // SAFETY: the size is not 0.
+        let start = unsafe { alloc(layout) };
+        advise(start as usize, layout.size());
+        let start = start.cast::<E>();
+        if start.is_null() {
+            handle_alloc_error(layout);
+        }
+        for place in 0..length {
+            // SAFETY: the memory is aligned for `E` and holds `length` of them.
+            unsafe { start.add(place).write(E::default()) };
+        }
+        // SAFETY: it is not null.
+        let entries = unsafe { NonNull::new_unchecked(slice_from_raw_parts_mut(start, length)) };
+        Self { entries }
+    }
+}
+
+impl<E> Table<E> {
+    fn layout(length: usize) -> Layout {
+        let entries = Layout::array::<E>(length).and_then(|entries| {
+            let align = if entries.size() < LARGE { 1 } else { LARGE };
+            entries.align_to(align)
+        });
+        entries.expect("a table that fits the memory")
+    }
+}
+
+impl<E> Drop for Table<E> {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout; entries are `Copy` and so have no destructor.
+        unsafe {
+            dealloc(
+                self.entries.as_ptr().cast(),
+                Self::layout(self.entries.len()),
+            )
+        };
+    }
+}
+
+impl<E> Deref for Table<E> {
+    type Target = [E];
+
+    fn deref(&self) -> &[E] {
+        // SAFETY: all entries were written when the table was made, and it owns them.
+        unsafe { self.entries.as_ref() }
+    }
+}
+
+impl<E> DerefMut for Table<E> {
+    fn deref_mut(&mut self) -> &mut [E] {
+        // SAFETY: as above.
+        unsafe { self.entries.as_mut() }
+    }
+}
+
+/// A vector of `length` default entries.
 pub fn table<E: Clone + Default>(length: usize) -> Vec<E> {
-    let mut table = Vec::with_capacity(length);
-    on_large_pages(&table);
+    let mut table = room(length);
     table.resize(length, E::default());
     table
 }
 
+/// An empty vector with room for `length` entries.
+pub fn room<E>(length: usize) -> Vec<E> {
+    let room = Vec::with_capacity(length);
+    on_large_pages(&room);
+    room
+}
+
 /// Asks for large pages for the memory that a vector has reserved and not yet used.
 pub fn on_large_pages<E>(reserved: &Vec<E>) {
+    advise(
+        reserved.as_ptr() as usize,
+        reserved.capacity() * size_of::<E>(),
+    );
+}
+
+/// Asks for large pages for memory of this process that begins at an address.
+fn advise(start: usize, size: usize) {
     #[cfg(target_os = "linux")]
     {
-        const LARGE: usize = 1 << 21;
-        let start = reserved.as_ptr() as usize;
-        let end = start + reserved.capacity() * size_of::<E>();
-        let (first, last) = (start.next_multiple_of(LARGE), end & !(LARGE - 1));
+        let (first, last) = (start.next_multiple_of(LARGE), (start + size) & !(LARGE - 1));
         if last >= first + LARGE {
-            // SAFETY: the range lies inside memory that the vector owns, and the advice changes no byte of it. That
-            // it may be refused is no error.
+            // SAFETY: the advice changes no byte of the memory, and that it may be refused is no error.
             unsafe {
                 libc::madvise(
                     first as *mut libc::c_void,
@@ -32,7 +119,7 @@ pub fn on_large_pages<E>(reserved: &Vec<E>) {
         }
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = reserved;
+    let _ = (start, size);
 }
 
 /// Gives memory that was freed and kept back to the system. Counting and training need their memory one after the

@@ -10,22 +10,29 @@ use std::collections::BinaryHeap;
 
 /// Where the linear search gives way to the heap, in symbols.
 const LINEAR: usize = 64;
-/// The rank of a pair that does not merge.
+/// No such id, or position.
 const NONE: u32 = u32::MAX;
-/// No such position.
-const NOWHERE: u32 = u32::MAX;
+/// What a pair that does not merge becomes: later than any rank.
+const NEVER: u64 = u64::MAX;
+
+/// What a pair becomes: the rank of its merge in the upper half, the id in the lower. The smallest comes first.
+type Merge = u64;
 
 #[derive(Clone, Copy)]
 struct Slot {
     pair: u64,
-    rank: u32,
-    id: u32,
+    merge: Merge,
 }
 
 /// The merges of a model, found by pair.
 pub struct Merges {
     slots: Vec<Slot>,
+    /// A bit for the hash of every pair that merges, 16 times as many as there are: most pairs are known by them to be
+    /// none, from a memory so small that it stays near.
+    filter: Vec<u64>,
     id_of_byte: [u32; 256],
+    /// What every two bytes become, where bytes are what merges begin with: most look-ups of a new piece.
+    of_bytes: Vec<Merge>,
     /// The id of every character that has one, where characters are what merges begin with.
     id_of_character: Option<CharacterIds>,
 }
@@ -73,7 +80,7 @@ impl CharacterIds {
 #[derive(Default)]
 pub struct MergeScratch {
     ids: Vec<u32>,
-    ranks: Vec<u32>,
+    merges: Vec<Merge>,
     next: Vec<u32>,
     previous: Vec<u32>,
     heap: BinaryHeap<Reverse<u64>>,
@@ -108,12 +115,13 @@ impl Merges {
         }
         let empty = Slot {
             pair: u64::MAX,
-            rank: NONE,
-            id: 0,
+            merge: NEVER,
         };
         let mut merges = Self {
             slots: vec![empty; (left.len() * 2).next_power_of_two().max(2)],
+            filter: vec![0; (left.len() / 4).next_power_of_two().max(2)],
             id_of_byte,
+            of_bytes: Vec::new(),
             id_of_character: byte_ids.map(|_| CharacterIds::new(vocab, index)),
         };
         let mut joined = Vec::new();
@@ -134,13 +142,22 @@ impl Merges {
                     "merge {rank} ({left}, {right}) makes a token that the vocabulary lacks"
                 ))
             })?;
+            let (word, bit) = merges.filter_bit(hash(pair(left, right)));
+            merges.filter[word] |= bit;
             let slot = merges.slot(pair(left, right));
             // A pair that is listed twice keeps its later rank, as in a map that is filled in order.
             merges.slots[slot] = Slot {
                 pair: pair(left, right),
-                rank: rank as u32,
-                id,
+                merge: (rank as u64) << 32 | u64::from(id),
             };
+        }
+        if byte_ids.is_none() {
+            let pairs = id_of_byte
+                .iter()
+                .flat_map(|&left| id_of_byte.map(|right| (left, right)));
+            merges.of_bytes = pairs
+                .map(|(left, right)| merges.find(left, right))
+                .collect();
         }
         Ok(merges)
     }
@@ -148,18 +165,29 @@ impl Merges {
     #[inline(always)]
     fn slot(&self, pair: u64) -> usize {
         let mask = self.slots.len() - 1;
-        let mut at = (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask;
+        let mut at = (hash(pair) >> 32) as usize & mask;
         while self.slots[at].pair != pair && self.slots[at].pair != u64::MAX {
             at = (at + 1) & mask;
         }
         at
     }
 
-    /// The rank of a pair, [`NONE`] where it does not merge, and the id that it merges into.
+    /// The word and the bit of the filter that belong to a hash, of which they are the upper bits.
     #[inline(always)]
-    fn find(&self, left: u32, right: u32) -> (u32, u32) {
-        let slot = self.slots[self.slot(pair(left, right))];
-        (slot.rank, slot.id)
+    fn filter_bit(&self, hash: u64) -> (usize, u64) {
+        let place = hash >> (64 - 6 - self.filter.len().trailing_zeros());
+        ((place >> 6) as usize, 1 << (place & 63))
+    }
+
+    /// What a pair becomes.
+    #[inline(always)]
+    fn find(&self, left: u32, right: u32) -> Merge {
+        let pair = pair(left, right);
+        let (word, bit) = self.filter_bit(hash(pair));
+        if self.filter[word] & bit == 0 {
+            return NEVER;
+        }
+        self.slots[self.slot(pair)].merge
     }
 
     /// The symbols of a piece before any merge.
@@ -196,41 +224,52 @@ impl Merges {
         }
     }
 
+    /// Symbols that were joined to the one before stay where they are; `there` has a bit for every other.
     fn encode_short(&self, piece: &[u8], out: &mut Vec<u32>) {
-        let (mut ids, mut ranks) = ([0u32; LINEAR], [NONE; LINEAR]);
+        let (mut ids, mut merges) = ([0u32; LINEAR], [NEVER; LINEAR]);
         let mut length = 0;
         self.symbols(piece, |id| {
             ids[length] = id;
             length += 1;
         });
-        for at in 0..length.saturating_sub(1) {
-            ranks[at] = self.find(ids[at], ids[at + 1]).0;
+        // merges[at] belongs to the symbol at `at` and the next; the last symbol's stays NEVER.
+        if self.of_bytes.is_empty() {
+            for at in 1..length {
+                merges[at - 1] = self.find(ids[at - 1], ids[at]);
+            }
+        } else {
+            for (pair, merge) in piece.windows(2).zip(&mut merges) {
+                *merge = self.of_bytes[usize::from(pair[0]) << 8 | usize::from(pair[1])];
+            }
         }
-        // ranks[at] belongs to the pair (at, at + 1); the last symbol's stays NONE.
+        let mut there = u64::MAX.checked_shr((LINEAR - length) as u32).unwrap_or(0);
         loop {
-            let (mut best, mut at) = (NONE, 0);
-            for (place, &rank) in ranks[..length].iter().enumerate() {
-                if rank < best {
-                    (best, at) = (rank, place);
+            let (mut best, mut at) = (NEVER, 0);
+            for (place, &merge) in merges[..length].iter().enumerate() {
+                if merge < best {
+                    (best, at) = (merge, place);
                 }
             }
-            if best == NONE {
+            if best == NEVER {
                 break;
             }
-            ids[at] = self.find(ids[at], ids[at + 1]).1;
-            ids.copy_within(at + 2..length, at + 1);
-            ranks.copy_within(at + 1..length, at);
-            length -= 1;
-            ranks[at] = if at + 1 < length {
-                self.find(ids[at], ids[at + 1]).0
-            } else {
-                NONE
-            };
-            if at > 0 {
-                ranks[at - 1] = self.find(ids[at - 1], ids[at]).0;
+            let behind = (u64::MAX << at) << 1;
+            let right = (there & behind).trailing_zeros() as usize;
+            (ids[at], merges[at], merges[right]) = (best as u32, NEVER, NEVER);
+            there &= !(1 << right);
+            let (before, after) = (there & !(u64::MAX << at), there & behind);
+            if after != 0 {
+                merges[at] = self.find(ids[at], ids[after.trailing_zeros() as usize]);
+            }
+            if before != 0 {
+                let before = 63 - before.leading_zeros() as usize;
+                merges[before] = self.find(ids[before], ids[at]);
             }
         }
-        out.extend_from_slice(&ids[..length]);
+        while there != 0 {
+            out.push(ids[there.trailing_zeros() as usize]);
+            there &= there - 1;
+        }
     }
 
     /// The same with a heap of (rank, position) and a linked list. A heap entry counts only while the pair at
@@ -238,7 +277,7 @@ impl Merges {
     fn encode_long(&self, piece: &[u8], scratch: &mut MergeScratch, out: &mut Vec<u32>) {
         let MergeScratch {
             ids,
-            ranks,
+            merges,
             next,
             previous,
             heap,
@@ -247,57 +286,63 @@ impl Merges {
         self.symbols(piece, |id| ids.push(id));
         let length = ids.len() as u32;
         next.clear();
-        next.extend((1..length).chain([NOWHERE]));
+        next.extend((1..length).chain([NONE]));
         previous.clear();
-        previous.extend([NOWHERE].into_iter().chain(0..length - 1));
-        ranks.clear();
-        ranks.extend(
+        previous.extend([NONE].into_iter().chain(0..length - 1));
+        merges.clear();
+        merges.extend(
             ids.windows(2)
-                .map(|pair| self.find(pair[0], pair[1]).0)
-                .chain([NONE]),
+                .map(|pair| self.find(pair[0], pair[1]))
+                .chain([NEVER]),
         );
-        let entry = |rank: u32, at: u32| Reverse(u64::from(rank) << 32 | u64::from(at));
+        let entry = |merge: Merge, at: u32| Reverse(merge >> 32 << 32 | u64::from(at));
         let mut entries = std::mem::take(heap).into_vec();
         entries.clear();
         entries.extend(
             (0..length)
-                .filter(|&at| ranks[at as usize] != NONE)
-                .map(|at| entry(ranks[at as usize], at)),
+                .filter(|&at| merges[at as usize] != NEVER)
+                .map(|at| entry(merges[at as usize], at)),
         );
         *heap = BinaryHeap::from(entries);
         while let Some(Reverse(top)) = heap.pop() {
-            let (rank, at) = ((top >> 32) as u32, top as u32 as usize);
-            if ranks[at] != rank {
+            let (rank, at) = (top >> 32, top as u32 as usize);
+            if merges[at] >> 32 != rank {
                 continue;
             }
             let right = next[at] as usize;
-            ids[at] = self.find(ids[at], ids[right]).1;
-            ranks[right] = NONE;
+            ids[at] = merges[at] as u32;
+            merges[right] = NEVER;
             let after = next[right];
             next[at] = after;
-            ranks[at] = NONE;
-            if after != NOWHERE {
+            merges[at] = NEVER;
+            if after != NONE {
                 previous[after as usize] = at as u32;
-                ranks[at] = self.find(ids[at], ids[after as usize]).0;
-                if ranks[at] != NONE {
-                    heap.push(entry(ranks[at], at as u32));
+                merges[at] = self.find(ids[at], ids[after as usize]);
+                if merges[at] != NEVER {
+                    heap.push(entry(merges[at], at as u32));
                 }
             }
             let before = previous[at];
-            if before != NOWHERE {
-                let rank = self.find(ids[before as usize], ids[at]).0;
-                ranks[before as usize] = rank;
-                if rank != NONE {
-                    heap.push(entry(rank, before));
+            if before != NONE {
+                let merge = self.find(ids[before as usize], ids[at]);
+                merges[before as usize] = merge;
+                if merge != NEVER {
+                    heap.push(entry(merge, before));
                 }
             }
         }
         let mut at = 0u32;
-        while at != NOWHERE {
+        while at != NONE {
             out.push(ids[at as usize]);
             at = next[at as usize];
         }
     }
+}
+
+/// Only the upper bits are good.
+#[inline(always)]
+fn hash(pair: u64) -> u64 {
+    pair.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[inline(always)]

@@ -56,14 +56,22 @@ pub fn fold(a: u64, b: u64) -> u64 {
 /// Asks for the cache line of `slots[index]`, so that it arrives while other pieces are being scanned.
 #[inline(always)]
 pub fn prefetch<T>(slots: &[T], index: usize) {
-    #[cfg(target_arch = "x86_64")]
     if let Some(slot) = slots.get(index) {
+        prefetch_line(std::ptr::from_ref(slot));
+    }
+}
+
+/// Asks for the cache line of an address, which may be any.
+#[inline(always)]
+pub fn prefetch_line<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing into the program and cannot fault; the address is of a live slot.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(slot).cast()) }
+        // SAFETY: a prefetch reads nothing into the program and cannot fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (slots, index);
+    let _ = address;
 }
 
 /// Finds tokens by their bytes: an open-addressing table of ids over a vocabulary that is kept elsewhere.

@@ -247,14 +247,15 @@ fn scan<S: Scanner>(cpu: Cpu, scanner: &S, text: &[u8], batch: impl FnMut(usize,
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Path::Avx2 if S::HAS_WINDOWS => unsafe { scan_avx2(scanner, text, batch) },
-        _ => scan_by(scanner, text, batch, |_| None, places),
+        _ => scan_by(scanner, text, batch, |_, _| None, places),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
 fn scan_avx512<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
-    let ends_in = |window: &[u8; WIDTH]| Some(S::ends(classify_avx512(window), window));
+    let ends_in =
+        |window: &[u8; WIDTH], length| Some(scanner.ends(classify_avx512(window), window, length));
     scan_by(scanner, text, batch, ends_in, |found, at, ends| {
         places_avx512(found, at, ends)
     });
@@ -263,7 +264,8 @@ fn scan_avx512<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn scan_avx2<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
-    let ends_in = |window: &[u8; WIDTH]| Some(S::ends(classify_avx2(window), window));
+    let ends_in =
+        |window: &[u8; WIDTH], length| Some(scanner.ends(classify_avx2(window), window, length));
     scan_by(scanner, text, batch, ends_in, places);
 }
 
@@ -273,20 +275,24 @@ fn scan_by<S: Scanner>(
     scanner: &S,
     text: &[u8],
     mut batch: impl FnMut(usize, &[usize]),
-    ends_in: impl Fn(&[u8; WIDTH]) -> Option<u64>,
+    ends_in: impl Fn(&[u8; WIDTH], usize) -> Option<u64>,
     places: impl Fn(u64, usize, &mut [usize; WIDTH]),
 ) {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
+    /// Bytes at the end of a text that are worth a window.
+    const FEW: usize = 16;
     let mut ends = [0; BATCH];
     let mut start = 0;
     while start < text.len() {
         let (mut at, mut filled) = (start, 0);
         while at < text.len() && filled < FULL {
-            // A window is worth its while where at least its first bytes are ASCII.
-            if let Some(window) = text[at..].first_chunk::<WIDTH>()
-                && let Some(first) = window.first_chunk::<8>()
-                && u64::from_le_bytes(*first) & HIGH == 0
-                && let Some(found) = ends_in(window)
+            let rest = &text[at..];
+            let whole = rest.first_chunk::<WIDTH>();
+            let mut padded = [0; WIDTH];
+            if whole.is_none() && rest.len() >= FEW {
+                padded[..rest.len()].copy_from_slice(rest);
+            }
+            if let Some(window) = whole.or((rest.len() >= FEW).then_some(&padded))
+                && let Some(found) = ends_in(window, rest.len().min(WIDTH))
                 && found != 0
                 && let Some(room) = ends[filled..].first_chunk_mut()
             {

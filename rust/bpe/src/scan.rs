@@ -22,8 +22,8 @@ pub trait Scanner {
     const HAS_WINDOWS: bool = true;
 
     /// Ends of pieces in a window that begins where a piece does, one bit each; fewer than there are, or none, where
-    /// more text would have to be seen.
-    fn ends(window: Window, text: &[u8; WIDTH]) -> u64;
+    /// more text would have to be seen. The first `length` bytes of the window are text.
+    fn ends(&self, window: Window, text: &[u8; WIDTH], length: usize) -> u64;
 }
 
 /// What a scanner reads with: the classes, and how many numbers of the run at hand are left (for `RIGHT`, which
@@ -55,8 +55,8 @@ pub struct O200k<'a, const NUMBERS: u8>(pub Reader<'a>);
 
 impl<const NUMBERS: u8> Scanner for Gpt2<'_, NUMBERS> {
     #[inline(always)]
-    fn ends(window: Window, text: &[u8; WIDTH]) -> u64 {
-        window::gpt2::<NUMBERS>(window, text)
+    fn ends(&self, window: Window, text: &[u8; WIDTH], length: usize) -> u64 {
+        window::gpt2::<NUMBERS>(window.of_characters(text, length, self.0.classes), text)
     }
 
     #[inline(always)]
@@ -91,8 +91,8 @@ impl<const NUMBERS: u8> Scanner for Gpt2<'_, NUMBERS> {
 
 impl<const NUMBERS: u8> Scanner for Gpt4<'_, NUMBERS> {
     #[inline(always)]
-    fn ends(window: Window, text: &[u8; WIDTH]) -> u64 {
-        window::gpt4::<NUMBERS>(window, text)
+    fn ends(&self, window: Window, text: &[u8; WIDTH], length: usize) -> u64 {
+        window::gpt4::<NUMBERS>(window.of_characters(text, length, self.0.classes), text)
     }
 
     #[inline(always)]
@@ -125,7 +125,7 @@ impl<const NUMBERS: u8> Scanner for Gpt4<'_, NUMBERS> {
 impl<const NUMBERS: u8> Scanner for O200k<'_, NUMBERS> {
     const HAS_WINDOWS: bool = false;
 
-    fn ends(_: Window, _: &[u8; WIDTH]) -> u64 {
+    fn ends(&self, _: Window, _: &[u8; WIDTH], _: usize) -> u64 {
         0
     }
 

@@ -1,10 +1,13 @@
-//! Where pieces begin in 64 bytes of ASCII, found for all of them at once.
+//! Where pieces begin in 64 bytes, found for all of them at once.
 //!
 //! A window begins where a piece begins. Its bytes become one bit mask a class (letters, digits, ...), and what the
 //! patterns say of neighbors becomes shifts of these masks, so that there is no branch a piece: fourteen pieces of
-//! English in some 60 steps. A window ends at its first byte that is not ASCII, and before a trailing run of white
-//! space, whose pieces depend on what follows; what it leaves is for the scanner of one piece at a time (`scan`).
+//! English in some 60 steps. A letter of two or three bytes sets the bits of all its bytes, so that shifts are right for
+//! it too. A window ends before a character of four bytes, before numbers and white space that are not ASCII, and
+//! before a trailing run of white space, whose pieces depend on what follows; what it leaves is for the scanner of one
+//! piece at a time (`scan`).
 
+use crate::classes::Classes;
 use crate::rules::{LEFT, RIGHT, RUN, SINGLE, contraction};
 
 /// Bytes looked at together.
@@ -24,6 +27,10 @@ pub struct Window {
     pub apostrophes: u64,
     /// Bytes of 128 and more.
     pub high: u64,
+    /// Of these the first bytes of characters.
+    pub leads: u64,
+    /// Bytes at which the window ends, because what they are is not known.
+    pub unknown: u64,
 }
 
 /// The window cut to what is known: what is neither of the classes, and the last place where a piece may be known
@@ -35,6 +42,25 @@ struct Known {
 }
 
 impl Window {
+    /// Adds the classes of the characters of more than one byte; `length` bytes are text.
+    #[inline(always)]
+    pub fn of_characters(mut self, text: &[u8; WIDTH], length: usize, classes: &Classes) -> Self {
+        self.unknown = u64::MAX.checked_shl(length as u32).unwrap_or(0);
+        let mut leads = self.leads & !self.unknown;
+        let mut letters = 0;
+        while leads != 0 {
+            let at = leads.trailing_zeros() as usize;
+            let (is_letter, is_unknown) = classes.letter_or_unknown(text, at, length);
+            letters |= is_letter << at;
+            self.unknown |= is_unknown << at;
+            leads &= leads - 1;
+        }
+        // Adding one to the bytes that follow a letter's first carries through them.
+        let following = self.high & !self.leads;
+        self.letters |= letters | following & !following.wrapping_add(letters << 1);
+        self
+    }
+
     /// `stop` is a mask of bytes at which the window ends.
     #[inline(always)]
     fn known(mut self, stop: u64) -> Known {
@@ -74,9 +100,9 @@ fn ends(starts: u64, last: u32) -> u64 {
 #[inline(always)]
 fn stop<const NUMBERS: u8>(window: Window) -> u64 {
     if NUMBERS == RIGHT {
-        window.high | window.digits
+        window.unknown | window.digits
     } else {
-        window.high
+        window.unknown
     }
 }
 
@@ -155,9 +181,11 @@ pub fn gpt4<const NUMBERS: u8>(window: Window, text: &[u8; WIDTH]) -> u64 {
     let blanks = w.spaces | w.tabs;
     let words = w.letters | w.digits;
     let others_start = others & !(others << 1) & !(w.spaces << 1);
-    // A blank, or a symbol that stands alone, joins the letters after it.
-    let lead = blanks | others_start & !(others >> 1);
-    let mut starts = w.letters & !(w.letters << 1) & !(lead << 1);
+    // A blank, or a symbol that stands alone, joins the letters after it: one added to the first symbol of a run, the
+    // run without the first bytes of its others, carries to what follows that symbol.
+    let firsts = others & !(others & (!w.high | w.leads) & !others_start);
+    let after_first = firsts.wrapping_add(others_start) & !firsts;
+    let mut starts = w.letters & !(w.letters << 1) & !(blanks << 1 | after_first);
     starts |= others_start | groups::<NUMBERS>(w.digits);
     // Symbols take the newlines after them, blanks those in the same run of white space.
     starts |= w.newlines & words << 1;
@@ -196,6 +224,8 @@ pub fn classify_avx512(text: &[u8; WIDTH]) -> Window {
         newlines,
         apostrophes: is(b'\''),
         high: _mm512_movepi8_mask(bytes),
+        leads: _mm512_cmpge_epu8_mask(bytes, all(0xc0)),
+        unknown: 0,
     }
 }
 
@@ -226,6 +256,8 @@ pub fn classify_avx2(text: &[u8; WIDTH]) -> Window {
         both(one(bytes[0]), one(bytes[1]))
     };
     let newlines = is(b'\n') | is(b'\r');
+    let high = both(bytes[0], bytes[1]);
+    let doubled = |bytes: __m256i| _mm256_add_epi8(bytes, bytes);
     Window {
         letters: between(0x20, b'a', b'z'),
         digits: between(0, b'0', b'9'),
@@ -233,7 +265,9 @@ pub fn classify_avx2(text: &[u8; WIDTH]) -> Window {
         tabs: between(0, b'\t', b'\r') & !newlines,
         newlines,
         apostrophes: is(b'\''),
-        high: both(bytes[0], bytes[1]),
+        high,
+        leads: high & both(doubled(bytes[0]), doubled(bytes[1])),
+        unknown: 0,
     }
 }
 

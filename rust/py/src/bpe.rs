@@ -7,9 +7,11 @@ use curate_bpe::{
     Added, Alphabet, Base, EncodeScratch, Normal, Parts, PieceCounter, Pretokenizer, TokenId,
     TrainOptions, Vocab,
 };
-use curate_text::Texts;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyInt, PyList};
 
 use crate::arrow::{Column, Lists, Primitive, TextColumn};
 use crate::errors::Error;
@@ -277,10 +279,24 @@ struct Encoder {
     encoder: curate_bpe::Encoder,
     narrow: Pool<u16>,
     wide: Pool<u32>,
+    /// Every id as Python's integer, made when lists are first asked for.
+    numbers: PyOnceLock<Vec<Py<PyInt>>>,
 }
 
 /// Scratches that no call uses just now.
 type Pool<T> = Mutex<Vec<EncodeScratch<T>>>;
+
+// A poisoned pool still holds whole scratches: they are put back only after a call that ended well.
+
+fn take<T: TokenId>(pool: &Pool<T>) -> Option<EncodeScratch<T>> {
+    pool.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+fn put_back<T: TokenId>(pool: &Pool<T>, scratch: EncodeScratch<T>) {
+    pool.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(scratch);
+}
 
 #[pymethods]
 impl Encoder {
@@ -337,11 +353,19 @@ impl Encoder {
             };
             curate_bpe::Encoder::new(parts, pattern.open()?)
         });
-        Ok(Self {
+        let encoder = Self {
             encoder: encoder?,
             narrow: Mutex::default(),
             wide: Mutex::default(),
-        })
+            numbers: PyOnceLock::new(),
+        };
+        // What the first call needs is part of opening.
+        if encoder.is_narrow() {
+            put_back(&encoder.narrow, encoder.encoder.scratch());
+        } else {
+            put_back(&encoder.wide, encoder.encoder.scratch());
+        }
+        Ok(encoder)
     }
 
     /// Ids run from 0 to below this.
@@ -357,20 +381,34 @@ impl Encoder {
         text: TextColumn,
         end_of_document: Option<u32>,
     ) -> Result<Column, Error> {
-        let vocab_size = self.encoder.vocab_size();
-        if let Some(id) = end_of_document.filter(|&id| id as usize >= vocab_size) {
-            let message =
-                format!("end_of_document {id} is outside the vocabulary of {vocab_size} tokens");
-            return Err(Error::Python(PyValueError::new_err(message)));
-        }
-        if vocab_size <= 1 << 16 {
+        self.check_end(end_of_document)?;
+        if self.is_narrow() {
             let (offsets, ids) =
-                py.detach(|| self.encode_rows(&self.narrow, text.texts(), end_of_document))?;
+                py.detach(|| self.encode_rows(&self.narrow, rows_of(&text), end_of_document))?;
             Ok(Column::lists::<UInt16Type>(offsets, ids)?)
         } else {
             let (offsets, ids) =
-                py.detach(|| self.encode_rows(&self.wide, text.texts(), end_of_document))?;
+                py.detach(|| self.encode_rows(&self.wide, rows_of(&text), end_of_document))?;
             Ok(Column::lists::<UInt32Type>(offsets, ids)?)
+        }
+    }
+
+    #[pyo3(signature = (texts, *, end_of_document = None))]
+    fn encode_lists<'py>(
+        &self,
+        py: Python<'py>,
+        texts: Vec<PyBackedStr>,
+        end_of_document: Option<u32>,
+    ) -> Result<Bound<'py, PyList>, Error> {
+        self.check_end(end_of_document)?;
+        let bytes = texts.iter().map(|text| text.len()).sum();
+        let rows = || (texts.iter().map(|text| Ok(&**text)), bytes);
+        if self.is_narrow() {
+            let encoded = py.detach(|| self.encode_rows(&self.narrow, rows(), end_of_document))?;
+            self.lists(py, &encoded)
+        } else {
+            let encoded = py.detach(|| self.encode_rows(&self.wide, rows(), end_of_document))?;
+            self.lists(py, &encoded)
         }
     }
 
@@ -385,30 +423,67 @@ impl Encoder {
     }
 }
 
+/// The rows of a column, and their bytes.
+fn rows_of(text: &TextColumn) -> (impl ExactSizeIterator<Item = Result<&str, Error>>, usize) {
+    let texts = text.texts();
+    let rows = (0..texts.len()).map(move |row| Ok(texts.text(row)?));
+    (rows, texts.total_bytes())
+}
+
 impl Encoder {
-    fn encode_rows<T: TokenId>(
+    /// Whether ids are 16 bits wide.
+    fn is_narrow(&self) -> bool {
+        self.encoder.vocab_size() <= 1 << 16
+    }
+
+    fn check_end(&self, end_of_document: Option<u32>) -> Result<(), Error> {
+        let vocab_size = self.encoder.vocab_size();
+        if let Some(id) = end_of_document.filter(|&id| id as usize >= vocab_size) {
+            let message =
+                format!("end_of_document {id} is outside the vocabulary of {vocab_size} tokens");
+            return Err(Error::Python(PyValueError::new_err(message)));
+        }
+        Ok(())
+    }
+
+    /// Offsets and ids of texts that have so many bytes together.
+    fn encode_rows<'t, T: TokenId>(
         &self,
         pool: &Pool<T>,
-        texts: Texts<'_>,
+        (texts, bytes): (impl ExactSizeIterator<Item = Result<&'t str, Error>>, usize),
         end_of_document: Option<u32>,
     ) -> Result<(Vec<i64>, Vec<T>), Error> {
-        // A poisoned pool still holds whole scratches: they are put back only after a call that ended well.
-        let pool = || pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scratch = pool().pop().unwrap_or_default();
+        let mut scratch = take(pool).unwrap_or_else(|| self.encoder.scratch());
         let mut offsets = Vec::with_capacity(texts.len() + 1);
         offsets.push(0);
         // Most text has 3 to 5 bytes a token; too small a guess only costs a copy.
-        let mut ids = Vec::with_capacity(texts.total_bytes() / 3 + texts.len());
-        for row in 0..texts.len() {
-            let encoded = self
-                .encoder
-                .encode(texts.text(row)?, &mut scratch, &mut ids);
+        let mut ids = curate_bpe::room(bytes / 3 + texts.len());
+        for (row, text) in texts.enumerate() {
+            let encoded = self.encoder.encode(text?, &mut scratch, &mut ids);
             encoded.map_err(in_row(row))?;
             ids.extend(end_of_document.map(T::from_id));
             offsets.push(ids.len() as i64);
         }
-        pool().push(scratch);
+        put_back(pool, scratch);
         Ok((offsets, ids))
+    }
+
+    /// Rows of ids as Python's lists; all share one integer an id, so that none is made anew.
+    fn lists<'py, T: TokenId>(
+        &self,
+        py: Python<'py>,
+        (offsets, ids): &(Vec<i64>, Vec<T>),
+    ) -> Result<Bound<'py, PyList>, Error> {
+        let numbers = self.numbers.get_or_init(py, || {
+            let all = 0..self.encoder.vocab_size() as u32;
+            all.map(|id| PyInt::new(py, id).unbind()).collect()
+        });
+        let list = |span: &[i64]| {
+            let ids = &ids[span[0] as usize..span[1] as usize];
+            PyList::new(py, ids.iter().map(|id| numbers[id.id() as usize].bind(py)))
+        };
+        let lists: Vec<_> = offsets.windows(2).map(list).collect::<PyResult<_>>()?;
+        Ok(PyList::new(py, lists)?)
     }
 
     fn decode_rows<T: Copy + Into<u32>>(
