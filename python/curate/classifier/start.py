@@ -37,8 +37,8 @@ def _axes(labels: int, dim: int) -> np.ndarray:
     """[labels, dim]: a direction of length 1 for each label; nearly at right angles where there are more than dim."""
     if labels <= dim:
         return np.eye(labels, dim)
-    signs: np.ndarray = np.random.default_rng(1).choice([-1.0, 1.0], (labels, dim))
-    return signs / np.sqrt(dim)
+    found: np.ndarray = np.random.default_rng(1).choice([-1.0, 1.0], (labels, dim)) / np.sqrt(dim)
+    return found
 
 
 def lines(words: Sequence[str], found: np.ndarray) -> Iterator[str]:
