@@ -149,18 +149,28 @@ pub fn choose(
     } else {
         DEMAND
     };
-    let mut limit = f1 * demand * policy.factor();
     let pairs = probabilities.iter().zip(&weights);
-    let words: f32 = pairs.filter(|(p, _)| **p >= ARTICLE).map(|(_, w)| w).sum();
-    if !measured.knows_language() && words >= ARTICLE_WORDS {
+    let sure = pairs.filter(|(p, _)| **p >= ARTICLE);
+    let words: f32 = sure.map(|(_, words)| words).sum();
+    let demanded = f1 * demand * policy.factor();
+    let beside = if measured.knows_language() || words < ARTICLE_WORDS {
+        demanded
+    } else {
         let part = 1.0 - (1.0 - BESIDE_ARTICLE) / policy.factor();
-        limit = limit.max(highest * part);
-    }
-    let limit = gap(probabilities, limit).min(highest);
-    let limit = if highest < SOME { SOME } else { limit };
+        demanded.max(highest * part)
+    };
+    let [of_rows, limit] = [demanded, beside].map(|limit| {
+        let limit = gap(probabilities, limit).min(highest);
+        if highest < SOME { SOME } else { limit }
+    });
     let area = Area::of(page, probabilities, &weights);
     let mut limits = vec![limit; probabilities.len()];
     limits[area.blocks.clone()].fill(limit * area.factor());
+    for (block, limit_of_block) in limits.iter_mut().enumerate() {
+        if units.in_row(block) {
+            *limit_of_block *= of_rows / limit; // a table of data is nothing that stands beside articles
+        }
+    }
     let pairs = probabilities.iter().zip(&limits);
     let mut chooser = Chooser {
         page,
@@ -520,18 +530,12 @@ impl Chooser<'_> {
             };
             if leads
                 && self.kept[block + 1]
-                && !self.in_row(block)
+                && !self.units.in_row(block)
                 && self.probabilities[block] >= self.limits[block] * part
             {
                 self.keep(block, Why::Leads(block as u32 + 1));
             }
         }
-    }
-
-    /// Whether the block stands in a row of a table of data, which is decided whole.
-    fn in_row(&self, block: usize) -> bool {
-        let unit = self.units.all.get(self.units.of_block[block] as usize);
-        unit.is_some_and(|unit| unit.kind == Kind::Row && unit.holds)
     }
 
     fn drop_comments(&mut self) {
@@ -551,7 +555,7 @@ impl Chooser<'_> {
     fn drop_twins(&mut self) {
         // A cell must not leave its row; an item that is the only one of its list to repeat may.
         let held: Vec<bool> = (0..self.kept.len())
-            .map(|block| self.in_row(block))
+            .map(|block| self.units.in_row(block))
             .collect();
         for (block, twin) in twins(self.page, self.probabilities, &self.kept, &held) {
             self.drop(block, Why::Repeats(twin as u32));

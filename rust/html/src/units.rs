@@ -258,6 +258,12 @@ impl Units {
         None
     }
 
+    /// Whether a block stands in a row of a table of data, which is decided whole.
+    pub fn in_row(&self, block: usize) -> bool {
+        let unit = self.all.get(self.of_block[block] as usize);
+        unit.is_some_and(|unit| unit.kind == Kind::Row && unit.holds)
+    }
+
     /// The units around a block by kind and number, outermost first: `table 3 > row 5`; empty without one.
     pub fn path(&self, block: usize) -> String {
         let mut names = Vec::new();
