@@ -569,11 +569,12 @@ def extend_bpe(
     """As train_bpe, from a model on. tokens: lists of its ids (uint32), a row a pretoken. vocab: the bytes of its
     tokens, whose ids stay; no merge makes those in `no_text`. left and right are the new merges alone."""
     _give_back()
-    options: dict[str, Any] = {
-        "vocab_size": vocab_size, "min_frequency": min_frequency, "max_token_length": max_token_length,
-    }  # fmt: skip
-    found, left, right = _rust.extend_bpe(whole(tokens), whole(counts), vocab, no_text=no_text, **options)
-    return pa.array(found), pa.array(left), pa.array(right)
+    made = _rust.extend_bpe(
+        whole(tokens), whole(counts), vocab, no_text=no_text, vocab_size=vocab_size, min_frequency=min_frequency,
+        max_token_length=max_token_length,
+    )  # fmt: skip
+    found, left, right = map(pa.array, made)
+    return found, left, right
 
 
 def pack(lengths: Texts, *, row_length: int) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
