@@ -115,7 +115,7 @@ def repair(report: Report) -> None:
     gated = measure(lambda: normalize.repaired(pages, state), rounds=3)
     texts = pages.to_pylist()
     alone = measure(lambda: [state.fix(text, state.fixes) for text in texts], rounds=1)
-    same = sum(a == b for a, b in zip(gated.result, alone.result, strict=True))
+    same = sum(a == b for a, b in zip(gated.result.to_pylist(), alone.result, strict=True))
     changed = sum(a != b for a, b in zip(texts, alone.result, strict=True))
     note = f"{same:,} of {len(texts):,} texts equal; ftfy changes {changed}"
     report.row("repair", gated.rate(size(pages)), "MB/s", 3, f"ftfy {ftfy.__version__}", alone.rate(size(pages)), note)

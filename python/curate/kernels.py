@@ -566,23 +566,15 @@ def extend_bpe(
     min_frequency: int = 0,
     max_token_length: int | None = None,
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """As train_bpe, from a model on.
-
-    tokens: lists of its ids (uint32), a row a pretoken. vocab: large_binary, the bytes of its tokens, whose ids stay;
-    no merge makes those in `no_text`. left and right are the new merges alone.
-    """
+    """As train_bpe, from a model on. tokens: lists of its ids (uint32), a row a pretoken. vocab: the bytes of its
+    tokens, whose ids stay; no merge makes those in `no_text`. left and right are the new merges alone."""
     _give_back()
     made = _rust.extend_bpe(
-        whole(tokens),
-        whole(counts),
-        vocab,
-        no_text=no_text,
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
+        whole(tokens), whole(counts), vocab, no_text=no_text, vocab_size=vocab_size, min_frequency=min_frequency,
         max_token_length=max_token_length,
-    )
-    tokens_of, left, right = map(pa.array, made)
-    return tokens_of, left, right
+    )  # fmt: skip
+    found, left, right = map(pa.array, made)
+    return found, left, right
 
 
 def pack(lengths: Texts, *, row_length: int) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:

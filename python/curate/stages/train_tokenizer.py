@@ -16,7 +16,8 @@ English prose, 6,000 of them such, one stands for 5.21 bytes of other prose, whe
 then six times slower, as lines seldom come twice.
 
     curate train-tokenizer docs/ --vocab-size 26000 --out words
-    curate train-tokenizer docs/ --vocab-size 32000 --base words/tokenizer.json --pattern superword --out both
+    curate train-tokenizer docs/ --vocab-size 32000 --out both \\
+      --base words/tokenizer.json --pattern superword
 
 Weights multiply the counts of a source. They are rational numbers, and all counts are multiplied by the least common
 multiple of their denominators, so that sums are exact 64-bit integers in any order: {web: 1/3, code: 2} counts every

@@ -8,7 +8,7 @@
 //! function of that mean. So where a model has fewer labels than dimensions, each row is multiplied by the labels'
 //! weights once, when the file is read, and a text is the mean of its rows' scores: a model of two labels then reads 8
 //! bytes a word where it would read 256. Sums are made in 64 bits in the order of the words, so that the same text has
-//! the same scores on every machine, equal to those of the fastText program but for its rounding (2e-6 at most).
+//! the same scores on every machine, equal to those of the fastText program but for its rounding (5e-6 at most).
 //!
 //! A model file is the user's and may be damaged: every length and index in it is checked against its bytes.
 
