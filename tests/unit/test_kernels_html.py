@@ -67,9 +67,8 @@ def test_what_is_chosen_does_not_depend_on_the_form() -> None:
         for settings in ({}, {"format": "blocks"}, {"format": "markdown"}, {"format": "markdown", "links": "inline"})
     ]
     plain = [re.sub(r"\]\(/x\)", "", text) for text in texts]
-    assert {"".join(c for c in re.sub(r"(?m)^\d\. ", "", text) if c.isalnum()) for text in plain} == {
-        "".join(c for c in texts[0] if c.isalnum())
-    }
+    assert len({"".join(c for c in text if c.isalnum()) for text in plain}) == 1
+    assert "1. first the water comes\n2. then" in texts[0]
     assert texts[1] == texts[0] and "[" not in texts[2]
 
 
@@ -101,7 +100,8 @@ def test_an_explanation_agrees_with_the_text() -> None:
     found = extract(ARTICLE)
     blocks = kernels.explain_html(ARTICLE.encode())
     kept = [text for text, _, _, _, kept, *_ in blocks if kept]
-    assert "".join(found["text"].split()) == "".join("".join(kept).split())
+    text = re.sub(r"(?m)^\d\. ", "", found["text"])
+    assert "".join(text.split()) == "".join("".join(kept).split())
     sure = [p for _, path, _, p, kept, *_ in blocks if kept and path.endswith(("> p", "> li"))]
     assert min(sure) > max(p for _, _, _, p, kept, *_ in blocks if not kept)
     units = {text: (unit, why) for text, _, _, _, _, unit, why, _ in blocks}
@@ -161,7 +161,8 @@ def test_a_text_holds_no_word_that_its_page_does_not(shared: Path) -> None:
     sources = kernels.decode_html(data, charsets).field("text").to_pylist()
     assert len(found) > 300
     for page, text, source in zip(found, texts, sources, strict=True):
-        surplus = Counter(_words(text)) - _source_words(source)
+        bare = re.sub(r"(?m)^(\d+\. )+|^\d+\.$", "", text)  # the numbers of items stand in no source
+        surplus = Counter(_words(bare)) - _source_words(source)
         assert not surplus, f"{page.url}: {surplus.most_common(5)}"
 
 

@@ -4,6 +4,7 @@
 //! (end tags that are missing, crossed or too many) is mended here as far as it moves text: p, li, dt, dd, tr,
 //! td, option and headings end where the next begins. Each look up the stack is bounded, so time is linear.
 
+use crate::hash::Fnv;
 use crate::page::{Block, Inline, ItemProp, NONE, Node, Page, meaning};
 use crate::tags::{Tag, context, property};
 
@@ -19,6 +20,8 @@ const MAX_CODE: usize = 50_000;
 
 /// Marks of a page; later links and emphasis leave their text and no mark.
 pub const MAX_MARKS: usize = 1 << 18;
+/// Items of a page that links may lead to; later ones are not known as such.
+const MAX_TARGETS: usize = 1 << 16;
 /// A longer address is none.
 pub const MAX_ADDRESS: usize = 4_000;
 /// A longer alternative text is no character.
@@ -63,6 +66,8 @@ pub struct Attributes<'a> {
     pub rows: u16,
     /// start or value.
     pub number: Option<i32>,
+    /// id, or the name of a link's target.
+    pub id: &'a [u8],
 }
 
 /// The page so far.
@@ -315,12 +320,22 @@ impl Builder {
             number,
             language,
         });
+        let own = self.page.nodes.len() as u32 - 1;
+        self.note_target(if tag == Tag::LI { own } else { node }, attributes.id);
         if verbatim {
             self.pres += 1;
             self.indent.clear();
             self.line_ended = false;
         }
         self.preserved += u32::from(meaning & meaning::PRESERVED != 0);
+    }
+
+    /// Notes that links to `id` lead to this node, if it is an item.
+    fn note_target(&mut self, node: u32, id: &[u8]) {
+        let known = self.page.targets.len() < MAX_TARGETS;
+        if known && !id.is_empty() && self.page.nodes[node as usize].tag == Tag::LI {
+            self.page.targets.push((Fnv::of(id), node));
+        }
     }
 
     fn meaning_of(&mut self, tag: Tag, attributes: &Attributes<'_>) -> u16 {
@@ -386,6 +401,7 @@ impl Builder {
             }
         }
         let mark = self.begin_mark(tag, attributes);
+        self.note_target(self.top().node, attributes.id);
         match tag {
             Tag::A => {
                 // Links side by side are words apart, as buttons and tags are.

@@ -5,11 +5,12 @@
 //! Blocks of equal markup are decided by their mean too, so that a list does not end where its probability has fallen
 //! below the threshold. Less is asked for in the content area, the element that holds the content and little else.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::features::measured::Measured;
 use crate::features::second::{threshold, weight};
-use crate::page::{NONE, Page};
+use crate::page::{Inline, NONE, Page};
 use crate::tags::{Tag, context};
 use crate::twins::twins;
 use crate::units::{Kind, Unit, Units};
@@ -21,11 +22,13 @@ const DEMAND: f32 = 0.5;
 /// rows there, such as a column of teasers beside an article.
 const SURE: f32 = 0.9;
 const DEMAND_BESIDE_SURE: f32 = 0.7;
-/// Where less of a page's words is known, its language is none that was trained on: what the model finds likely rests
-/// on shape alone there. (German pages know .59 and more of their words, Polish ones .2 to .4, Greek ones .1.) On the
-/// languages of DAnIEL, left out of training, .7 costs .004 of F1 in the mean and .8 costs .004 of recall.
-const KNOWN_LANGUAGE: f32 = 0.4;
+/// In a language that was not trained on, what the model finds likely rests on shape alone,
 const DEMAND_UNKNOWN_LANGUAGE: f32 = 0.75;
+/// and what stands beside an article is no longer improbable, but only less probable than the article: on a page with
+/// so many words at so high a probability a block is chosen from this part of the page's highest one on.
+const ARTICLE_WORDS: f32 = 60.0;
+const ARTICLE: f32 = 0.93;
+const BESIDE_ARTICLE: f32 = 0.85;
 /// A page whose best block is less probable has no content: an error page, or a menu around what a script would load.
 const SOME: f32 = 0.05;
 /// This part of the demand is enough for a block that leads one that is kept.
@@ -43,6 +46,10 @@ const EQUALS: f32 = 0.5;
 const INSIDE: f32 = 0.2;
 /// The mean probability of an area from which on its threshold is lower.
 const AREA: f32 = 0.5;
+/// An ordered list is one of notes where this part of its items is cited by what is kept,
+const CITED: f32 = 0.5;
+/// by links of at most this many bytes: `[12]`, `note 3`.
+const MAX_CITATION: u32 = 10;
 /// The fewest blocks of equal markup that are decided together.
 const MIN_EQUALS: u32 = 3;
 /// From this share of its words on, what is kept of a unit brings the rest.
@@ -98,6 +105,8 @@ pub enum Why {
     HeadOf(u32),
     /// In this unit, which stands between kept blocks or is introduced by one.
     Beside(u32),
+    /// In this list of notes, which kept text cites.
+    Cited(u32),
     /// It leads this block.
     Leads(u32),
     /// It stands among comments, which are dropped.
@@ -133,14 +142,21 @@ pub fn choose(
         .collect();
     let (_, f1, _) = threshold(probabilities, &weights);
     let highest = probabilities.iter().copied().fold(0.0, f32::max);
-    let demand = if measured.known_words < KNOWN_LANGUAGE {
+    let demand = if !measured.knows_language() {
         DEMAND_UNKNOWN_LANGUAGE
     } else if highest >= SURE {
         DEMAND_BESIDE_SURE
     } else {
         DEMAND
     };
-    let limit = gap(probabilities, f1 * demand * policy.factor()).min(highest);
+    let mut limit = f1 * demand * policy.factor();
+    let pairs = probabilities.iter().zip(&weights);
+    let words: f32 = pairs.filter(|(p, _)| **p >= ARTICLE).map(|(_, w)| w).sum();
+    if !measured.knows_language() && words >= ARTICLE_WORDS {
+        let part = 1.0 - (1.0 - BESIDE_ARTICLE) / policy.factor();
+        limit = limit.max(highest * part);
+    }
+    let limit = gap(probabilities, limit).min(highest);
     let limit = if highest < SOME { SOME } else { limit };
     let area = Area::of(page, probabilities, &weights);
     let mut limits = vec![limit; probabilities.len()];
@@ -159,6 +175,7 @@ pub fn choose(
     let masses = units.masses(probabilities, &weights);
     chooser.decide_units(&masses);
     chooser.beside(&masses);
+    chooser.notes();
     chooser.leads();
     if comments == Comments::Drop {
         chooser.drop_comments();
@@ -190,6 +207,18 @@ fn gap(probabilities: &[f32], limit: f32) -> f32 {
         last = p;
     }
     moved
+}
+
+/// The addresses of a block's links that may cite a note.
+fn citations(page: &Page, block: usize) -> impl Iterator<Item = u32> {
+    let marks = page.blocks[block].marks.clone();
+    let marks = &page.marks[marks.start as usize..marks.end as usize];
+    let links = marks.iter().filter(|mark| mark.kind == Inline::Link);
+    let ends = links.clone().skip(1);
+    links
+        .zip(ends)
+        .filter(|(begin, end)| begin.begins && !end.begins && end.at - begin.at <= MAX_CITATION)
+        .map(|(begin, _)| begin.address)
 }
 
 /// The mean probability of (weight times probability, weight).
@@ -425,6 +454,56 @@ impl Chooser<'_> {
         own.start as usize..own.end as usize
     }
 
+    /// Keeps the ordered lists of notes whose items kept text elsewhere cites.
+    fn notes(&mut self) {
+        let page = self.page;
+        if page.targets.is_empty() {
+            return;
+        }
+        let mut targets = page.targets.clone();
+        targets.sort_unstable();
+        let units = self.units;
+        let mut items = vec![0; units.all.len()]; // of each list
+        let mut cited = vec![0; units.all.len()];
+        let mut of_node = BTreeMap::new();
+        for (at, unit) in units.all.iter().enumerate() {
+            if unit.kind == Kind::Item && !unit.blocks.is_empty() {
+                items[unit.parent as usize] += 1;
+                of_node.insert(unit.node, at);
+            }
+        }
+        let mut seen = vec![false; units.all.len()];
+        for block in (0..self.kept.len()).filter(|&block| self.kept[block]) {
+            for address in citations(page, block) {
+                let Some(fragment) = page.fragment(address) else {
+                    continue;
+                };
+                let first = targets.partition_point(|&(hash, _)| hash < fragment);
+                let Some(&item) = targets
+                    .get(first)
+                    .filter(|(hash, _)| *hash == fragment)
+                    .and_then(|(_, node)| of_node.get(node))
+                else {
+                    continue;
+                };
+                let list = units.all[item].parent;
+                let inside = units.all[list as usize].blocks.contains(&(block as u32));
+                if !inside && !seen[item] {
+                    seen[item] = true;
+                    cited[list as usize] += 1;
+                }
+            }
+        }
+        for (at, unit) in units.all.iter().enumerate() {
+            let ordered = page.nodes[unit.node as usize].tag == Tag::OL;
+            if ordered && cited[at] > 0 && cited[at] as f32 >= CITED * items[at] as f32 {
+                for block in unit.blocks.start as usize..unit.blocks.end as usize {
+                    self.keep(block, Why::Cited(at as u32));
+                }
+            }
+        }
+    }
+
     /// A heading, a term or a question is kept with the text that follows it, which makes little sense without.
     fn leads(&mut self) {
         let h1 = |block: usize| self.page.node_of(block).tag == Tag::H1;
@@ -434,10 +513,10 @@ impl Chooser<'_> {
             let tag = self.page.node_of(block).tag;
             let leads =
                 tag.is_heading() || matches!(tag, Tag::DT | Tag::TH | Tag::BUTTON | Tag::SUMMARY);
-            let part = if headline == Some(block) {
-                HEADLINE
-            } else {
-                LEAD
+            let part = match self.why[block + 1] {
+                _ if headline == Some(block) => HEADLINE,
+                Why::Cited(_) => 0.0,
+                _ => LEAD,
             };
             if leads
                 && self.kept[block + 1]

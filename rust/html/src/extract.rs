@@ -313,6 +313,7 @@ fn said_of(why: Why, limit: f32, units: &Units) -> String {
         Why::MostOf(unit) => format!("most of {} is kept", name(unit)),
         Why::HeadOf(unit) => format!("head of {}", name(unit)),
         Why::Beside(unit) => format!("{} stands among kept text", name(unit)),
+        Why::Cited(unit) => format!("{} has the notes of kept text", name(unit)),
         Why::Leads(block) => format!("leads block {block}"),
         Why::Comment => "comment".to_owned(),
         Why::Repeats(block) => format!("repeats block {block}"),

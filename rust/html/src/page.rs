@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::hash::Fnv;
 use crate::tags::Tag;
 
 /// Where a node has no parent, or a block no heading before it.
@@ -212,6 +213,9 @@ pub struct Page {
     pub images: Vec<Standing>,
     /// Values of attributes, as they stand in the page.
     pub values: Vec<u8>,
+    /// Items of lists that a link may lead to: the hash of an id (see `fragment`) and the node of the
+    /// item, which has that id or holds the element that has.
+    pub targets: Vec<(u32, u32)>,
     /// The title element.
     pub title: Vec<u8>,
     /// What a meta element says the page is about.
@@ -251,6 +255,13 @@ impl Page {
     #[inline]
     pub fn value(&self, range: &Range<u32>) -> &[u8] {
         &self.values[range.start as usize..range.end as usize]
+    }
+
+    /// The hash of what a link's address names behind its number sign; None without one.
+    pub fn fragment(&self, address: u32) -> Option<u32> {
+        let address = self.value(&self.addresses[address as usize].address);
+        let sign = address.iter().rposition(|&byte| byte == b'#')?;
+        Some(Fnv::of(&address[sign + 1..]))
     }
 
     /// Keeps an attribute's value; gives its place.

@@ -316,7 +316,11 @@ impl<'a> Tokenizer<'a> {
         let attributes = &mut said.attributes;
         let tokens = &mut self.builder.page.tokens;
         match name.len() {
-            2 if is(b"id") => attributes.context |= add_tokens(value, ID_TOKENS, tokens),
+            2 if is(b"id") => {
+                attributes.id = value;
+                attributes.context |= add_tokens(value, ID_TOKENS, tokens);
+            }
+            4 if tag == Tag::A && is(b"name") => attributes.id = value,
             3 if tag == Tag::IMG && is(b"src") => attributes.address = value,
             3 if tag == Tag::IMG && is(b"alt") => attributes.alt = value,
             4 if tag == Tag::A && is(b"href") => attributes.address = value,
@@ -475,13 +479,25 @@ fn add_tokens(value: &[u8], limit: usize, tokens: &mut Vec<u32>) -> u32 {
 }
 
 fn names_comments(part: &[u8]) -> bool {
-    let names: [&[u8]; 6] = [
+    let names: [&[u8]; 18] = [
         b"comment",
         b"comments",
         b"commentlist",
         b"disqus",
         b"usercomments",
+        b"kommentar",
         b"kommentare",
+        b"kommentarer",
+        b"kommentarii",
+        b"komentarz",
+        b"komentarze",
+        b"komentare",
+        b"commentaires",
+        b"comentarios",
+        b"commenti",
+        b"reacties",
+        b"yorumlar",
+        b"pinglun",
     ];
     names.iter().any(|name| part.eq_ignore_ascii_case(name))
 }

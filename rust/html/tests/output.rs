@@ -55,7 +55,11 @@ fn items_keep_their_numbers_and_what_they_hold() {
     );
     assert_eq!(
         text(page),
-        "five\nnine\nin\nside\nten\n\ncode\n  more\n\ntwo\none"
+        "5. five\n9. nine\nin\nside\n10. ten\n\ncode\n  more\n\n2. two\n1. one"
+    );
+    assert_eq!(
+        text("<ol><li><ol><li>a<li>b</ol><li><pre>c\n  d</pre></ol>"),
+        "1. 1. a\n2. b\n\n2.\nc\n  d"
     );
     assert_eq!(
         markdown("<ul><li>a<li>b</li><ul><li>c</li></ul><li>d</ul>"),
@@ -344,7 +348,7 @@ fn signs_are_escaped_only_where_they_would_be_structure() {
 #[test]
 fn typed_blocks_say_what_each_part_is() {
     let page = parse(
-        "<h3>a</h3><p>b</p><ul><li>c<ul><li>d</ul></ul><blockquote><p>e</blockquote><pre>f</pre><table><tr><th>g<th>h<tr><td>i<td></table>",
+        "<h3>a</h3><p>b</p><ol start=4><li>c<ul><li>d</ul></ol><blockquote><p>e</blockquote><pre>f</pre><table><tr><th>g<th>h<tr><td>i<td></table>",
     );
     let scores: Vec<f32> = (0..page.blocks.len()).map(|n| n as f32 / 10.0).collect();
     let (_, blocks) = typed(
@@ -360,7 +364,7 @@ fn typed_blocks_say_what_each_part_is() {
     let expected = [
         ("heading", 3, "a"),
         ("paragraph", 0, "b"),
-        ("item", 1, "c"),
+        ("item", 1, "4. c"),
         ("item", 2, "d"),
         ("quote", 1, "e"),
         ("code", 0, "f"),

@@ -8,6 +8,11 @@ use curate_html::{Comments, Linear, Policy, parse};
 
 /// Decides about a page whose blocks end in their probability in percent: `<p>some words 80`.
 fn chosen(html: &str, policy: Policy) -> (Vec<String>, Choice) {
+    chosen_of(html, policy, 1.0)
+}
+
+/// The same where this share of the page's words is known.
+fn chosen_of(html: &str, policy: Policy, known_words: f32) -> (Vec<String>, Choice) {
     let page = parse(html).expect("no page here has too many blocks");
     let texts: Vec<String> = (0..page.blocks.len())
         .map(|block| page.text_of(block).into_owned())
@@ -19,6 +24,7 @@ fn chosen(html: &str, policy: Policy) -> (Vec<String>, Choice) {
         .collect();
     let mut measured = Measured::default();
     measured.measure(&page, &Linear::untrained());
+    measured.known_words = known_words;
     let choice = choose(
         &page,
         &measured,
@@ -123,6 +129,30 @@ fn blocks_of_equal_markup_stay_together_where_their_probability_falls() {
 }
 
 #[test]
+fn notes_that_kept_text_cites_are_kept_with_their_heading() {
+    let cites =
+        "<p>as was found<sup><a href=#n1>[1]</a></sup> and found again<a href='?x#b'>2</a> 90</p>";
+    let notes = "<h2>Notes 10</h2><ol><li id=n1>a book of long ago 5<li><a name=b></a>another one 4<li>a third 3</ol>";
+    assert_eq!(middle_of(&format!("{cites}{notes}")).len(), 5);
+    let unordered = notes.replace("ol>", "ul>");
+    let longer = cites
+        .replace("[1]", "the chapter of this name")
+        .replace(">2<", ">and that one<");
+    let cited_by_itself = notes.replace("a book", "<a href=#b>1</a> a book <a href=#n1>2</a>");
+    for middle in [
+        format!("{cites}{unordered}"),
+        format!("{longer}{notes}"),
+        cited_by_itself,
+    ] {
+        let kept = middle_of(&middle);
+        assert!(
+            !kept.iter().any(|text| text.contains("long ago")),
+            "{kept:?}"
+        );
+    }
+}
+
+#[test]
 fn the_headline_of_kept_text_is_kept() {
     let html = "<h1>Of rain and snow 35</h1><p>a long sentence of an article, which goes on and on for long 97</p>\
                 <p>footer 1</p>";
@@ -154,9 +184,25 @@ fn a_page_of_nothing_but_a_menu_has_no_content() {
 }
 
 #[test]
+fn in_an_unknown_language_what_stands_beside_an_article_is_measured_by_it() {
+    let text = "and goes on for a long while, as the text of an article does ".repeat(5);
+    let teasers = "<p class=a>a teaser of another article, as it seems 60</p>".repeat(9);
+    let count = |html: &str, known| {
+        let (_, choice) = chosen_of(html, Policy::Balanced, known);
+        choice.kept.iter().filter(|&&kept| kept).count()
+    };
+    let article = page(&format!(
+        "<p>the article begins {text} 97</p></div><div>{teasers}"
+    ));
+    assert_eq!((count(&article, 0.9), count(&article, 0.2)), (12, 3));
+    let list = page(&teasers);
+    assert_eq!((count(&list, 0.9), count(&list, 0.2)), (11, 11));
+}
+
+#[test]
 fn policies_move_the_threshold() {
     let html = page(
-        "<p class=a>a paragraph that is likely, as it seems to be 72</p><p class=b>one that is hardly likely at all 28</p>",
+        "<p class=likely>a paragraph that is likely, as it seems to be 72</p><p class=other>one that is hardly likely at all 28</p>",
     );
     let counts = [Policy::Precision, Policy::Balanced, Policy::Recall].map(|policy| {
         let (_, choice) = chosen(&html, policy);
@@ -191,8 +237,8 @@ fn every_cell_of_a_row_is_decided_alike() {
 
 #[test]
 fn less_is_asked_for_inside_the_content_than_beside_it() {
-    let html = page("<p class=inside>a likely paragraph of a few words 68</p>");
-    let beside = "<p class=beside>as likely a paragraph, elsewhere 68</p><p class=legal>all the rights to what stands \
+    let html = page("<p class=inside>a likely paragraph of a few words 63</p>");
+    let beside = "<p class=beside>as likely a paragraph, elsewhere 63</p><p class=legal>all the rights to what stands \
                   here and above are reserved by those who made it, drew it and wrote it down 1</p>";
     let (texts, choice) = chosen(&format!("{html}{beside}"), Policy::Balanced);
     let found = |class: &str| {

@@ -359,22 +359,18 @@ pub(crate) fn alnum_words(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measures::N_MEASURES;
     use curate_text::{Cpu, Words};
     use proptest::prelude::*;
 
     /// Words, lines and values of a text, with its runs of `\w`, or without: then every chunk goes the long way.
-    fn measured(
-        text: &str,
-        runs: bool,
-    ) -> (Vec<u64>, Vec<u32>, Vec<(u32, u32)>, [f64; N_MEASURES]) {
+    fn measured(text: &str, runs: bool) -> impl PartialEq + std::fmt::Debug + use<> {
         let mut words = Words::new(Cpu::detect().unwrap());
         words.find(0, text).unwrap();
         let (mut tokens, mut values) = (Tokens::default(), Values::default());
         let of = |all: &[u32]| all[..if runs { all.len() } else { 0 }].to_vec();
         tokens.measure(text, &of(words.starts()), &of(words.ends()), &mut values);
         let lines = tokens.lines.iter().map(|line| (line.words, line.longest));
-        let lines = lines.collect();
+        let lines: Vec<(u32, u32)> = lines.collect();
         (tokens.hashes, tokens.chars, lines, values.into_array())
     }
 

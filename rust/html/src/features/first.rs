@@ -147,7 +147,7 @@ impl<'a> View<'a> {
             title_words: self
                 .title
                 .iter()
-                .filter_map(|&word| self.linear.word(word))
+                .filter_map(|&word| self.measured.word(self.linear, word))
                 .sum(),
             kind: self.kind,
         }
@@ -246,7 +246,10 @@ impl<'a> View<'a> {
         let words = &self.measured.words.first[shape.first.0 as usize..shape.first.1 as usize];
         let sum = self.measured.word_weights[block];
         let (mut known, mut lowest) = (0.0, 0.0_f32);
-        for weight in words.iter().filter_map(|&word| self.linear.word(word)) {
+        let weights = words
+            .iter()
+            .filter_map(|&word| self.measured.word(self.linear, word));
+        for weight in weights {
             known += 1.0;
             lowest = lowest.min(weight);
         }

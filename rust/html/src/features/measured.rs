@@ -19,6 +19,9 @@ pub const LEVELS: usize = 6;
 const MAX_SHINGLES: usize = 1 << 19;
 /// A block of fewer words is its own shingle.
 const SHINGLE_WORDS: usize = 6;
+/// Where less of a page's words has a weight, its language is none that was trained on. (English pages know .6 and more
+/// of their words, German ones .7, Polish ones .2 to .4, Russian ones .1 to .3, Greek ones .1.)
+const KNOWN_LANGUAGE: f32 = 0.4;
 
 /// Sums over the blocks before a place; a range is a difference of two.
 #[derive(Clone, Copy, Debug, Default)]
@@ -165,14 +168,25 @@ impl Measured {
             .count();
         self.known_words = share(known as f32, first.len() as f32);
         self.word_weights.clear();
-        let words = &self.words;
+        let (words, known) = (&self.words, self.knows_language());
         self.word_weights.extend(self.shapes.iter().map(|shape| {
             let first = &words.first[shape.first.0 as usize..shape.first.1 as usize];
-            first
-                .iter()
-                .filter_map(|&word| linear.word(word))
-                .sum::<f32>()
+            let own = first.iter().filter_map(|&word| linear.word(word));
+            if known { own.sum::<f32>() } else { 0.0 }
         }));
+    }
+
+    /// The weight of a word on this page; None where the table does not hold it, and in an unknown language.
+    #[inline]
+    pub(super) fn word(&self, linear: &Linear, word: u32) -> Option<f32> {
+        linear.word(word).filter(|_| self.knows_language())
+    }
+
+    /// Whether the page is in a language that was trained on. What the model knows of a page in another one are
+    /// numbers and names: it is read without words, as a part of the pages is in training.
+    #[inline]
+    pub fn knows_language(&self) -> bool {
+        self.known_words >= KNOWN_LANGUAGE
     }
 
     /// Numbers the blocks' paths, elements, texts and first words, and adds up what is equal.

@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::output::inline::{self, Style, runs};
 use crate::output::units::{Around, Kind, Unit};
-use crate::page::{Page, meaning};
-use crate::tags::Tag;
+use crate::page::Page;
 
 /// A fence is at least this long.
 const FENCE: usize = 3;
-/// The largest number of an item that a parser reads.
-const MAX_NUMBER: i32 = 999_999_999;
 
 /// A quotation or an item that was begun, and what its further lines begin with.
 struct Open {
@@ -100,8 +97,8 @@ impl<'a> Writer<'a> {
                     .get(common)
                     .is_some_and(|open| open.around.item == Some(*list));
                 let below = self.open.len() == common && common > 0 && lines;
-                let interrupts = self.page.nodes[*list as usize].tag != Tag::OL
-                    || self.number(&unit.around[common]) == 1;
+                let number = unit.around[common].number(self.page);
+                let interrupts = number.is_none_or(|number| number == 1);
                 let in_item = common > 0 && unit.around[common - 1].item.is_some();
                 (sibling && !matches!(last.kind, Kind::Table(_)))
                     || (below && in_item && interrupts)
@@ -126,18 +123,19 @@ impl<'a> Writer<'a> {
             });
             return;
         };
-        let ordered = self.page.nodes[list as usize].tag == Tag::OL;
-        let (usual, other) = if ordered { (b'.', b')') } else { (b'-', b'*') };
+        let number = around.number(self.page);
+        let (usual, other) = if number.is_some() {
+            (b'.', b')')
+        } else {
+            (b'-', b'*')
+        };
         let neighbor = beside.filter(|(item, _)| item.is_some_and(|item| item != list));
         let mark = *self.marks.entry(list).or_insert_with(|| match neighbor {
             Some((_, mark)) if mark == usual => other,
             _ => usual,
         });
-        let sign = if ordered {
-            format!("{}{} ", self.number(&around), char::from(mark))
-        } else {
-            format!("{} ", char::from(mark))
-        };
+        let number = number.map_or(String::new(), |number| number.to_string());
+        let sign = format!("{number}{} ", char::from(mark));
         self.out.push_str(&sign);
         let prefix = " ".repeat(sign.len());
         self.open.push(Open {
@@ -145,23 +143,6 @@ impl<'a> Writer<'a> {
             prefix,
             mark,
         });
-    }
-
-    /// The number that the page gives an item of an ordered list.
-    fn number(&self, around: &Around) -> i32 {
-        let nodes = &self.page.nodes;
-        let number = nodes[around.node as usize].number;
-        let Some(list) = around.item.map(|list| &nodes[list as usize]) else {
-            return number;
-        };
-        // A list that counts down to 1 was counted up.
-        let falls = list.meaning & (meaning::REVERSED | meaning::NUMBERED) == meaning::REVERSED;
-        let number = if falls {
-            list.number.saturating_sub(number)
-        } else {
-            number
-        };
-        number.clamp(0, MAX_NUMBER)
     }
 
     fn content(&mut self, unit: &Unit) {

@@ -4,8 +4,8 @@
 //! page, kept --units--> paragraphs, headings, items, tables, code --plain, markdown--> text
 //! ```
 //!
-//! Plain text has the words of the page and nothing else: an empty line between paragraphs, a line for each list
-//! item, row and line of code, a tab between cells. Markdown is that of CommonMark with the tables and the deleted
+//! Plain text has the words of the page and little else: an empty line between paragraphs, a line for each list
+//! item, row and line of code, a tab between cells, the numbers of ordered lists. Markdown is that of CommonMark with the tables and the deleted
 //! text of GFM: a parser of it finds the structure of the page again.
 
 mod escape;
@@ -75,7 +75,7 @@ pub struct Typed {
     pub kind: &'static str,
     /// Level of a heading, depth of an item's list, depth of a quotation; else 0.
     pub level: u8,
-    /// Plain text; a table has a line a row and a tab between cells.
+    /// Plain text; a table has a line a row and a tab between cells, an item of an ordered list begins with its number.
     pub text: String,
     /// Mean probability of its bytes, 0..1.
     pub score: f32,
@@ -133,7 +133,7 @@ pub fn typed(page: &Page, kept: &[bool], form: Form, scores: &[f32]) -> (String,
         typed.push(Typed {
             kind,
             level: level as u8,
-            text: plain::text(&unit).into_owned(),
+            text: writer.text(&unit).into_owned(),
             score: score(&unit),
         });
         writer.unit(unit);

@@ -1,4 +1,4 @@
-//! Plain text: the words of the page and the breaks between them.
+//! Plain text: the words of the page, the numbers of its items, and the breaks between them.
 
 use std::borrow::Cow;
 
@@ -28,24 +28,43 @@ impl<'a> Writer<'a> {
         if let Some(last) = &self.last {
             self.out.push_str(separator(self.page, last, &unit));
         }
-        if self.out.is_empty() && !matches!(unit.kind, Kind::Table(_)) {
+        let text = self.text(&unit);
+        if self.out.is_empty() && matches!(text, Cow::Borrowed(_)) {
             self.out = std::mem::take(&mut unit.text); // it may be all of a large page
         } else {
-            self.out.push_str(&text(&unit));
+            let text = text.into_owned();
+            self.out.push_str(&text);
             unit.text = String::new();
         }
         self.last = Some(unit);
     }
-}
 
-/// The text of one unit: of a table a line a row, a tab between cells.
-pub fn text(unit: &Unit) -> Cow<'_, str> {
-    match &unit.kind {
-        Kind::Table(table) => {
-            let rows: Vec<String> = table.rows.iter().map(|row| row.join("\t")).collect();
-            Cow::Owned(rows.join("\n"))
+    /// The text of the next unit: of a table a line a row, a tab between cells; the first of a numbered item begins
+    /// with its number.
+    pub fn text<'u>(&self, unit: &'u Unit) -> Cow<'u, str> {
+        let text = match &unit.kind {
+            Kind::Table(table) => {
+                let rows: Vec<String> = table.rows.iter().map(|row| row.join("\t")).collect();
+                Cow::Owned(rows.join("\n"))
+            }
+            _ => Cow::Borrowed(unit.text.as_str()),
+        };
+        let numbers = self.numbers(unit);
+        if numbers.is_empty() {
+            return text;
         }
-        _ => Cow::Borrowed(&unit.text),
+        let line = matches!(unit.kind, Kind::Table(_) | Kind::Code(_));
+        Cow::Owned(format!("{numbers}{}{text}", if line { '\n' } else { ' ' }))
+    }
+
+    /// The numbers of the items that begin with a unit, the outer first: `2.`
+    fn numbers(&self, unit: &Unit) -> String {
+        let before = self.last.as_ref().map_or(&[][..], |last| &last.around);
+        let common = before.iter().zip(&unit.around).take_while(|(a, b)| a == b);
+        let begun = unit.around[common.count()..].iter();
+        let numbers = begun.filter_map(|around| around.number(self.page));
+        let numbers: Vec<String> = numbers.map(|number| format!("{number}.")).collect();
+        numbers.join(" ")
     }
 }
 

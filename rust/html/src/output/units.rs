@@ -16,6 +16,8 @@ const MAX_STEP_BLOCKS: u32 = 30;
 const MAX_HEADING_BLOCKS: usize = 4;
 /// From this many bytes on a block without an element of its own is a paragraph.
 const PARAGRAPH_BYTES: usize = 80;
+/// The largest number of an item that a parser of Markdown reads.
+const MAX_NUMBER: i32 = 999_999_999;
 /// Quotations and lists that may stand in one another; what is deeper stands in the last of these.
 const MAX_AROUND: usize = 12;
 
@@ -45,6 +47,25 @@ pub struct Around {
     pub node: u32,
     /// For an item its list.
     pub item: Option<u32>,
+}
+
+impl Around {
+    /// The number that the page gives an item of an ordered list; None for another one, and for a quotation.
+    pub fn number(&self, page: &Page) -> Option<i32> {
+        let list = &page.nodes[self.item? as usize];
+        if list.tag != Tag::OL {
+            return None;
+        }
+        let number = page.nodes[self.node as usize].number;
+        // A list that counts down to 1 was counted up.
+        let falls = list.meaning & (meaning::REVERSED | meaning::NUMBERED) == meaning::REVERSED;
+        let number = if falls {
+            list.number.saturating_sub(number)
+        } else {
+            number
+        };
+        Some(number.clamp(0, MAX_NUMBER))
+    }
 }
 
 /// One unit of the text.
