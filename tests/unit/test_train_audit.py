@@ -217,8 +217,8 @@ def test_a_canary_is_planted_as_often_as_its_level_says(tmp_path: Path) -> None:
     assert told == {"out": str(tmp_path / "out"), "canaries": 6, "planted": 10, "documents": 30}
     shards = open_shards(tmp_path / "out" / "tokens", verify=True)
     before = open_shards(run / "tokens")
-    texts = canaries.encode(
-        tokenizer, [f"{c.head}{canaries.secret(settings, c.number, 0)}.\n" for c in canaries.canaries_of(settings)]
+    texts = tokenizer.encode_lists(
+        [f"{c.head}{canaries.secret(settings, c.number, 0)}.\n" for c in canaries.canaries_of(settings)]
     )
     counts = [0] * 6
     for name, source in shards.sources.items():

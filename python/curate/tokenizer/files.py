@@ -27,6 +27,7 @@ DIGITS = {
 _NUMBERS = (r"\p{N}{1,3}", r" ?\p{N}+", r"\p{N}+", r"\p{N}")
 
 
+_BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 # Patterns beside those of the kernel. superword: a line without its numbers is one piece (arXiv 2503.13423).
 NAMED = {"superword": r"\p{N}{1,3}|[^\p{N}\r\n]+|[\r\n]+"}
 
@@ -107,17 +108,14 @@ def extended(
     for a, b in zip(left, right, strict=True):
         model["merges"].append(f"{known[a]} {known[b]}" if in_words else [known[a], known[b]])
     if expression:
-        file["pre_tokenizer"] = _split(expression)
+        file["pre_tokenizer"] = _pre_tokenizer(expression)
     return json.dumps(file, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
-def _split(expression: str) -> dict[str, Any]:
-    """A pre-tokenizer that splits and then writes bytes as characters."""
+def _pre_tokenizer(expression: str, *, byte_fallback: bool = False) -> dict[str, Any]:
+    """What splits a text by an expression, and in the byte-level form then writes bytes as characters."""
     split = {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
-    return {"type": "Sequence", "pretokenizers": [split, dict(_BYTE_LEVEL)]}
-
-
-_BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    return split if byte_fallback else {"type": "Sequence", "pretokenizers": [split, _BYTE_LEVEL]}
 
 
 def layout(
@@ -125,7 +123,6 @@ def layout(
 ) -> bytes:
     """A tokenizer file around a model: how text is split before it, and put together after it."""
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    split = _split(expression)
     fallback = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
     parts: dict[str, Any] = {
         "version": "1.0",
@@ -133,7 +130,7 @@ def layout(
         "padding": None,
         "added_tokens": [{"id": i, "content": text, **flags} for i, text in enumerate(special_tokens)],
         "normalizer": None,
-        "pre_tokenizer": split["pretokenizers"][0] if byte_fallback else split,
+        "pre_tokenizer": _pre_tokenizer(expression, byte_fallback=byte_fallback),
         "post_processor": None,
         "decoder": fallback if byte_fallback else _BYTE_LEVEL,
         "model": model,

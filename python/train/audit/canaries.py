@@ -131,7 +131,7 @@ def _write(path: Path, to: Path, entry: dict[str, Any], texts: dict[int, str], e
         return entry
     to.parent.mkdir(parents=True, exist_ok=True)
     order = sorted(texts)
-    ids = dict(zip(order, encode(encoder, [texts[row] for row in order]), strict=True))
+    ids = dict(zip(order, encoder.encode_lists([texts[row] for row in order]), strict=True))
     extra, first = 0, 0
     reader = pa.ipc.open_file(pa.memory_map(str(path)))
     with pa.ipc.new_file(str(to), reader.schema) as writer:
@@ -173,11 +173,6 @@ def _manifest(data: Path, files: Sequence[dict[str, Any]]) -> bytes:
     return json.dumps({**found, "files": list(files), "sources": sources}, indent=1).encode()
 
 
-def encode(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of texts."""
-    return encoder.encode_lists(texts)
-
-
 # -- exposure ------------------------------------------------------------------------------------------------------
 
 
@@ -199,7 +194,7 @@ def exposures(trained: Trained, settings: Canaries, encoder: Encoder) -> Iterato
     end = trained.facts["end_of_document"]
     for one in canaries_of(settings):
         texts = [f"{one.head}{secret(settings, one.number, n)}." for n in range(settings.candidates)]
-        nats = continuation_nats(trained.model, encode(encoder, texts), end)
+        nats = continuation_nats(trained.model, encoder.encode_lists(texts), end)
         # Ties count half, and an equal secret drawn twice is one of them.
         rank = 1 + float((nats[1:] < nats[0]).sum()) + float((nats[1:] == nats[0]).sum()) / 2
         bits = math.log2(settings.candidates) - math.log2(rank)

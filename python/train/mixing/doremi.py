@@ -37,7 +37,7 @@ from train.mixture import load_mixture, natural_mixture
 from train.model import Model
 from train.packing import Weighted
 from train.parallel import launch
-from train.processes import rows_of
+from train.processes import Alone, rows_of
 from train.saver import Saver
 from train.schedule import learning_rate
 from train.shards import Int, open_shards
@@ -99,11 +99,8 @@ def step(run: Run, reference: Model, state: State, read: StepRows, how: Robust) 
     sums, tokens_B = np.zeros(k), (batch.targets != IGNORE).sum(1)
     for start in range(0, len(sources), size):
         some = rows.cut(start, start + size)
-        mask = some.documents if settings.document_mask else None
-        excess_BT = processes.nats(run.model, some, settings)
-        excess_BT = (excess_BT - reference.nats(some.inputs, some.targets, mask, chunk=settings.loss_chunk)).clamp(
-            min=0
-        )
+        excess_BT = processes.nats(run.model, some, settings) - Alone().nats(reference, some, settings)
+        excess_BT = excess_BT.clamp(min=0)
         sums += np.bincount(sources[start : start + size], excess_BT.sum(1).double().cpu().numpy(), k)
     sums, counts = processes.added(np.stack((sums, np.bincount(sources, tokens_B, k))))
     state.update(sums, counts, how)

@@ -2,6 +2,17 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+/// Puts `new` in place of a pair wherever it stands, from left to right.
+fn join(symbols: &mut Vec<u32>, pair: (u32, u32), new: u32) {
+    let mut at = 0;
+    while at + 1 < symbols.len() {
+        if (symbols[at], symbols[at + 1]) == pair {
+            symbols.splice(at..at + 2, [new]);
+        }
+        at += 1;
+    }
+}
+
 /// The rules written down naively: count all pairs anew before every merge.
 fn naive_merges(words: &[(Vec<u8>, i64)], options: &TrainOptions<'_>) -> Vec<(u32, u32)> {
     let order: Vec<u8> = byte_order().collect();
@@ -35,13 +46,7 @@ fn naive_merges(words: &[(Vec<u8>, i64)], options: &TrainOptions<'_>) -> Vec<(u3
             break;
         }
         for (word, _) in &mut words {
-            let mut at = 0;
-            while at + 1 < word.len() {
-                if (word[at], word[at + 1]) == pair {
-                    word.splice(at..at + 2, [lengths.len() as u32]);
-                }
-                at += 1;
-            }
+            join(word, pair, lengths.len() as u32);
         }
         lengths.push(lengths[pair.0 as usize] + lengths[pair.1 as usize]);
         merges.push(pair);
@@ -71,8 +76,8 @@ proptest! {
     }
 }
 
-/// The tokens of a piece after merges, each made wherever its pair stands, in their order.
-fn merged(piece: &[u8], model: &Model, merges: usize) -> Vec<u32> {
+/// The tokens of a piece after the merges of a model, in their order.
+fn merged(piece: &[u8], model: &Model) -> Vec<u32> {
     let order: Vec<u8> = byte_order().collect();
     let id = |byte: &u8| {
         order
@@ -81,14 +86,8 @@ fn merged(piece: &[u8], model: &Model, merges: usize) -> Vec<u32> {
             .expect("all are listed")
     };
     let mut ids: Vec<u32> = piece.iter().map(|byte| id(byte) as u32).collect();
-    for (rank, pair) in model.left.iter().zip(&model.right).take(merges).enumerate() {
-        let mut at = 0;
-        while at + 1 < ids.len() {
-            if (ids[at], ids[at + 1]) == (*pair.0, *pair.1) {
-                ids.splice(at..at + 2, [256 + rank as u32]);
-            }
-            at += 1;
-        }
+    for (new, (&left, &right)) in (256..).zip(model.left.iter().zip(&model.right)) {
+        join(&mut ids, (left, right), new);
     }
     ids
 }
@@ -109,7 +108,7 @@ proptest! {
         prop_assume!(base.vocab.len() == 256 + base.left.len());
         let whole = train(pieces, &at(base.vocab.len() + more)).expect("trains");
         let ids: Vec<(Vec<u32>, i64)> =
-            words.iter().map(|(word, count)| (merged(word, &base, base.left.len()), *count)).collect();
+            words.iter().map(|(word, count)| (merged(word, &base), *count)).collect();
         let given = ids.iter().map(|(ids, count)| (ids.as_slice(), *count));
         let base_of = Base { vocab: &base.vocab, no_text: &[] };
         let found = extend(base_of, given, &at(base.vocab.len() + more)).expect("trains");
