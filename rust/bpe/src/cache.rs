@@ -4,8 +4,10 @@
 //! bytes, four to a cache line, because a look-up takes as long as its line needs to arrive: the denser the table, the
 //! more of it stays near. A piece of up to 15 bytes is a key of 16 bytes with as many bytes of ids, two to a line; one
 //! of up to 31 bytes has a line to itself. So nearly every look-up touches one line, compares a register or two, and
-//! copies 8 to 32 bytes of ids, of which the last number says how many there are. What has more ids than fit leaves a
-//! mark and is found in the next table, and what is longer keeps bytes and ids in arenas that are emptied when full.
+//! copies 8 to 32 bytes of ids, of which the last number says how many there are. Of a piece of up to 15 bytes that has
+//! more ids than fit, as scripts have that the vocabulary knows little of, an arena holds the ids and the entry their
+//! place. A longer one leaves a mark and is found in the last table, which keeps bytes and ids in arenas too. Arenas are
+//! emptied when full, and with them the tables that point there.
 //!
 //! Eviction is CLOCK-like: an entry that was not hit since it was inserted is replaced first. A table doubles when as
 //! much was put into it as it has lines, up to a limit: a short text does not pay for the tables of a long one. The ids
@@ -31,8 +33,12 @@ pub const MEDIUM: usize = 31;
 const LONGEST: usize = 256;
 /// Bytes, and ids, that an arena holds before it is emptied.
 const ARENA: usize = 1 << 22;
-/// In place of a number of ids: they are in the next table.
+/// In place of a number of ids: an arena, or the last table, has them.
 const ELSEWHERE: u32 = 0x3f;
+/// Where their number stands then.
+const COUNT: u32 = 8;
+/// Ids that a look-up copies at most: 32 bytes of them.
+pub const MOST_IDS: usize = 16;
 /// Set beside the number of ids when a piece is met again.
 const MET: u32 = 0x40;
 /// Any fixed number: an entry that meets another only replaces it.
@@ -86,7 +92,7 @@ impl TokenId for u32 {
     }
 }
 
-/// The ids in a row of `Fewest`, `Few` or `Several`, or None where it only marks that they are elsewhere.
+/// How many ids a row of `Fewest`, `Few` or `Several` holds, or None where it only marks that they are elsewhere.
 #[inline(always)]
 pub fn count_of<T: TokenId>(row: &[T]) -> Option<usize> {
     let count = row[row.len() - 1].id() & ELSEWHERE;
@@ -208,18 +214,15 @@ impl<E: Copy + Default> Growing<E> {
     }
 }
 
-/// The key of a piece of up to [`MEDIUM`] bytes: its bytes, zeros, and the length in the top byte.
+/// The key of a piece of more than [`INLINE`] and up to [`MEDIUM`] bytes: its bytes, zeros, and the length in the top
+/// byte.
 #[inline(always)]
 pub fn medium_key(text: &[u8], start: usize, end: usize) -> [u64; 4] {
     let length = end - start;
-    let (low, high) = if length > INLINE {
-        let low = text[start..]
-            .first_chunk::<16>()
-            .map_or(0, |first| u128::from_le_bytes(*first));
-        (low, inline_key(text, start + 16, end))
-    } else {
-        (inline_key(text, start, end), 0)
-    };
+    debug_assert!(length > INLINE);
+    let first = text[start..].first_chunk::<16>();
+    let low = first.map_or(0, |first| u128::from_le_bytes(*first));
+    let high = inline_key(text, start + 16, end);
     let top = (high >> 64) as u64 & (u64::MAX >> 8) | (length as u64) << 56;
     [low as u64, (low >> 64) as u64, high as u64, top]
 }
@@ -293,10 +296,12 @@ pub fn which_of_four_avx2(keys: &[u64; 4], key: u64) -> usize {
     _mm256_movemask_pd(_mm256_castsi256_pd(equal)) as usize
 }
 
-/// The four tables, 1 MB at first and 44 MB at most, and at most 17 MB of arenas.
+/// The four tables, 1 MB at first and 44 MB at most, and at most 36 MB of arenas.
 pub struct Cache<T: TokenId> {
     quick: Growing<Quick<T>>,
     short: Growing<Line<T>>,
+    /// The ids that entries of the first two tables have no room for, and [`MOST_IDS`] more.
+    many: Vec<T>,
     medium: Growing<Medium<T>>,
     long: Growing<Long>,
     long_bytes: Vec<u8>,
@@ -308,6 +313,7 @@ impl<T: TokenId> Default for Cache<T> {
         Self {
             quick: Growing::new(QUICK_BITS),
             short: Growing::new(SHORT_BITS),
+            many: vec![T::default(); MOST_IDS],
             medium: Growing::new(MEDIUM_BITS),
             long: Growing::new(LONG_BITS),
             long_bytes: Vec::new(),
@@ -355,10 +361,43 @@ impl<T: TokenId> Cache<T> {
         Some(ids)
     }
 
-    /// The place in the second table of a piece that the first sends there.
+    /// The ids of a row of the first two tables that says they are elsewhere, and their number.
     #[inline(always)]
-    pub fn short_place(&self, key: &Key) -> usize {
-        self.short.place(hash_short(key))
+    pub fn many(&self, row: &[T]) -> (&[T; MOST_IDS], usize) {
+        let bits = 8 * size_of::<T>() as u32;
+        let words = row[..4 / size_of::<T>()].iter().zip(0..);
+        let place = words.fold(0, |place, (word, nth)| place | word.id() << (bits * nth));
+        let count = row[row.len() - 1].id() >> COUNT;
+        let ids = self.many[place as usize..].first_chunk();
+        (
+            ids.expect("every place has MOST_IDS behind it"),
+            count as usize,
+        )
+    }
+
+    /// The row of a piece in the first two tables.
+    fn row_or_place<R: Default + AsMut<[T]>>(&mut self, ids: &[T]) -> R {
+        let mut row = row_of(ids);
+        let places: &mut [T] = R::as_mut(&mut row);
+        let last = places.len() - 1;
+        if ids.len() <= last {
+            return row;
+        }
+        if self.many.len() > ARENA {
+            self.many.truncate(MOST_IDS);
+            self.quick.entries.fill(Quick::default());
+            self.short.entries.fill(Line::default());
+        }
+        let place = (self.many.len() - MOST_IDS) as u32;
+        self.many.truncate(place as usize);
+        self.many.extend_from_slice(ids);
+        self.many.resize(self.many.len() + MOST_IDS, T::default());
+        let bits = 8 * size_of::<T>() as u32;
+        for (word, nth) in places[..4 / size_of::<T>()].iter_mut().zip(0..) {
+            *word = T::from_id(place >> (bits * nth));
+        }
+        places[last] = T::from_id(ELSEWHERE | (ids.len() as u32) << COUNT);
+        row
     }
 
     #[inline(always)]
@@ -419,16 +458,12 @@ impl<T: TokenId> Cache<T> {
     /// Remembers the ids of a piece that is not known.
     pub fn put(&mut self, piece: &[u8], ids: &[T]) {
         if piece.len() <= QUICK {
-            self.put_quick(short_key(piece, 0, piece.len()), row_of(ids));
-            if ids.len() < T::Fewest::default().as_ref().len() {
-                return;
-            }
+            let row = self.row_or_place(ids);
+            return self.put_quick(short_key(piece, 0, piece.len()), row);
         }
         if piece.len() <= INLINE {
-            self.put_short(short_key(piece, 0, piece.len()), row_of(ids));
-            if ids.len() < T::Few::default().as_ref().len() {
-                return;
-            }
+            let row = self.row_or_place(ids);
+            return self.put_short(short_key(piece, 0, piece.len()), row);
         }
         if piece.len() <= MEDIUM {
             let key = medium_key(piece, 0, piece.len());
@@ -536,5 +571,29 @@ impl<T: TokenId> Cache<T> {
         };
         self.long_bytes.extend_from_slice(piece);
         self.long_ids.extend_from_slice(ids);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_without_room_are_found_until_their_arena_is_emptied() {
+        let mut cache = Cache::<u16>::default();
+        let key = |nth: usize| short_key(format!("{nth:012}").as_bytes(), 0, 12);
+        let last = ARENA / 12 + 2;
+        for nth in 0..=last {
+            cache.put(format!("{nth:012}").as_bytes(), &[nth as u16; 12]);
+        }
+        let place = |cache: &Cache<u16>, nth| cache.short.place(hash_short(&key(nth)));
+        let (first, second) = (place(&cache, 0), place(&cache, last));
+        assert!(cache.short(&key(0), first, which).is_none());
+        let row = *cache.short(&key(last), second, which).expect("just put");
+        let (ids, count) = cache.many(&row);
+        assert_eq!(
+            (&ids[..count], count_of(&row)),
+            (&[last as u16; 12][..], None)
+        );
     }
 }

@@ -5,8 +5,8 @@
 //! vocabulary without being special are found in the text before it is split, the longest of those that begin first.
 
 use crate::cache::{
-    Cache, Key, MEDIUM, QUICK, TokenId, count_of, hash_long, hash_medium, medium_key, short_key,
-    which, which_avx2, which_of_four, which_of_four_avx2,
+    Cache, Key, MEDIUM, MOST_IDS, QUICK, TokenId, count_of, hash_long, hash_medium, medium_key,
+    short_key, which, which_avx2, which_of_four, which_of_four_avx2,
 };
 use crate::merge::{MergeScratch, Merges};
 use crate::normal::{Added, Finder, Normal};
@@ -69,8 +69,6 @@ struct Batch {
 
 /// Tokens that a cache begins with at most, so that opening an encoder stays short.
 const WHOLE: usize = 1 << 16;
-/// Ids that a look-up copies at most: 32 bytes of them.
-const MOST_IDS: usize = 16;
 
 impl Encoder {
     /// Puts a model together; an error says which merge or byte the vocabulary lacks.
@@ -272,55 +270,39 @@ impl Encoder {
         let (mut to, mut n_ids) = (out.as_mut_ptr(), out.len());
         for (nth, &end) in ends.iter().enumerate() {
             let EncodeScratch { cache, batch, .. } = scratch;
-            let (key, mut place) = (&batch.keys[nth], batch.places[nth]);
-            let (length, mut hash, mut known) = (end - start, place as u64, true);
+            let (key, place) = (&batch.keys[nth], batch.places[nth]);
+            let (length, mut elsewhere) = (end - start, None);
             if length <= QUICK {
-                let found = cache.quick(key, place, &of_four);
-                if let Some(row) = found {
+                if let Some(&row) = cache.quick(key, place, &of_four) {
                     // SAFETY: there is room for [`MOST_IDS`] of each piece of the batch from `n_ids` on.
-                    unsafe { to.add(n_ids).cast::<T::Fewest>().write_unaligned(*row) };
-                    if let Some(count) = count_of(row.as_ref()) {
-                        n_ids += count;
-                        start = end;
-                        continue;
-                    }
+                    n_ids += unsafe { copy(cache, row, to.add(n_ids)) };
+                    start = end;
+                    continue;
                 }
-                known = found.is_some();
-                place = cache.short_place(key);
-            }
-            if known && length <= INLINE {
-                let found = cache.short(key, place, &of_two);
-                if let Some(row) = found {
+            } else if length <= INLINE {
+                if let Some(&row) = cache.short(key, place, &of_two) {
                     // SAFETY: as above.
-                    unsafe { to.add(n_ids).cast::<T::Few>().write_unaligned(*row) };
+                    n_ids += unsafe { copy(cache, row, to.add(n_ids)) };
+                    start = end;
+                    continue;
+                }
+            } else if length <= MEDIUM {
+                if let Some(row) = cache.medium(&medium_key(text, start, end), place as u64) {
+                    // SAFETY: as above.
+                    unsafe { to.add(n_ids).cast::<T::Several>().write_unaligned(*row) };
                     if let Some(count) = count_of(row.as_ref()) {
                         n_ids += count;
                         start = end;
                         continue;
                     }
-                    hash = hash_medium(&medium_key(text, start, end));
+                    elsewhere = Some(hash_long(&text[start..end]));
                 }
-                known = found.is_some();
-            }
-            if known
-                && length <= MEDIUM
-                && let Some(row) = cache.medium(&medium_key(text, start, end), hash)
-                && let Some(count) = count_of(row.as_ref())
-            {
-                // SAFETY: as above.
-                unsafe { to.add(n_ids).cast::<T::Several>().write_unaligned(*row) };
-                n_ids += count;
-                start = end;
-                continue;
+            } else {
+                elsewhere = Some(place as u64);
             }
             // SAFETY: all ids up to here were written.
             unsafe { out.set_len(n_ids) };
-            let piece = &text[start..end];
-            let elsewhere = match length {
-                0..=MEDIUM => known.then(|| hash_long(piece)),
-                _ => Some(hash),
-            };
-            self.encode_slowly(piece, elsewhere, scratch, out);
+            self.encode_slowly(&text[start..end], elsewhere, scratch, out);
             out.reserve(room);
             (to, n_ids) = (out.as_mut_ptr(), out.len());
             start = end;
@@ -377,6 +359,24 @@ impl Encoder {
         }
         Ok(())
     }
+}
+
+/// Copies the ids of a row of the cache's first two tables, and gives their number.
+///
+/// # Safety
+///
+/// There is room for [`MOST_IDS`] at `to`.
+#[inline(always)]
+unsafe fn copy<T: TokenId, R: Copy + AsRef<[T]>>(cache: &Cache<T>, row: R, to: *mut T) -> usize {
+    // SAFETY: there is room as the caller says.
+    unsafe { to.cast::<R>().write_unaligned(row) };
+    if let Some(count) = count_of(row.as_ref()) {
+        return count;
+    }
+    let (ids, count) = cache.many(row.as_ref());
+    // SAFETY: as above.
+    unsafe { to.cast::<[T; MOST_IDS]>().write_unaligned(*ids) };
+    count
 }
 
 #[cfg(test)]
