@@ -21,7 +21,6 @@ from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import Recipe, Step, single_stage
 from curate.stages import STAGES, load
-from inline import Inline
 
 GOLDEN: dict[str, tuple[int, str]] = {
     "url_filter": (1, "e06d2f9ac25f536c"),
@@ -142,10 +141,7 @@ def recipe_of(name: str, fixture: Path) -> Recipe:
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in STAGES])
-def test_a_stage_gives_what_its_version_gave(
-    name: str, fixture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
+def test_a_stage_gives_what_its_version_gave(name: str, fixture: Path, tmp_path: Path, inline: None) -> None:
     outcome = driver.run(recipe_of(name, fixture), tmp_path)
     assert outcome.exit_code == 0, outcome.failures
     now = (load(name).version, rows_of(tmp_path))
