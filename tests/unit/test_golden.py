@@ -38,7 +38,7 @@ GOLDEN: dict[str, tuple[int, str]] = {
     "near_dedup": (7, "8396ddb90d7f7436"),
     "semantic_dedup": (1, "d46bdbdcee0743de"),
     "line_dedup": (2, "874eb6c5779d521c"),
-    "substring_dedup": (2, "7ae435b1e85d6ae7"),
+    "substring_dedup": (3, "7ae435b1e85d6ae7"),
     "holdout": (1, "eea1c50ad0e29cb0"),
     "decontaminate": (4, "03e79207bf2671b7"),
     "train_tokenizer": (2, "757598b713b4b62a"),
