@@ -44,6 +44,13 @@ ROUNDS = int(os.environ.get("TRAINER_ROUNDS", "2"))  # processes of each system 
 EAGER = "; nothing compiled (TORCHDYNAMO_DISABLE)" if os.environ.get("TORCHDYNAMO_DISABLE") else ""
 STUDENT = 4.303  # Student's t, 95 %, two degrees of freedom
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times each project's own learning rates
+VARIANT_TOKENS = 400_000
+VARIANTS = {
+    "dense": (),
+    "mixture of experts": ("model.experts=4",),
+    "GPT-2": ("model.family=gpt2",),
+    "masked diffusion": ("objective=masked_diffusion",),
+}
 PEERS = [name for name in ("nanogpt", "nanochat") if name.upper() in os.environ]
 
 
@@ -69,6 +76,20 @@ def system(*arguments: object) -> dict[str, float]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     print(*arguments, done.stdout.splitlines()[-1], file=sys.stderr, flush=True)
+    return result
+
+
+def kept(*arguments: object) -> dict[str, float]:
+    """As `system`; a benchmark that was stopped goes on, by systems.jsonl; remove that file to measure anew."""
+    path, key = HOME / "systems.jsonl", " ".join(map(str, arguments))
+    lines = path.read_text().splitlines() if path.exists() else []
+    for line in map(json.loads, lines):
+        if line["of"] == key:
+            known: dict[str, float] = line["result"]
+            return known
+    result = system(*arguments)
+    with path.open("a") as file:
+        file.write(json.dumps({"of": key, "result": result}) + "\n")
     return result
 
 
@@ -137,15 +158,18 @@ def loader(report: Report) -> None:
 
 def speed(report: Report) -> None:
     """Tokens a CPU second of a step, and the time to the first one, in turns; the best process of ROUNDS."""
-    # A CPU without bf16 products emulates them: a step then takes minutes, in every project.
-    dtypes = ("fp32", "bf16") if fast_bf16(torch.device("cpu")) else ("fp32",)
+    # A CPU without bf16 products emulates them: a step then takes minutes, in every project, and is measured once.
+    fast = fast_bf16(torch.device("cpu"))
+    dtypes = ("fp32", "bf16") if fast else ("fp32",)
     mine = [(name, dtype) for name in ("ours", "ours-muon") for dtype in dtypes]
-    others = [(peer, dtype) for peer in PEERS for dtype in dtypes]
-    kinds = mine + others
+    others = [(peer, dtype) for peer in PEERS for dtype in ("fp32", "bf16")]
     best: dict[tuple[str, str], dict[str, float]] = {}
-    for _ in range(ROUNDS):
-        for kind in kinds:
-            found = system("speed", kind[0], "--dtype", kind[1], "--steps", 4)
+    for turn in range(ROUNDS):
+        for kind in mine + others:
+            emulated = kind[1] == "bf16" and not fast
+            if emulated and turn:
+                continue
+            found = system("speed", kind[0], "--dtype", kind[1], "--steps", 1 if emulated else 4)
             before = best.get(kind, found)
             rate = max(before["tokens_per_second"], found["tokens_per_second"])
             first = min(before["first_step"], found["first_step"])
@@ -227,20 +251,40 @@ def _pieces(batches: list[Any]) -> list[Any]:
     return found
 
 
+def variants(report: Report) -> None:
+    """The loss of small models of every kind as they train on 8 domains: that each of them learns."""
+    data, lines = corpus(), []
+    for name, given in VARIANTS.items():
+        out = HOME / f"variant-{name.replace(' ', '-')}"
+        subprocess.run(["rm", "-rf", str(out)], check=True)
+        sets = [part for one in (*given, "batch_rows=16", "threads=1") for part in ("--set", one)]
+        command = [sys.executable, "-m", "train", "run", "--data", str(data), "--out", str(out), "--size", "1m"]
+        subprocess.run(
+            [*command, "--tokens", str(VARIANT_TOKENS), "--json", *sets], check=True, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        losses = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+        tenths = np.array_split(np.array(losses), 10)
+        lines.append([name, f"{losses[0]:.2f}", *(f"{part.mean():.2f}" for part in tenths)])
+    header = ["model", "first step", *(f"tenth {n}" for n in range(1, 11))]
+    title = f"Mean loss, nats a token, by tenths of {VARIANT_TOKENS:,} tokens (of diffusion a bound)"
+    report.table(title, header, lines)
+
+
 def learning(report: Report) -> None:
     """Held-out bits per byte after equal CPU time: at the projects' own rates, and at the best of five.
 
     How many steps SECONDS are, the fastest step of each system says, measured in turns; systems then train in turns,
     so that what else the machine does changes no result.
     """
-    data, names = corpus(), ("ours", "ours-muon", *PEERS)
-    timed = [{name: system("speed", name, "--vocab-size", 8192, "--steps", 4) for name in names} for _ in range(ROUNDS)]
+    data, names = corpus(), ("ours", *PEERS)
+    timed = [{name: kept("speed", name, "--vocab-size", 8192, "--steps", n) for name in names} for n in (4, 5)]
     tokens = {name: max(one[name]["tokens_per_second"] for one in timed) for name in names}
     steps = {name: round(SECONDS * rate / (ROWS * LENGTH)) for name, rate in tokens.items()}
 
     def at(name: str, rate: float, seed: int) -> float:
         given = ("learn", name, "--data", data, "--steps", steps[name], "--rate", rate, "--seed", seed)
-        return system(*given)["bits_per_byte"]
+        return kept(*given)["bits_per_byte"]
 
     tried = [{name: at(name, rate, 1) for name in names} for rate in RATES]
     best = {name: min(range(len(RATES)), key=lambda n: tried[n][name]) for name in names}
@@ -269,7 +313,7 @@ def muon(report: Report) -> None:
 
     def at(name: str, rate: float, steps: float) -> float:
         given = ("learn", name, "--data", data, "--steps", round(steps), "--rate", rate)
-        return system(*given)["bits_per_byte"]
+        return kept(*given)["bits_per_byte"]
 
     best = {name: min(RATES, key=lambda rate: at(name, rate, STEPS / 4)) for name in ("ours", "ours-muon")}
     adamw, found = at("ours", best["ours"], STEPS), {}
@@ -289,7 +333,7 @@ def muon(report: Report) -> None:
     report.row("muon_steps", steps, "steps", 1, "AdamW", STEPS, note)
 
 
-GROUPS = [loss, order, loader, speed, job, ngrams, learning, muon]
+GROUPS = [loss, order, loader, speed, job, ngrams, variants, learning, muon]
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
