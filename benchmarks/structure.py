@@ -13,7 +13,8 @@ what a converter keeps.
     headings            a line of as many `#`; their text: of those marked, nothing else stands in the line
     items               a bullet or a number before the first 25 letters and digits; nested items are indented
     links, inline code  as `[text](address)` and in backticks
-    formulas            \\( \\) and the TeX of MathML (annotation or alttext); MathML once: as often as on the page
+    formulas            \\( \\) and the TeX of MathML (annotation or alttext); MathML once: as often as on the page, of
+                        formulas that are more than letters and digits
 """
 
 import re
@@ -325,10 +326,11 @@ def _plain(text: str) -> str:
 
 def _items(document: Document, lines: list[Line], whole: str, add: Add) -> None:
     marked: dict[str, list[Line]] = {}
-    for line in lines:
+    for at, line in enumerate(lines):
         if line.mark:
-            for length in range(1, min(25, len(line.squashed)) + 1):
-                marked.setdefault(line.squashed[:length], []).append(line)
+            begins = _begins(lines, at)
+            for length in range(1, len(begins) + 1):
+                marked.setdefault(begins[:length], []).append(line)
     for own, number, depth in items_of(document.main):
         bare = squash(own)
         found = marked.get(bare[:25], [])
@@ -338,6 +340,16 @@ def _items(document: Document, lines: list[Line], whole: str, add: Add) -> None:
             add("items: number", any(line.mark[:-1] == number for line in found))
         if depth > 1:
             add("nested items: indented", any(line.indent > 0 for line in found))
+
+
+def _begins(lines: list[Line], at: int) -> str:
+    """The first 25 letters and digits of the item that begins in this line; its title may have a line of its own."""
+    begins = lines[at].squashed
+    for line in lines[at + 1 :]:
+        if len(begins) >= 25 or line.mark:
+            break
+        begins += line.squashed
+    return begins[:25]
 
 
 def _inline(document: Document, text: str, add: Add) -> None:
@@ -374,7 +386,7 @@ def _formulas(document: Document, text: str, add: Add) -> None:
             texs.append(tex)
     for tex in texs:
         add("MathML: TeX kept", tex in bare)
-    for tex in set(texs):
+    for tex in {tex for tex in texs if not tex.isalnum()}:  # a letter stands in words too
         longer = sum(other.count(tex) for other in texs)
         add("MathML: TeX once", bare.count(tex) == longer)
 

@@ -5,12 +5,12 @@
 //! Blocks of equal markup are decided by their mean too, so that a list does not end where its probability has fallen
 //! below the threshold. Less is asked for in the content area, the element that holds the content and little else.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::features::measured::Measured;
 use crate::features::second::{threshold, weight};
-use crate::page::{Inline, NONE, Page};
+use crate::notes::cited;
+use crate::page::{NONE, Page};
 use crate::tags::{Tag, context};
 use crate::twins::twins;
 use crate::units::{Kind, Unit, Units};
@@ -37,19 +37,16 @@ const LEAD: f32 = 0.4;
 const HEADLINE: f32 = 0.2;
 /// For a unit that stands between kept blocks of the element around it,
 const BETWEEN: f32 = 0.5;
-/// and for code that follows the kept text that introduces it.
+/// for a table there, and for code that follows the kept text that introduces it.
 const LISTING: f32 = 0.25;
-/// A block stays with equals whose mean is above the threshold from this part of it on.
+/// A block stays with equals whose mean is above the threshold from this part of it on; so does a row with kept rows of
+/// its table, an item or a definition with kept ones of its list.
 const EQUALS: f32 = 0.5;
 /// The threshold of a block in the content area is lower by this part where the area is nothing but content, and by
 /// less the less of it is.
 const INSIDE: f32 = 0.2;
 /// The mean probability of an area from which on its threshold is lower.
 const AREA: f32 = 0.5;
-/// An ordered list is one of notes where this part of its items is cited by what is kept,
-const CITED: f32 = 0.5;
-/// by links of at most this many bytes: `[12]`, `note 3`.
-const MAX_CITATION: u32 = 10;
 /// The fewest blocks of equal markup that are decided together.
 const MIN_EQUALS: u32 = 3;
 /// From this share of its words on, what is kept of a unit brings the rest.
@@ -101,6 +98,8 @@ pub enum Why {
     Unit(u32, f32),
     /// With this unit, most of which is kept.
     MostOf(u32),
+    /// In this row, item or definition, which stays with others of its table or list.
+    Among(u32),
     /// It heads or captions this table, of which rows are kept.
     HeadOf(u32),
     /// In this unit, which stands between kept blocks or is introduced by one.
@@ -183,7 +182,7 @@ pub fn choose(
     };
     chooser.equals(measured);
     let masses = units.masses(probabilities, &weights);
-    chooser.decide_units(&masses);
+    chooser.decide_units(&masses, measured.knows_language());
     chooser.beside(&masses);
     chooser.notes();
     chooser.leads();
@@ -217,18 +216,6 @@ fn gap(probabilities: &[f32], limit: f32) -> f32 {
         last = p;
     }
     moved
-}
-
-/// The addresses of a block's links that may cite a note.
-fn citations(page: &Page, block: usize) -> impl Iterator<Item = u32> {
-    let marks = page.blocks[block].marks.clone();
-    let marks = &page.marks[marks.start as usize..marks.end as usize];
-    let links = marks.iter().filter(|mark| mark.kind == Inline::Link);
-    let ends = links.clone().skip(1);
-    links
-        .zip(ends)
-        .filter(|(begin, end)| begin.begins && !end.begins && end.at - begin.at <= MAX_CITATION)
-        .map(|(begin, _)| begin.address)
 }
 
 /// The mean probability of (weight times probability, weight).
@@ -326,8 +313,9 @@ impl Chooser<'_> {
     }
 
     /// Decides units from the outermost in: one whose mean is high enough is kept whole; of another, rows, items and
-    /// definitions are kept or dropped whole, and where they are most of it, the rest is kept too.
-    fn decide_units(&mut self, masses: &[(f32, f32)]) {
+    /// definitions are kept or dropped whole, less probable ones beside those that are kept, and where they are most
+    /// of it, the rest is kept too. Lists in an unknown language are left as they are: teasers are lists.
+    fn decide_units(&mut self, masses: &[(f32, f32)], knows_language: bool) {
         let n = self.units.all.len();
         let mut whole = vec![false; n];
         for (at, unit) in self.units.all.iter().enumerate() {
@@ -338,6 +326,7 @@ impl Chooser<'_> {
                 whole[at] = mean(masses[at]) >= self.limit_of(unit);
             }
         }
+        let among = self.among(masses, &mut whole, knows_language);
         self.most(masses, &mut whole);
         let outermost = self.units.outermost();
         for block in 0..self.kept.len() {
@@ -348,10 +337,12 @@ impl Chooser<'_> {
             let decided = self.decider(unit, &whole);
             let mean = mean(masses[decided as usize]);
             self.kept[block] = whole[unit as usize];
-            self.why[block] = if self.kept[block] && mean < self.limits[block] {
-                Why::MostOf(decided)
-            } else {
+            self.why[block] = if !self.kept[block] || mean >= self.limits[block] {
                 Why::Unit(decided, mean)
+            } else if among[decided as usize] {
+                Why::Among(decided)
+            } else {
+                Why::MostOf(decided)
             };
         }
         self.heads();
@@ -377,6 +368,38 @@ impl Chooser<'_> {
             }
         }
         unit
+    }
+
+    /// Keeps rows beside kept rows of their table, where asked for items and definitions alike; says which.
+    fn among(&self, masses: &[(f32, f32)], whole: &mut [bool], lists: bool) -> Vec<bool> {
+        let units = &self.units.all;
+        let mut some = vec![false; units.len()]; // tables and lists of which a part is kept that is no head
+        for (at, unit) in units.iter().enumerate() {
+            if let Some(some) = some.get_mut(unit.parent as usize) {
+                *some |= whole[at] && !unit.head;
+            }
+        }
+        let mut among = vec![false; units.len()];
+        for (at, unit) in units.iter().enumerate() {
+            let above = unit.parent as usize;
+            if whole.get(above).copied().unwrap_or(false) {
+                whole[at] = true;
+                continue;
+            }
+            let part = match unit.kind {
+                Kind::Row => true,
+                Kind::Item | Kind::Definition => lists,
+                _ => false,
+            };
+            among[at] = part
+                && unit.holds
+                && !whole[at]
+                && some.get(above).copied().unwrap_or(false)
+                && units[above].holds
+                && mean(masses[at]) >= self.limit_of(unit) * EQUALS;
+            whole[at] |= among[at];
+        }
+        among
     }
 
     /// Keeps the rest of a table or a list of which most words are kept.
@@ -435,6 +458,7 @@ impl Chooser<'_> {
             let limit = self.limit_of(unit);
             let enough = match unit.kind {
                 Kind::Code => before && mean >= limit * LISTING,
+                Kind::Table => before && after && mean >= limit * LISTING,
                 _ => before && after && mean >= limit * BETWEEN,
             };
             if enough {
@@ -464,52 +488,12 @@ impl Chooser<'_> {
         own.start as usize..own.end as usize
     }
 
-    /// Keeps the ordered lists of notes whose items kept text elsewhere cites.
+    /// Keeps the lists of notes that kept text cites.
     fn notes(&mut self) {
-        let page = self.page;
-        if page.targets.is_empty() {
-            return;
-        }
-        let mut targets = page.targets.clone();
-        targets.sort_unstable();
-        let units = self.units;
-        let mut items = vec![0; units.all.len()]; // of each list
-        let mut cited = vec![0; units.all.len()];
-        let mut of_node = BTreeMap::new();
-        for (at, unit) in units.all.iter().enumerate() {
-            if unit.kind == Kind::Item && !unit.blocks.is_empty() {
-                items[unit.parent as usize] += 1;
-                of_node.insert(unit.node, at);
-            }
-        }
-        let mut seen = vec![false; units.all.len()];
-        for block in (0..self.kept.len()).filter(|&block| self.kept[block]) {
-            for address in citations(page, block) {
-                let Some(fragment) = page.fragment(address) else {
-                    continue;
-                };
-                let first = targets.partition_point(|&(hash, _)| hash < fragment);
-                let Some(&item) = targets
-                    .get(first)
-                    .filter(|(hash, _)| *hash == fragment)
-                    .and_then(|(_, node)| of_node.get(node))
-                else {
-                    continue;
-                };
-                let list = units.all[item].parent;
-                let inside = units.all[list as usize].blocks.contains(&(block as u32));
-                if !inside && !seen[item] {
-                    seen[item] = true;
-                    cited[list as usize] += 1;
-                }
-            }
-        }
-        for (at, unit) in units.all.iter().enumerate() {
-            let ordered = page.nodes[unit.node as usize].tag == Tag::OL;
-            if ordered && cited[at] > 0 && cited[at] as f32 >= CITED * items[at] as f32 {
-                for block in unit.blocks.start as usize..unit.blocks.end as usize {
-                    self.keep(block, Why::Cited(at as u32));
-                }
+        for list in cited(self.page, self.units, &self.kept) {
+            let blocks = self.units.all[list as usize].blocks.clone();
+            for block in blocks.start as usize..blocks.end as usize {
+                self.keep(block, Why::Cited(list));
             }
         }
     }

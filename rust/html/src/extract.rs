@@ -311,6 +311,7 @@ fn said_of(why: Why, limit: f32, units: &Units) -> String {
             format!("{} has {mean:.2} in the mean, limit {limit:.2}", name(unit))
         }
         Why::MostOf(unit) => format!("most of {} is kept", name(unit)),
+        Why::Among(unit) => format!("{} stays with others that are kept", name(unit)),
         Why::HeadOf(unit) => format!("head of {}", name(unit)),
         Why::Beside(unit) => format!("{} stands among kept text", name(unit)),
         Why::Cited(unit) => format!("{} has the notes of kept text", name(unit)),

@@ -26,6 +26,7 @@ mod math;
 mod meanings;
 mod mend;
 mod model;
+mod notes;
 pub mod output;
 pub mod page;
 mod raw;

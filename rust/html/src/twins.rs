@@ -3,7 +3,7 @@
 //! A copy stands elsewhere: what repeats among its own like (verses, commands, cells, entries alike) is meant to.
 
 use crate::hash::{Fnv, Numbers};
-use crate::page::Page;
+use crate::page::{Inline, Mark, Page};
 use crate::tags::context;
 
 /// Shorter texts are no copies: labels, values, names.
@@ -44,7 +44,9 @@ pub fn twins(
             continue; // another text with the same hash
         }
         let elsewhere = page.node_of(block).path != page.node_of(twin).path
-            && page.blocks[block].context & context::PRE == 0;
+            && page.blocks[block].context & context::PRE == 0
+            && !is_entry(page, block, twin)
+            && !is_entry(page, twin, block);
         if elsewhere && text.len() >= MIN_BYTES && !held[block] && !held[twin] {
             run.end(page, &mut dropped);
             if probabilities[block] > probabilities[twin] + MARGIN {
@@ -59,6 +61,22 @@ pub fn twins(
     }
     run.end(page, &mut dropped);
     dropped
+}
+
+/// Whether a block is an entry of the page's contents: a link to a place in it that has the text of this heading.
+fn is_entry(page: &Page, block: usize, heading: usize) -> bool {
+    let marks = page.blocks[block].marks.clone();
+    let marks = page.marks.get(marks.start as usize..marks.end as usize);
+    let within = |mark: &Mark| {
+        let address = page.addresses.get(mark.address as usize);
+        address.is_some_and(|link| page.value(&link.address).starts_with(b"#"))
+    };
+    page.node_of(heading).tag.is_heading()
+        && !page.node_of(block).tag.is_heading()
+        && marks
+            .unwrap_or_default()
+            .iter()
+            .any(|mark| mark.kind == Inline::Link && mark.begins && within(mark))
 }
 
 /// Blocks one after the other that repeat others one after the other.

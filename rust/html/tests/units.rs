@@ -1,6 +1,6 @@
 //! What is kept, given how probable each block is: units stay whole, equals stay together, copies go.
 
-use curate_html::choose::{Choice, choose};
+use curate_html::choose::{Choice, Why, choose};
 use curate_html::features::measured::Measured;
 use curate_html::features::second;
 use curate_html::units::Units;
@@ -84,6 +84,32 @@ fn a_row_is_kept_whole_or_dropped_whole() {
 }
 
 #[test]
+fn rows_and_items_stay_with_those_that_are_kept_where_their_probability_falls() {
+    let other = "all the other pages that we have, every one of them, today and tomorrow and on any other day 1";
+    let among = |html: &str, known| {
+        let (texts, choice) = chosen_of(&page(html), Policy::Balanced, known);
+        let why = |text: &str| {
+            let at = texts.iter().position(|own| own.starts_with(text));
+            at.map(|at| (choice.kept[at], matches!(choice.why[at], Why::Among(_))))
+        };
+        [why("rain"), why("snow"), why("all")].map(Option::unwrap_or_default)
+    };
+    let stays = [(true, false), (true, true), (false, false)];
+    let table = format!(
+        "<table><tr><td>of 90<td>rain 90<tr><td>of 40<td>snow and more of it 40\
+         <tr><td>read 1<td>{other}</table>"
+    );
+    assert_eq!(among(&table, 1.0), stays);
+    assert_eq!(among(&table, 0.2), stays);
+    let list = format!("<ul><li>rain 90<li>snow and more of it 40<li>{other}</ul>");
+    assert_eq!(among(&list, 1.0), stays);
+    assert_eq!(
+        among(&list, 0.2),
+        [(true, false), (false, false), (false, false)]
+    );
+}
+
+#[test]
 fn a_table_that_lays_the_page_out_holds_nothing_together() {
     let long = "words ".repeat(300);
     let html = format!(
@@ -157,6 +183,15 @@ fn the_headline_of_kept_text_is_kept() {
     let html = "<h1>Of rain and snow 35</h1><p>a long sentence of an article, which goes on and on for long 97</p>\
                 <p>footer 1</p>";
     assert_eq!(kept(html).len(), 2);
+}
+
+#[test]
+fn an_entry_of_the_contents_is_no_copy_of_the_heading_that_it_links_to() {
+    let contents = "<ul><li><a href=#n>of the wind that blows from the north 90</a>\
+                    <li><a href=#s>of the one that blows from the south 90</a></ul>";
+    let sections = "<h2 id=n>of the wind that blows from the north 90</h2><p>it is cold 90</p>\
+                    <h2 id=s>of the one that blows from the south 90</h2><p>it is not 90</p>";
+    assert_eq!(middle_of(&format!("{contents}{sections}")).len(), 6);
 }
 
 #[test]
