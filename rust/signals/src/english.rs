@@ -58,6 +58,7 @@ pub struct EnglishRules {
 /// The tokenizer, with a memo that fills as texts go by.
 #[derive(Debug)]
 pub struct English {
+    /// Each pattern, and the automata made of it where it has their form.
     prefix: (Regex, Option<Starts>),
     suffix: (Regex, Option<Ends>),
     infix: (Regex, Option<Starts>),

@@ -111,7 +111,7 @@ fn texts() -> impl Strategy<Value = String> {
         " ",
         "\n",
     ];
-    prop::collection::vec(prop::sample::select(&pieces[..]), 0..14)
+    prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..14)
         .prop_map(|pieces| pieces.concat())
 }
 
