@@ -1,6 +1,6 @@
 """semantic_dedup on real paraphrases, with and without a model, and on questions of a benchmark.
 
-    python -m benchmarks.semantic             # some two minutes
+    python -m benchmarks.semantic             # some ten minutes
 
 `paraphrases`: 1,000 lines of news (../shared/data/neardup/wmt21_de-en) in two translations each are 2,000 documents. A
 pair is right where both translate the same line. `tfidf-svd` is the embedder without a model. `static` is a model made
@@ -10,6 +10,8 @@ on the spot in model2vec's form, as the positive control: words of 17 MB of Engl
 
 `items`: questions of MMLU are compared with documents (`--against`), of which some are such questions with a tenth of
 their words left out, some hold one between 240 other words, and most have nothing of them.
+
+`million`: 1,000,000 vectors of 256 values, of which a thousandth are copies without a word, end to end.
 """
 
 import random
@@ -30,11 +32,13 @@ from sklearn.utils.extmath import randomized_svd
 
 from benchmarks import texts
 from benchmarks.harness import Report, run
+from benchmarks.near_dedup_pipelines import _command
 
 READ = ("books_en", "wiki", "news_reuters", "forum_20news")
 LETTERS, WORDS, DIM, WINDOW = 17_000_000, 30_000, 256, 5
 PAIRS = {"two people": ("ref.A", "ref.B"), "a person and a system": ("ref.A", "hyp.Online-W")}
 RIGHT = (0.9, 0.95, 0.99)  # shares of the pairs found that have to be right
+CHUNKS, CHUNK_WORDS, COPIED, MEMORY = 1_000_000, 16, 1000, "2GB"  # of `million`; every COPIED-th chunk is one
 SMOOTHED = 0.75  # exponent of the counts of neighbours (Levy et al. 2015)
 
 
@@ -173,5 +177,41 @@ def items(report: Report) -> None:
     report.table("Documents that are marked as like a benchmark item (tfidf-svd)", header, lines)
 
 
+def million(report: Report) -> None:
+    """1,000,000 chunks of 16 words of all languages and code, one worker, in the memory that it is given."""
+    rng, chunks = random.Random(1), list[str]()
+    while len(chunks) < CHUNKS:
+        # Words drawn twice as often as they are: neighbours from two places, so that no chunk comes again by itself.
+        for _, _, text in texts.documents("text"):
+            words = text.split()
+            rng.shuffle(words)
+            chunks += (" ".join(words[at : at + CHUNK_WORDS]) for at in range(0, len(words) - CHUNK_WORDS, CHUNK_WORDS))
+    del chunks[CHUNKS:]
+    copies = range(COPIED // 2, CHUNKS, COPIED)
+    for at in copies:
+        words = chunks[at - 1].split()
+        del words[rng.randrange(CHUNK_WORDS)]
+        chunks[at] = " ".join(words)
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        (root / "in").mkdir()
+        for part in range(10):
+            here = slice(part * CHUNKS // 10, (part + 1) * CHUNKS // 10)
+            pq.write_table(pa.table({"text": chunks[here]}), root / "in" / f"{part}.parquet", row_group_size=10_000)
+        given = ["--out", root / "out", "--memory", MEMORY, "--workers", 1, "--min-cosine", 0.93, "--mark"]
+        command = [sys.executable, "-m", "curate", "semantic-dedup", root / "in", *given]
+        wall, cpu, peak = _command(list(map(str, command)), root)
+        went = pq.read_table(root / "out" / "rejects", columns=["origin_file", "origin_offset"])
+        place_of = {f"{part}.parquet": part * CHUNKS // 10 for part in range(10)}
+        names = [place_of[Path(name).name] for name in went.column("origin_file").to_pylist()]
+        marked = set(map(int, np.array(names) + went.column("origin_offset").to_numpy()))
+    found = len(marked.intersection(copies)) / len(copies)
+    note = (
+        f"{wall:.0f} s by the clock; peak {peak:,.0f} MB of {MEMORY}; {found:.1%} of {len(copies):,} copies without one"
+        f" of {CHUNK_WORDS} words marked, {len(marked):,} documents in all; min_cosine .93"
+    )
+    report.row("million", cpu / 60, "CPU minutes", 1, note=note)
+
+
 if __name__ == "__main__":
-    run("semantic", [paraphrases, items], ["numpy", "scipy", "scikit-learn", "tokenizers"])
+    run("semantic", [paraphrases, items, million], ["numpy", "scipy", "scikit-learn", "tokenizers"])

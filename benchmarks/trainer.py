@@ -2,7 +2,8 @@
 
     python -m benchmarks.trainer loss order loader     # seconds to a minute each, no peer's code
     NANOGPT=… NANOCHAT=… python -m benchmarks.trainer speed
-    TRAINER_SECONDS=180 python -m benchmarks.trainer learning muon     # hours at 180; 20 by default
+    TRAINER_SECONDS=180 python -m benchmarks.trainer learning     # 2 hours of a core at 180; 20 by default
+    TRAINER_STEPS=293 python -m benchmarks.trainer muon     # an hour of a core at 293; 60 by default
 
 `trainer_systems.py` says how the peers are run. Each is measured in turns with ours, in processes of their own, one
 thread. The corpus is ../shared/data/text, 8 domains, cleaned by nothing, tokenized by curate with 8,192 tokens, 5 % of
@@ -26,6 +27,7 @@ import torch.nn.functional as F
 from benchmarks.harness import Report, measure, run
 from benchmarks.kneser_ney import KneserNey, grams
 from benchmarks.texts import SHARED
+from benchmarks.trainer_systems import LENGTH, ROWS
 from train.config import read_settings
 from train.loader import Loader
 from train.loss import linear_cross_entropy
@@ -37,9 +39,18 @@ from train.train import setup
 
 HOME = Path(__file__).resolve().parents[1] / "target" / "bench-trainer"
 SECONDS = float(os.environ.get("TRAINER_SECONDS", "20"))  # CPU time of a training run of `learning`
+STEPS = int(os.environ.get("TRAINER_STEPS", "60"))  # steps of AdamW in `muon`; the CPU job takes 293
 ROUNDS = int(os.environ.get("TRAINER_ROUNDS", "2"))  # processes of each system in `speed`
 EAGER = "; nothing compiled (TORCHDYNAMO_DISABLE)" if os.environ.get("TORCHDYNAMO_DISABLE") else ""
+STUDENT = 4.303  # Student's t, 95 %, two degrees of freedom
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times each project's own learning rates
+VARIANT_TOKENS = 400_000
+VARIANTS = {
+    "dense": (),
+    "mixture of experts": ("model.experts=4",),
+    "GPT-2": ("model.family=gpt2",),
+    "masked diffusion": ("objective=masked_diffusion",),
+}
 PEERS = [name for name in ("nanogpt", "nanochat") if name.upper() in os.environ]
 
 
@@ -64,6 +75,21 @@ def system(*arguments: object) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.trainer_systems", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(*arguments, done.stdout.splitlines()[-1], file=sys.stderr, flush=True)
+    return result
+
+
+def kept(*arguments: object) -> dict[str, float]:
+    """As `system`; a benchmark that was stopped goes on, by systems.jsonl; remove that file to measure anew."""
+    path, key = HOME / "systems.jsonl", " ".join(map(str, arguments))
+    lines = path.read_text().splitlines() if path.exists() else []
+    for line in map(json.loads, lines):
+        if line["of"] == key:
+            known: dict[str, float] = line["result"]
+            return known
+    result = system(*arguments)
+    with path.open("a") as file:
+        file.write(json.dumps({"of": key, "result": result}) + "\n")
     return result
 
 
@@ -132,15 +158,18 @@ def loader(report: Report) -> None:
 
 def speed(report: Report) -> None:
     """Tokens a CPU second of a step, and the time to the first one, in turns; the best process of ROUNDS."""
-    # A CPU without bf16 products emulates them: a step then takes minutes, in every project.
-    dtypes = ("fp32", "bf16") if fast_bf16(torch.device("cpu")) else ("fp32",)
+    # A CPU without bf16 products emulates them: a step then takes minutes, in every project, and is measured once.
+    fast = fast_bf16(torch.device("cpu"))
+    dtypes = ("fp32", "bf16") if fast else ("fp32",)
     mine = [(name, dtype) for name in ("ours", "ours-muon") for dtype in dtypes]
-    others = [(peer, dtype) for peer in PEERS for dtype in dtypes]
-    kinds = mine + others
+    others = [(peer, dtype) for peer in PEERS for dtype in ("fp32", "bf16")]
     best: dict[tuple[str, str], dict[str, float]] = {}
-    for _ in range(ROUNDS):
-        for kind in kinds:
-            found = system("speed", kind[0], "--dtype", kind[1], "--steps", 4)
+    for turn in range(ROUNDS):
+        for kind in mine + others:
+            emulated = kind[1] == "bf16" and not fast
+            if emulated and turn:
+                continue
+            found = system("speed", kind[0], "--dtype", kind[1], "--steps", 1 if emulated else 4)
             before = best.get(kind, found)
             rate = max(before["tokens_per_second"], found["tokens_per_second"])
             first = min(before["first_step"], found["first_step"])
@@ -222,43 +251,89 @@ def _pieces(batches: list[Any]) -> list[Any]:
     return found
 
 
-def learning(report: Report) -> None:
-    """Held-out bits per byte after equal CPU time: at the projects' own rates, and at the best of five."""
+def variants(report: Report) -> None:
+    """The loss of small models of every kind as they train on 8 domains: that each of them learns."""
     data, lines = corpus(), []
-    for name in ("ours", "ours-muon", *PEERS):
-        given = ("learn", name, "--data", data, "--seconds", SECONDS)
-        tried = {rate: system(*given, "--rate", rate) for rate in RATES}
-        best = min(RATES, key=lambda rate: tried[rate]["bits_per_byte"])
-        more = [system(*given, "--rate", best, "--seed", seed) for seed in (2, 3, 4)]
-        found = [one["bits_per_byte"] for one in more]
-        half = 4.303 * statistics.stdev(found) / 3**0.5  # Student's t, 95 %, two degrees of freedom
+    for name, given in VARIANTS.items():
+        out = HOME / f"variant-{name.replace(' ', '-')}"
+        subprocess.run(["rm", "-rf", str(out)], check=True)
+        sets = [part for one in (*given, "batch_rows=16", "threads=1") for part in ("--set", one)]
+        command = [sys.executable, "-m", "train", "run", "--data", str(data), "--out", str(out), "--size", "1m"]
+        subprocess.run(
+            [*command, "--tokens", str(VARIANT_TOKENS), "--json", *sets], check=True, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        losses = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+        tenths = np.array_split(np.array(losses), 10)
+        lines.append([name, f"{losses[0]:.2f}", *(f"{part.mean():.2f}" for part in tenths)])
+    header = ["model", "first step", *(f"tenth {n}" for n in range(1, 11))]
+    title = f"Mean loss, nats a token, by tenths of {VARIANT_TOKENS:,} tokens (of diffusion a bound)"
+    report.table(title, header, lines)
+
+
+def learning(report: Report) -> None:
+    """Held-out bits per byte after equal CPU time: at the projects' own rates, and at the best of five.
+
+    How many steps SECONDS are, the fastest step of each system says, measured in turns; systems then train in turns,
+    so that what else the machine does changes no result.
+    """
+    data, names = corpus(), ("ours", *PEERS)
+    timed = [{name: kept("speed", name, "--vocab-size", 8192, "--steps", n) for name in names} for n in (4, 5)]
+    tokens = {name: max(one[name]["tokens_per_second"] for one in timed) for name in names}
+    steps = {name: round(SECONDS * rate / (ROWS * LENGTH)) for name, rate in tokens.items()}
+
+    def at(name: str, rate: float, seed: int) -> float:
+        given = ("learn", name, "--data", data, "--steps", steps[name], "--rate", rate, "--seed", seed)
+        return kept(*given)["bits_per_byte"]
+
+    tried = [{name: at(name, rate, 1) for name in names} for rate in RATES]
+    best = {name: min(range(len(RATES)), key=lambda n: tried[n][name]) for name in names}
+    again = [{name: at(name, RATES[best[name]], seed) for name in names} for seed in (2, 3, 4)]
+    lines = []
+    for name in names:
+        found = [one[name] for one in again]
+        half = STUDENT * statistics.stdev(found) / 3**0.5
+        apart = [one[name] - one["ours"] for one in again]
+        behind = f"{statistics.mean(apart):+.4f} ± {STUDENT * statistics.stdev(apart) / 3**0.5:.4f}"
+        own, rate = tried[RATES.index(1.0)][name], RATES[best[name]]
         interval = f"{statistics.mean(found):.4f} ± {half:.4f}"
-        own, steps = tried[1.0]["bits_per_byte"], int(more[0]["steps"])
-        lines.append([name, f"{SECONDS:g}", f"{steps:,}", f"{own:.4f}", f"{best:g} x", interval])
-    header = ["system", "CPU seconds", "steps", "own rate", "best of five rates", "at the best, seeds 2 to 4"]
-    report.table("Bits per byte of held-out text after equal CPU time, fp32, one thread", header, lines)
+        lines.append([name, f"{tokens[name]:,.0f}", f"{steps[name]:,}", f"{own:.4f}", f"{rate:g} x", interval, behind])
+    header = ["system", "tokens/s", "steps", "own rate", "best of five rates", "at the best, seeds 2 to 4", "less ours"]
+    title = f"Bits per byte of held-out text after {SECONDS:g} CPU seconds each, fp32, one thread"
+    report.table(title, header, lines)
 
 
 def muon(report: Report) -> None:
-    """Steps that Muon takes to the held-out bits per byte at which AdamW ends, each at its best rate of five."""
+    """Steps that Muon takes to the held-out bits per byte at which AdamW ends, each at its best rate of five.
+
+    The rate is chosen over a quarter of the steps. Muon's steps are looked for by tenths of AdamW's, from .8 down to
+    the first share that does not reach them, or up from there to the first that does.
+    """
     data = corpus()
-    steps = max(60, round(SECONDS * 1.2))
 
-    def at(name: str, rate: float, n: int) -> float:
-        given = ("learn", name, "--data", data, "--steps", n, "--rate", rate)
-        return system(*given)["bits_per_byte"]
+    def at(name: str, rate: float, steps: float) -> float:
+        given = ("learn", name, "--data", data, "--steps", round(steps), "--rate", rate)
+        return kept(*given)["bits_per_byte"]
 
-    adamw = min(at("ours", rate, steps) for rate in RATES)
-    best = min(RATES, key=lambda rate: at("ours-muon", rate, steps))
-    for share in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-        found = at("ours-muon", best, round(steps * share))
-        if found <= adamw:
+    best = {name: min(RATES, key=lambda rate: at(name, rate, STEPS / 4)) for name in ("ours", "ours-muon")}
+    adamw, found = at("ours", best["ours"], STEPS), {}
+    share = 0.8
+    while share <= 1.0:
+        found[share] = at("ours-muon", best["ours-muon"], STEPS * share)
+        down = found[share] <= adamw
+        following = round(share - 0.1 if down else share + 0.1, 1)
+        if following in found or following < 0.1:
             break
-    note = f"{steps} steps of AdamW at its best rate end at {adamw:.4f} bits a byte; Muon at {found:.4f}"
-    report.row("muon_steps", round(steps * share), "steps", 1, "AdamW", steps, note)
+        share = following
+    reached = [share for share, bits in found.items() if bits <= adamw]
+    ends = ", ".join(f"{share:.0%} of the steps {bits:.4f}" for share, bits in sorted(found.items()))
+    rates = f"at {best['ours']:g} and {best['ours-muon']:g} x the default rate"
+    note = f"AdamW ends at {adamw:.4f} bits a byte, Muon with {ends}; {rates}"
+    steps = round(STEPS * min(reached)) if reached else math.inf
+    report.row("muon_steps", steps, "steps", 1, "AdamW", STEPS, note)
 
 
-GROUPS = [loss, order, loader, speed, job, ngrams, learning, muon]
+GROUPS = [loss, order, loader, speed, job, ngrams, variants, learning, muon]
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")

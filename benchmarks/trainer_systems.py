@@ -1,7 +1,7 @@
 """The trainers that are measured side by side, behind one face: ours, and nanoGPT's and nanochat's own code.
 
     NANOGPT=… NANOCHAT=… python -m benchmarks.trainer_systems speed nanochat --dtype bf16
-    python -m benchmarks.trainer_systems learn ours --data RUN --seconds 60 --rate 2 --seed 1
+    python -m benchmarks.trainer_systems learn ours --data RUN --steps 60 --rate 2 --seed 1
 
 NANOGPT and NANOCHAT name folders with those projects, of the commits that COMMITS says. Their model, initialization and
 optimizer are run as they are, with the schedules of their training scripts; the loop around them, and the rows, are the
@@ -27,6 +27,7 @@ import torch
 
 COMMITS = {"nanogpt": "3adf61e", "nanochat": "92d63d4"}
 LAYERS, WIDTH, HEADS, LENGTH, ROWS = 4, 256, 4, 256, 16
+HELD_OUT_TOKENS = 16_384  # of every source, at most: its first documents, at least one
 
 
 class System(Protocol):
@@ -186,32 +187,22 @@ def rows(data: Path, seed: int, steps: int) -> Iterator[tuple[torch.Tensor, ...]
             yield tuple(torch.from_numpy(part.copy()) for part in loader.read(step).batch)
 
 
-def learn(name: str, dtype: str, data: Path, seconds: float, rate: float, seed: int, steps: int) -> dict[str, float]:
-    """Bits per byte of the held-out text after so many CPU seconds of steps, or after `steps` steps where given.
-
-    Steps are timed first on a system that is thrown away, so that compiling and warming up cost nobody anything.
-    """
+def learn(name: str, dtype: str, data: Path, steps: int, rate: float, seed: int) -> dict[str, float]:
+    """Bits per byte of held-out text after so many steps, and the CPU seconds that they took."""
     from train.packing import pack, read_batch
     from train.shards import open_shards
 
     heldout = open_shards(data / "heldout" / "tokens")
-    vocab_size, make = heldout.manifest.vocab_size, SYSTEMS[name]
-    if not steps:
-        trial, times = make(vocab_size, dtype, rate, seed), []
-        for number, batch in enumerate(rows(data, seed, 9)):
-            begin = time.process_time()
-            trial.step(*batch, number, 9)
-            times.append(time.process_time() - begin)
-        steps = max(1, round(seconds / sorted(times[2:])[3]))
-    system: System = make(vocab_size, dtype, rate, seed)
+    system: System = SYSTEMS[name](heldout.manifest.vocab_size, dtype, rate, seed)
     begin = time.process_time()
     for number, batch in enumerate(rows(data, seed, steps)):
         system.step(*batch, number, steps)
     spent = time.process_time() - begin
     nats, n_bytes = 0.0, 0
     for source in heldout.sources.values():
-        packed = pack(source, LENGTH, heldout.manifest.end_of_document)
-        n_bytes += int(source.document_bytes().sum())
+        documents = max(1, int((np.cumsum(source.lengths()) <= HELD_OUT_TOKENS).sum()))
+        packed = pack(source, LENGTH, heldout.manifest.end_of_document, documents=documents)
+        n_bytes += int(source.document_bytes()[:documents].sum())
         for start in range(0, packed.rows, ROWS):
             some = np.arange(start, min(start + ROWS, packed.rows))
             batch = read_batch([packed], np.zeros_like(some), some, heldout.manifest)
@@ -227,7 +218,6 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, default=4096)
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rate", type=float, default=1.0, help="times the project's own learning rates")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
@@ -235,7 +225,7 @@ def main() -> None:
     if given.what == "speed":
         result = speed(given.system, given.dtype, given.vocab_size, given.steps or 8)
     else:
-        result = learn(given.system, given.dtype, given.data, given.seconds, given.rate, given.seed, given.steps)
+        result = learn(given.system, given.dtype, given.data, given.steps or 60, given.rate, given.seed)
     print(json.dumps(result))
 
 

@@ -77,6 +77,15 @@ def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks of runs that the test starts in this process run in it, so that the test can reach into them."""
+    from curate.run import driver
+    from inline import Inline
+
+    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
+
+
+@pytest.fixture
 def train(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
     """`train("eval", "--checkpoint", model)` -> Finished: `python -m train` within this process."""
     from train.cli import main

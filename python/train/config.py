@@ -62,7 +62,9 @@ class OptimSettings(Settings):
     optimizer: Literal["adamw", "muon"] = setting("adamw", "Muon for matrices, AdamW for the rest; or AdamW for all")
     learning_rate: float = setting(0.0, "peak; 0 takes the value of the size", ge=0)
     schedule: Literal["cosine", "linear", "wsd", "wsd_s"] = setting("cosine", "how the rate goes down")
-    warmup_steps: int = setting(20, "linear from zero to the peak", unit="steps", ge=0)
+    warmup_steps: int | None = setting(
+        None, "linear from zero to the peak; null: a tenth of the run, at most 20", unit="steps", ge=0
+    )
     decay_fraction: float = setting(0.0, "part in which wsd goes down; 0: the mixture's last phase, or 0.2", ge=0, le=1)
     periods: int = setting(3, "periods of wsd_s, each half as long as the next", ge=1, le=20)
     final_fraction: float = setting(0.1, "learning rate at the end, as a part of the peak", ge=0, le=1)

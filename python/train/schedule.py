@@ -9,7 +9,8 @@
 
 The part in which wsd goes down is `decay_fraction` of the run; where that is 0, the last phase of the MIXTURE, so that
 rate and mixture anneal together, and a fifth of the run where it has one phase. In wsd_s it is that part of each
-period. A warm-up is never longer than the first period.
+period. A warm-up is never longer than the first period; where warmup_steps is null, it is a tenth of that, and at most
+20 steps: in a run of few steps no more of them are given to it.
 """
 
 import math
@@ -17,6 +18,7 @@ import math
 from train.config import OptimSettings
 
 DECAY_FRACTION = 0.2
+WARMUP_FRACTION, WARMUP_STEPS = 0.1, 20  # of the first period, and at most
 
 
 def period_ends(steps: int, settings: OptimSettings) -> list[int]:
@@ -35,7 +37,10 @@ def decay_steps(period: int, settings: OptimSettings, last_phase: int) -> int:
 def learning_rate(step: int, steps: int, settings: OptimSettings, last_phase: int = 0) -> float:
     """Of step 0 <= step < steps. last_phase: steps of the mixture's last phase, 0 where it has one phase."""
     ends = period_ends(steps, settings)
-    warmup = min(settings.warmup_steps, ends[0])
+    asked = settings.warmup_steps
+    if asked is None:
+        asked = min(WARMUP_STEPS, round(WARMUP_FRACTION * ends[0]))
+    warmup = min(asked, ends[0])
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
     start = max((end for end in ends if end <= step), default=0)

@@ -13,7 +13,6 @@ from curate.config import parse_yaml
 from curate.errors import ConfigError
 from curate.run import driver
 from curate.run.recipe import resolve
-from inline import Inline
 
 RNG = random.Random(9)
 ARTICLES = [corpus.article(RNG, 30) for _ in range(6)]
@@ -73,9 +72,8 @@ def recipe(tmp_path: Path, *steps: Any, new: str = "new", kept: str = "kept") ->
     return resolve(parse_yaml(str({"version": 1, "inputs": inputs, "steps": list(steps)}), "r.yaml"))
 
 
-def test_a_run_is_compared_with_in_a_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_run_is_compared_with_in_a_recipe(inline: None, tmp_path: Path) -> None:
     """The kept are a finished run, whose ids name them in the rejects; steps that do not compare leave them alone."""
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
     write(tmp_path / "old" / "a.parquet", ARTICLES[:3])
     first = resolve(
         parse_yaml(str({"version": 1, "inputs": [{"path": str(tmp_path / "old")}], "steps": ["normalize"]}), "r")
@@ -92,8 +90,7 @@ def test_a_run_is_compared_with_in_a_recipe(monkeypatch: pytest.MonkeyPatch, tmp
     assert sum(driver.run(made, tmp_path / "out").ran.values()) == 0
 
 
-def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
+def test_mistakes_are_named(inline: None, tmp_path: Path) -> None:
     write(tmp_path / "new" / "a.parquet", ARTICLES[:1])
     write(tmp_path / "kept" / "a.parquet", ARTICLES[:1])
     with pytest.raises(ConfigError, match="this recipe has none"):

@@ -5,14 +5,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import corpus
 from curate.audits.decontaminate import audit_decontaminate
 from curate.io.inputs import InputSettings
-from curate.run import driver
 from curate.stages.decontaminate import Decontaminate
-from inline import Inline
 
 
 def test_planted_copies_are_found_as_theory_says(curate: Any, tmp_path: Path) -> None:
@@ -54,8 +50,7 @@ def items(rng: random.Random, count: int) -> list[dict[str, Any]]:
     ]
 
 
-def test_planted_items_are_found_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
+def test_planted_items_are_found_and_nothing_else(inline: None, tmp_path: Path) -> None:
     rng = random.Random(6)
     bench = corpus.write_jsonl(tmp_path / "bench.jsonl", items(rng, 40))
     docs = corpus.write_jsonl(tmp_path / "docs.jsonl", [{"text": corpus.article(rng, 12)} for _ in range(60)])

@@ -87,14 +87,12 @@ def test_the_least_memory_is_kept_and_gives_the_same_bytes(many: Path, tmp_path:
     assert sum(pq.read_metadata(path).num_rows for path in (tmp_path / "free" / "documents").iterdir()) == 40_000
 
 
-def test_rounds_change_no_byte(many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounds_change_no_byte(inline: None, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a thousandth of the memory every phase works in many rounds."""
     from curate.io.inputs import InputSettings
     from curate.run import driver
     from curate.run.recipe import single_stage
-    from inline import Inline
 
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
     monkeypatch.setattr("curate.io.inputs.SLICE", 1 << 20)  # a task a file
     recipe = single_stage("near_dedup", {"pairs": True, "bands": 30}, [InputSettings(path=str(many))], 9_000)
     for name, size in [("one", LEAST), ("many", LEAST // 1000)]:

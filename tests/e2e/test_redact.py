@@ -16,7 +16,6 @@ from curate.config import parse_yaml
 from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import Recipe, resolve, single_stage
-from inline import Inline
 
 VALUES = {
     "email": "ann.example@mail.example.org", "ip": "93.184.216.34", "phone": "+1 212-555-0143",
@@ -26,9 +25,7 @@ VALUES = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 def recipe(path: Path, *steps: Any, **more: Any) -> Recipe:

@@ -13,7 +13,6 @@ import pytest
 from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import single_stage
-from inline import Inline
 
 
 def documents(rng: random.Random, count: int, copies: int) -> tuple[list[str], dict[int, int]]:
@@ -47,11 +46,6 @@ def run(folder: Path, out: Path, **settings: Any) -> tuple[dict[int, int], list[
     rejects = [row for path in (out / "rejects").glob("*") for row in pq.read_table(path).to_pylist()]
     number = lambda row: int(starts[int(row["origin_file"][0])]) + row["origin_offset"]  # noqa: E731
     return {number(r): kept[bytes.fromhex(r["detail"][-32:])] for r in rejects}, rejects, done.warnings
-
-
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
 
 
 def test_planted_copies_are_found_and_others_are_not(inline: None, tmp_path: Path) -> None:

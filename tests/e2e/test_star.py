@@ -16,14 +16,11 @@ from curate.config import parse_yaml
 from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import resolve, single_stage
-from inline import Inline
 
 LEAST = 0.7
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 class Outcome(NamedTuple):

@@ -14,7 +14,6 @@ from curate.dedup.spans import FOUND, joined, without
 from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import single_stage
-from inline import Inline
 
 N = 64
 
@@ -40,11 +39,6 @@ def write(folder: Path, texts: list[str], files: int = 1) -> Path:
         rows = range(number * size, min(len(texts), (number + 1) * size))
         pq.write_table(pa.table({"text": [texts[i] for i in rows], "number": list(rows)}), folder / f"{number}.parquet")
     return folder
-
-
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
 
 
 def planted(

@@ -16,15 +16,13 @@ from curate.errors import ConfigError, GuardError
 from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import Recipe, resolve, single_stage
-from inline import Inline
 
 ALLOW = ("walls",)
 
 
 @pytest.fixture(autouse=True)
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_slices(inline: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.io.inputs.SLICE", 40_000)
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
 
 
 def recipe(path: Path, *steps: Any, **more: Any) -> Recipe:

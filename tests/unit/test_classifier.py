@@ -24,7 +24,6 @@ from curate.errors import ConfigError, DataError
 from curate.run import driver
 from curate.run.recipe import resolve
 from curate.stages import buckets, label, langid, quality
-from inline import Inline
 
 GOOD = ["analysis", "theory", "evidence", "therefore", "history", "method"]
 BAD = ["buy", "cheap", "click", "discount", "offer", "login"]
@@ -355,9 +354,8 @@ AWKWARD = {
 """JSON can spell half of a surrogate pair."""
 
 
-def measured(path: Path, folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[pa.Table, pa.Table, Any]:
+def measured(path: Path, folder: Path, out: Path) -> tuple[pa.Table, pa.Table, Any]:
     """(documents, signals, outcome) of a run of all steps that measure, over a file of texts."""
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
     model = str(folder / "awkward")
     steps = [
         {"filter": {"preset": [], "rules": ["n_chars >= 0"]}}, "langid", {"label": {"model": model, "name": "topic"}},
@@ -378,12 +376,10 @@ def finite(table: pa.Table) -> bool:
     return all(np.isfinite(c.drop_null().to_numpy()).all() for c in numbers)
 
 
-def test_awkward_texts_have_defined_values_in_every_step(
-    said: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_awkward_texts_have_defined_values_in_every_step(inline: None, said: Any, folder: Path, tmp_path: Path) -> None:
     assert trained(said, folder, "awkward").code == 0
     corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in AWKWARD.values()])
-    documents, signals, outcome = measured(tmp_path / "a.jsonl", folder, tmp_path / "out", monkeypatch)
+    documents, signals, outcome = measured(tmp_path / "a.jsonl", folder, tmp_path / "out")
     assert outcome.exit_code == 0, outcome.failures
     assert documents.num_rows == len(AWKWARD) and finite(documents) and finite(signals)
     texts = documents.sort_by("origin_offset").column("text").to_pylist()
@@ -392,10 +388,10 @@ def test_awkward_texts_have_defined_values_in_every_step(
 
 @pytest.mark.slow
 def test_a_line_of_fifty_megabytes_passes_every_step_that_measures(
-    said: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inline: None, said: Any, folder: Path, tmp_path: Path
 ) -> None:
     assert (folder / "awkward").is_dir() or trained(said, folder, "awkward").code == 0
     corpus.write_jsonl(tmp_path / "a.jsonl", [{"text": "a word, and more. " * 2_800_000}, {"text": "x" * 50_000_000}])
-    documents, signals, outcome = measured(tmp_path / "a.jsonl", folder, tmp_path / "out", monkeypatch)
+    documents, signals, outcome = measured(tmp_path / "a.jsonl", folder, tmp_path / "out")
     assert outcome.exit_code == 0, outcome.failures
     assert (documents.num_rows, finite(signals)) == (2, True)

@@ -17,7 +17,6 @@ from curate.errors import ConfigError, CurateError, DataError
 from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import single_stage
-from inline import Inline
 
 QUESTIONS = [
     "A lighthouse keeper polishes fourteen brass lenses every morning and ships seven of them to Lisbon each week; how"
@@ -144,10 +143,7 @@ def rows(out: Path, name: str) -> list[dict[str, Any]]:
     return [row for path in sorted(out.glob(name)) for row in pq.read_table(path).to_pylist()]
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
-
+pytestmark = pytest.mark.usefixtures("inline")
 
 DIRTY = f"{FILLER}\n\n{QUESTIONS[0].upper()}\n\n{FILLER}"
 LIKELY = f"{FILLER}\n\nWho mends the old clock?\n\n{FILLER}"  # five words: nothing beside it makes it sure

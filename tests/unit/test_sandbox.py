@@ -13,8 +13,7 @@ import corpus
 from conftest import Finished
 from curate.extract import sandbox
 from curate.extract.sandbox import Crashed, Sandbox, Timeout, exposed
-from curate.run import driver, guard
-from inline import Inline
+from curate.run import guard
 
 PARSER = """
 import mmap, os, socket, subprocess, time
@@ -186,9 +185,12 @@ def test_a_server_that_is_killed_while_it_prepares_is_started_once_more(
 
 
 def test_failures_beyond_the_limit_stop_the_run_with_their_urls(
-    parser: Callable[..., Sandbox], tmp_path: Path, said: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
+    inline: None,
+    parser: Callable[..., Sandbox],
+    tmp_path: Path,
+    said: Callable[..., Finished],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
     monkeypatch.setattr(guard, "LEAST_ROWS", 20)
     pages = [(f"https://e.test/{i}", corpus.page("words " * 20, f"Page {i}")) for i in range(20)]
     corpus.write_warc(tmp_path / "c.warc.gz", pages)

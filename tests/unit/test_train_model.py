@@ -170,6 +170,9 @@ def test_the_learning_rate_warms_up_and_follows_half_a_cosine_down() -> None:
     assert rates[10] == 1 and rates[60] == pytest.approx(0.55) and rates[110] == pytest.approx(0.1)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert learning_rate(0, 1, optim) == 1
+    unset = load_settings(None, ("optim.learning_rate=1",)).optim
+    peaks = {steps: [learning_rate(step, steps, unset) for step in range(steps)].index(1) for steps in (1, 30, 1000)}
+    assert peaks == {1: 0, 30: 2, 1000: 19}
 
 
 @pytest.mark.parametrize("sampling", [{"temperature": 0}, {"temperature": 1, "top_p": 1}, {"top_k": 5, "top_p": 0.7}])

@@ -16,7 +16,6 @@ from curate.io.inputs import InputSettings
 from curate.run import driver
 from curate.run.recipe import resolve, single_stage
 from curate.stages import take_down, url_filter, word_filter
-from inline import Inline
 
 
 def listed(folder: Path, name: str, *lines: str) -> str:
@@ -27,9 +26,8 @@ def listed(folder: Path, name: str, *lines: str) -> str:
 
 
 @pytest.fixture
-def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def ran(inline: None, tmp_path: Path) -> Any:
     """ran(stage, settings, rows) -> (kept rows, rejects, outcome) of a run over these JSON rows."""
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
 
     def run(stage: str, config: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
         corpus.write_jsonl(tmp_path / "in/a.jsonl", rows)
@@ -98,8 +96,7 @@ def test_lists_that_cannot_do_anything_are_refused(tmp_path: Path) -> None:
         url_filter.lists_of(url_filter.UrlFilter(folders=[str(tmp_path)]))
 
 
-def test_pages_are_dropped_before_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "open_executor", lambda *_: Inline())
+def test_pages_are_dropped_before_extraction(inline: None, tmp_path: Path) -> None:
     pages = [(f"https://{host}.test/", corpus.page("words " * 30)) for host in ("good", "bad")]
     corpus.write_warc(tmp_path / "in/a.warc", pages, gz=False)
     config = {"domains": [listed(tmp_path, "d.txt", "bad.test")]}

@@ -35,7 +35,7 @@ from curate.dedup.sorting import SortedBatches, key_view, recut
 from curate.dedup.spans import FOUND, joined, without
 from curate.stages.protocol import Amounts, Applied, Channel, Forecast, Phase, Reads, Side, Stage, with_column
 
-PER_ANCHOR = 256  # different contexts of one hash that an anchor is compared with
+PER_ANCHOR = 256  # different contexts of one hash that share most of a repeat with an anchor
 
 
 class SubstringDedup(Settings):
@@ -107,7 +107,7 @@ def merge(config: SubstringDedup, reads: Reads) -> Iterator[tuple[str, pa.Table 
         yield (
             "notes",
             (
-                f"substring_dedup: {beyond:,} times a stretch came after {PER_ANCHOR} different ones of the same hash,"
+                f"substring_dedup: {beyond:,} times a stretch came after {PER_ANCHOR} or more that are nearly the same,"
                 " and later ones were not compared with it: repeats of it may stay"
             ).encode(),
         )
@@ -188,7 +188,7 @@ def forecast(config: SubstringDedup, amounts: Sequence[Amounts]) -> Forecast:
 
 STAGE = Stage(
     name="substring_dedup",
-    version=2,
+    version=3,
     summary="Cut stretches that stand in the corpus before.",
     config=SubstringDedup,
     forecast=forecast,

@@ -8,12 +8,16 @@
 //!
 //! Equal stretches have an anchor in common: equal anchors meet, and nothing else needs to be looked at. An anchor is
 //! compared with those of equal hash before it, in both directions as far as a repeat may reach that holds it; longer
-//! repeats have more anchors. Of one hash at most `per_anchor` different contexts are compared, and what lies beyond is
-//! counted.
+//! repeats have more anchors. With the first `per_anchor` different contexts of a hash every later one is compared. Of
+//! the contexts after those, one is compared with at most `per_anchor` that share 7/8 of a repeat at the same distance
+//! from the anchor, as each of its repeats does (Crowded); what lies beyond is counted.
+
+use std::collections::BTreeSet;
 
 use crate::Error;
 use crate::anchors::{check, gram};
 use curate_text::Texts;
+use curate_text::hash::hash_bytes;
 
 /// Anchors of many texts, in the order in which the texts stay: the first of equal stretches is the one that stays.
 #[derive(Clone, Copy, Debug)]
@@ -78,11 +82,15 @@ pub fn repeats(
     let mut found: Vec<(u32, u64, u64, u32)> = Vec::new();
     let mut beyond = 0;
     let mut contexts: Vec<Context<'_>> = Vec::new();
+    let mut crowded = Crowded::default();
     for group in order.chunk_by(|a, b| a.0 == b.0).filter(|g| g.len() > 1) {
         contexts.clear();
+        crowded.clear();
         for &(_, number) in group {
             let here = search.context(number)?;
-            let (repeat, known) = search.compare(&here, &contexts);
+            let keys = (contexts.len() == per_anchor).then(|| search.keys(&here));
+            let keys = keys.as_deref().unwrap_or_default();
+            let (repeat, known) = search.compare(&here, contexts.iter().chain(crowded.like(keys)));
             if let Some((start, end, other)) = repeat {
                 found.push((number, start, end, other));
             }
@@ -91,7 +99,7 @@ pub fn repeats(
             }
             if contexts.len() < per_anchor {
                 contexts.push(here);
-            } else {
+            } else if !crowded.add(here, keys, per_anchor) {
                 beyond += 1;
             }
         }
@@ -109,6 +117,51 @@ pub fn repeats(
         out.other.push(other);
     }
     Ok(out)
+}
+
+/// The contexts of one hash after the first `per_anchor`, by keys of which those with a repeat in common share one.
+#[derive(Default)]
+struct Crowded<'a> {
+    contexts: Vec<Context<'a>>,
+    by_key: BTreeSet<(u64, u32)>, // a key, and the place of a context
+}
+
+impl<'a> Crowded<'a> {
+    /// Contexts that are kept at most, about 20 MB of them.
+    const MOST: usize = 1 << 16;
+
+    fn clear(&mut self) {
+        self.contexts.clear();
+        self.by_key.clear();
+    }
+
+    fn with_key(&self, key: u64) -> impl Iterator<Item = &Context<'a>> {
+        let range = self.by_key.range((key, 0)..=(key, u32::MAX));
+        range.map(|&(_, at)| &self.contexts[at as usize])
+    }
+
+    /// The contexts that share one of these keys; such as share several come several times.
+    fn like(&self, keys: &[u64]) -> impl Iterator<Item = &Context<'a>> {
+        keys.iter().flat_map(|&key| self.with_key(key))
+    }
+
+    /// Takes a context; false where one of its keys has `most` contexts already, and does not lead to this one.
+    fn add(&mut self, context: Context<'a>, keys: &[u64], most: usize) -> bool {
+        if self.contexts.len() == Self::MOST {
+            return false;
+        }
+        let at = self.contexts.len() as u32;
+        let mut whole = true;
+        self.contexts.push(context);
+        for &key in keys {
+            if self.with_key(key).nth(most.saturating_sub(1)).is_none() {
+                self.by_key.insert((key, at));
+            } else {
+                whole = false;
+            }
+        }
+        whole
+    }
 }
 
 struct Search<'a> {
@@ -150,13 +203,29 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Hashes of 7/8 of a repeat at fixed distances from the anchor, one of which lies in every repeat that holds it:
+    /// a repeat that begins k bytes before the anchor holds the bytes from (k / step) * step before it on.
+    fn keys(&self, here: &Context<'a>) -> Vec<u64> {
+        let step = self.min_length / 8;
+        let places = (0..=self.min_length - self.gram).step_by(step);
+        let chunk = |before: usize| {
+            let start = here.place.checked_sub(before)?;
+            here.text.get(start..start + self.min_length - step)
+        };
+        let key = |before: usize| Some(hash_bytes(chunk(before)?) ^ before as u64);
+        places.filter_map(key).collect()
+    }
+
     /// The stretch that holds the anchor and stands in earlier contexts, too, with the one that has most of it; and
     /// whether one of them has the whole context, so that this one need not be kept.
-    fn compare(
+    fn compare<'b>(
         &self,
         here: &Context<'a>,
-        earlier: &[Context<'a>],
-    ) -> (Option<(u64, u64, u32)>, bool) {
+        earlier: impl Iterator<Item = &'b Context<'a>>,
+    ) -> (Option<(u64, u64, u32)>, bool)
+    where
+        'a: 'b,
+    {
         let reach = self.min_length - self.gram;
         let (mut start, mut end, mut longest, mut other) = (usize::MAX, 0, 0, 0);
         let mut known = false;
@@ -262,6 +331,10 @@ mod tests {
     const N: usize = 32;
 
     fn cut(documents: &[Vec<u8>]) -> (Vec<Vec<bool>>, u64) {
+        cut_with(documents, 1000)
+    }
+
+    fn cut_with(documents: &[Vec<u8>], per_anchor: usize) -> (Vec<Vec<bool>>, u64) {
         let mut offsets = vec![0_i64];
         for text in documents {
             offsets.push(offsets[offsets.len() - 1] + text.len() as i64);
@@ -275,7 +348,7 @@ mod tests {
             row: &found.row,
             place: &found.place,
         };
-        let repeats = repeats(placed, &[texts], N, 1000).unwrap();
+        let repeats = repeats(placed, &[texts], N, per_anchor).unwrap();
         let mut gone: Vec<Vec<bool>> = documents
             .iter()
             .map(|text| vec![false; text.len()])
@@ -383,6 +456,32 @@ mod tests {
                     }), "document {} byte {} stays", number, place);
                 }
             }
+        }
+    }
+
+    proptest! {
+        /// A window that stands in many documents, between other bytes in each, and pairs of repeats with it.
+        #[test]
+        fn a_repeat_is_found_in_a_crowd(
+            before in proptest::collection::vec(0_usize..N, 20),
+            pairs in proptest::collection::vec((0_usize..20, 0_usize..20), 1..6),
+            own in any::<u64>(),
+        ) {
+            let mut random = curate_text::hash::Stream::new(own);
+            let mut letters = |count: usize| -> Vec<u8> {
+                (0..count).map(|_| b'a' + (random.next_u64() % 26) as u8).collect()
+            };
+            let crowd = letters(gram(N));
+            let contexts: Vec<Vec<u8>> = before.iter()
+                .map(|&length| [letters(length), crowd.clone(), letters(N - length)].concat()).collect();
+            let mut documents: Vec<Vec<u8>> = contexts.iter()
+                .map(|context| [letters(7), context.clone(), letters(9)].concat()).collect();
+            for (a, b) in pairs {
+                documents.push([letters(5), contexts[a].clone(), letters(40), contexts[b].clone()].concat());
+            }
+            let (gone, beyond) = cut_with(&documents, 4);
+            let (wanted, _) = cut_with(&documents, 1000);
+            prop_assert_eq!((beyond, gone), (0, wanted));
         }
     }
 
