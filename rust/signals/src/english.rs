@@ -5,19 +5,26 @@
 //! affixes themselves are put together again in a second pass. All of it depends on the chunk alone, so that a memo of
 //! chunks is exact.
 //!
-//! Most chunks need no pattern: [`short`] has the same rules for ASCII and quotation marks, which are used where they say
-//! what the patterns say of some thousand probes.
+//! Most chunks are letters of ASCII, with one mark behind or not. Where no pattern can match in such letters, which the
+//! automata made of the patterns ([`automaton`]) prove when they are read, these are words without a look at the
+//! memo.
 //!
-//! Chunks of more than [`MOST`] bytes are one word, where spaCy's time grows with their square. Patterns that run out
-//! of steps match nothing.
+//! Chunks of more than [`MOST`] bytes are one word, where spaCy's time grows with their square. Patterns that are no
+//! automata and run out of steps match nothing.
 
-mod short;
+mod affixes;
+mod automaton;
+mod memo;
 
+use std::sync::LazyLock;
+
+use curate_text::bits::LOWEST;
 use curate_text::chars::{self, ALPHA, SPACE};
-use curate_text::hash::hash_bytes;
+use curate_text::hash::hash_short;
 use fancy_regex::{Regex, RegexBuilder};
 
-use self::short::{PROBES, may_be_url};
+use self::affixes::{Ends, Starts, Whole};
+use self::memo::{Cases, Memo};
 use crate::characters::{is_punctuation, is_symbol, is_terminal};
 use crate::tokens::hash_word;
 use crate::{Error, n_chars};
@@ -28,10 +35,8 @@ const MOST: usize = 1024;
 const STEPS: usize = 100_000;
 /// Bytes at either end of a chunk that patterns of affixes are given first.
 const WINDOW: usize = 96;
-/// Bytes of the longest chunk in the memo; chunks and words that it holds at most.
+/// Bytes of the longest chunk in the memo.
 const MEMO_BYTES: usize = 256;
-const MEMO_CHUNKS: usize = 1 << 18;
-const MEMO_WORDS: usize = 1 << 20;
 /// Words of the longest special case, counted as affixes cut it.
 const SPECIAL_WORDS: usize = 24;
 
@@ -53,18 +58,25 @@ pub struct EnglishRules {
 /// The tokenizer, with a memo that fills as texts go by.
 #[derive(Debug)]
 pub struct English {
-    prefix: Regex,
-    suffix: Regex,
-    infix: Regex,
-    url: Regex,
+    /// Each pattern, and the automata made of it where it has their form.
+    prefix: (Regex, Option<Starts>),
+    suffix: (Regex, Option<Ends>),
+    infix: (Regex, Option<Starts>),
+    url: (Regex, Whole),
     special: Cases,
     /// Special cases that affixes would cut: as the words that the first pass makes of them.
     compound: Cases,
     /// First words of those.
     first: Cases,
-    /// Whether the short rules say what the patterns do.
-    short: bool,
+    /// No pattern matches in letters of ASCII.
+    plain_letters: bool,
+    /// Marks of ASCII as words, but those that a special case begins with.
+    marks: Vec<Option<Word>>,
     memo: Memo,
+    /// Words of a chunk, and suffixes: buffers.
+    spans: Vec<Span>,
+    suffixes: Vec<Span>,
+    fresh: Vec<Word>,
 }
 
 type Span = (usize, usize);
@@ -89,18 +101,39 @@ pub struct Word {
     pub(crate) mark: bool,
 }
 
+/// What a character is to a word.
+const COUNTS: u8 = 1;
+const LETTER: u8 = 2;
+const NO_PUNCTUATION: u8 = 4;
+
+fn kind(code: u32) -> u8 {
+    let bit = |is, bit| if is { bit } else { 0 };
+    bit(!is_symbol(code), COUNTS)
+        | bit(chars::classes(code) & ALPHA != 0, LETTER)
+        | bit(!is_punctuation(code), NO_PUNCTUATION)
+}
+
+/// Those of ASCII.
+static KINDS: LazyLock<[u8; 128]> = LazyLock::new(|| std::array::from_fn(|code| kind(code as u32)));
+
 impl Word {
     pub(crate) fn new(text: &str, from: usize, to: usize) -> Self {
         let word = &text[from..to];
         let (first, chars) = (word.chars().next(), n_chars(word.as_bytes()) as u32);
+        let kinds = if chars as usize == word.len() {
+            let kinds = &*KINDS;
+            word.bytes().fold(0, |all, byte| all | kinds[byte as usize])
+        } else {
+            word.chars().fold(0, |all, c| all | kind(c as u32))
+        };
         Self {
             from: from as u32,
             to: to as u32,
             hash: hash_word(text.as_bytes(), from..to),
             chars,
-            counts: word.chars().any(|c| !is_symbol(c as u32)),
-            alpha: word.chars().any(|c| chars::classes(c as u32) & ALPHA != 0),
-            punctuation: word.chars().all(|c| is_punctuation(c as u32)),
+            counts: kinds & COUNTS != 0,
+            alpha: kinds & LETTER != 0,
+            punctuation: kinds & NO_PUNCTUATION == 0,
             mark: chars == 1 && first.is_some_and(|c| is_terminal(c as u32)),
         }
     }
@@ -125,32 +158,41 @@ impl English {
                 message: error.to_string(),
             })
         };
-        let mut made = Self {
-            prefix: pattern("prefix", &rules.prefix)?,
-            suffix: pattern("suffix", &rules.suffix)?,
-            infix: pattern("infix", &rules.infix)?,
-            url: pattern("url", &rules.url)?,
-            special: Cases::new(
-                rules
-                    .special
-                    .iter()
-                    .map(|(key, words)| (key.clone(), words.clone())),
-            ),
-            compound: Cases::default(),
-            first: Cases::default(),
-            short: false,
-            memo: Memo::default(),
+        let special = || {
+            let cases = rules.special.iter();
+            cases.map(|(key, words)| (key.clone(), words.clone()))
         };
-        made.short = made.agrees();
+        let mut made = Self {
+            prefix: (
+                pattern("prefix", &rules.prefix)?,
+                Starts::new(&rules.prefix, true),
+            ),
+            suffix: (pattern("suffix", &rules.suffix)?, Ends::new(&rules.suffix)),
+            infix: (
+                pattern("infix", &rules.infix)?,
+                Starts::new(&rules.infix, false),
+            ),
+            url: (pattern("url", &rules.url)?, Whole::new(&rules.url)),
+            special: Cases::new(special()),
+            compound: Cases::new([]),
+            first: Cases::new([]),
+            plain_letters: false,
+            marks: vec![],
+            memo: Memo::default(),
+            spans: vec![],
+            suffixes: vec![],
+            fresh: vec![],
+        };
+        made.plain_letters = made.are_letters_plain();
         let mut compound = vec![];
         for (key, _) in &rules.special {
             let cut = made.prefix_length(key) > 0
                 || made.suffix_length(key) > 0
-                || made.infix.is_match(key).unwrap_or(false)
+                || made.infix.0.is_match(key).unwrap_or(false)
                 || key.contains(' ');
             if cut {
                 let mut spans = vec![];
-                made.affixes(key, false, &mut spans);
+                made.affixes(key, false, &mut spans, &mut vec![]);
                 let words: Vec<_> = spans
                     .iter()
                     .map(|&(from, to)| key[from..to].to_owned())
@@ -162,21 +204,97 @@ impl English {
         }
         made.first = Cases::new(compound.iter().map(|(_, words)| (words[0].clone(), vec![])));
         made.compound = Cases::new(compound);
+        let marks = (0..128).map(char::from).map(|mark| {
+            let mark = mark.is_ascii_punctuation().then(|| mark.to_string())?;
+            let free = made.first.get(&mark).is_none();
+            free.then(|| Word::new(&mark, 0, 1))
+        });
+        made.marks = marks.collect();
         Ok(made)
+    }
+
+    /// Whether the automata show that no pattern has a match in a text of letters of ASCII alone.
+    fn are_letters_plain(&self) -> bool {
+        let letters = (b'a'..=b'z').chain(b'A'..=b'Z');
+        let (prefix, suffix, infix) = (&self.prefix.1, &self.suffix.1, &self.infix.1);
+        let starts = |starts: &Option<Starts>| {
+            let starts = starts.as_ref();
+            starts.is_some_and(|starts| !starts.can_match(letters.clone()))
+        };
+        let suffix = suffix.as_ref();
+        starts(prefix)
+            && starts(infix)
+            && suffix.is_some_and(|suffix| !suffix.can_match(letters.clone()))
+            && !self.url.1.can_match(letters)
     }
 
     /// The words of a text; whitespace is none.
     pub fn words(&mut self, text: &str, found: &mut Vec<Word>) {
         found.clear();
+        let bytes = text.as_bytes();
         let mut end = 0;
         loop {
-            let start = end + length_of(&text.as_bytes()[end..], true);
-            end = start + length_of(&text.as_bytes()[start..], false);
+            let start = end + length_of(&bytes[end..], true);
+            if let Some(next) = self.plain_chunk(text, start, found) {
+                end = next;
+                continue;
+            }
+            end = start + length_of(&bytes[start..], false);
             if start == end {
                 return;
             }
             self.chunk(text, start, end, found);
         }
+    }
+
+    /// Takes the chunk at a place where it is fewer than 16 letters, or those and a mark that is a suffix, and no
+    /// special case is about; returns its end.
+    #[inline(always)]
+    fn plain_chunk(&self, text: &str, start: usize, found: &mut Vec<Word>) -> Option<usize> {
+        let bytes = text.as_bytes();
+        let both = u128::from_le_bytes(*bytes[start..].first_chunk::<17>()?.first_chunk()?);
+        let length = letters(both);
+        if !(1..16).contains(&length) || !self.plain_letters {
+            return None;
+        }
+        let end = start + length;
+        let word = both & LOWEST[length];
+        let hash = hash_short(word as u64, (word >> 64) as u64, length);
+        let next = bytes[end];
+        let mut mark = None;
+        if !is_space(next) {
+            let whole = both & LOWEST[length + 1];
+            let whole = hash_short(whole as u64, (whole >> 64) as u64, length + 1);
+            mark = Some((*self.marks.get(next as usize)?)?);
+            if !bytes.get(end + 1).is_some_and(|&byte| is_space(byte))
+                || self.special.may_have(whole)
+                || self.first.may_have(hash)
+            {
+                return None;
+            }
+            let part = &text[start..=end];
+            if self.prefix_length(part) > 0 || self.suffix_length(part) != 1 {
+                return None;
+            }
+        }
+        if self.special.may_have(hash) {
+            return None;
+        }
+        found.push(Word {
+            from: start as u32,
+            to: end as u32,
+            hash,
+            chars: length as u32,
+            counts: true,
+            alpha: true,
+            punctuation: false,
+            mark: false,
+        });
+        let Some(mark) = mark else {
+            return Some(end);
+        };
+        found.push(mark.moved(end as u32));
+        Some(end + 1)
     }
 
     fn chunk(&mut self, text: &str, start: usize, end: usize, found: &mut Vec<Word>) {
@@ -190,26 +308,30 @@ impl English {
             return;
         }
         let chunk = &text[start..end];
-        let spans = self.take_apart(chunk);
+        let mut spans = std::mem::take(&mut self.spans);
+        let mut suffixes = std::mem::take(&mut self.suffixes);
+        self.take_apart(chunk, &mut spans, &mut suffixes);
         let word = |&(from, to): &Span| Word::new(chunk, from, to);
-        let words: Vec<_> = spans.iter().map(word).collect();
+        self.fresh.clear();
+        self.fresh.extend(spans.iter().map(word));
+        (self.spans, self.suffixes) = (spans, suffixes);
         if chunk.len() <= MEMO_BYTES {
-            self.memo.put(hash, &words);
+            self.memo.put(hash, &self.fresh);
         }
-        found.extend(words.iter().map(|word| word.moved(start as u32)));
+        found.extend(self.fresh.iter().map(|word| word.moved(start as u32)));
     }
 
     /// Both passes over a chunk.
-    fn take_apart(&self, chunk: &str) -> Vec<Span> {
-        let mut spans = vec![];
-        self.affixes(chunk, true, &mut spans);
+    fn take_apart(&self, chunk: &str, spans: &mut Vec<Span>, suffixes: &mut Vec<Span>) {
+        spans.clear();
+        self.affixes(chunk, true, spans, suffixes);
         let word = |span: Span| &chunk[span.0..span.1];
         if spans.len() < 2
             || !spans
                 .iter()
                 .any(|&span| self.first.get(word(span)).is_some())
         {
-            return spans;
+            return;
         }
         let mut candidates = vec![];
         for from in 0..spans.len() {
@@ -249,17 +371,17 @@ impl English {
             next = to;
         }
         joined.extend_from_slice(&spans[next..]);
-        joined
+        *spans = joined;
     }
 
     /// The first pass. Without `special` no special case is looked for.
-    fn affixes(&self, chunk: &str, special: bool, spans: &mut Vec<Span>) {
+    fn affixes(&self, chunk: &str, special: bool, spans: &mut Vec<Span>, suffixes: &mut Vec<Span>) {
+        suffixes.clear();
         if special && self.special_case(chunk, 0, spans) {
             return;
         }
         let is_special = |part: &str| special && self.special.get(part).is_some();
         let (mut from, mut to) = (0, chunk.len());
-        let mut suffixes = vec![];
         let mut before = usize::MAX;
         while from < to && to - from != before {
             let part = &chunk[from..to];
@@ -291,7 +413,7 @@ impl English {
         if from < to {
             self.stem(chunk, (from, to), special, spans);
         }
-        spans.extend(suffixes.into_iter().rev());
+        spans.extend(suffixes.iter().rev());
     }
 
     /// What is left when all affixes are off.
@@ -300,12 +422,7 @@ impl English {
         if special && self.special_case(part, from, spans) {
             return;
         }
-        let may_be_url = if self.short {
-            may_be_url(part)
-        } else {
-            part.contains('.')
-        };
-        if may_be_url && self.url.is_match(part).unwrap_or(false) {
+        if self.url.1.is_match(part, &self.url.0) {
             spans.push((from, to));
             return;
         }
@@ -329,37 +446,14 @@ impl English {
 
     /// The infixes of a part in order.
     fn infixes(&self, part: &str, mut emit: impl FnMut(usize, usize)) {
-        if self.short && short::has_infixes(part) {
-            short::infixes(part.as_bytes(), emit);
+        let (pattern, automata) = &self.infix;
+        if let Some(automata) = automata {
+            automata.all(part, emit);
             return;
         }
-        for infix in self.infix.find_iter(part).map_while(Result::ok) {
+        for infix in pattern.find_iter(part).map_while(Result::ok) {
             emit(infix.start(), infix.end());
         }
-    }
-
-    /// Whether the short rules say of every probe what the patterns say.
-    fn agrees(&self) -> bool {
-        let probe = |text: &str| {
-            let mut found = [vec![], vec![]];
-            let infixes = self.infix.find_iter(text).map_while(Result::ok);
-            found[0].extend(infixes.map(|infix| (infix.start(), infix.end())));
-            short::infixes(text.as_bytes(), |from, to| found[1].push((from, to)));
-            (!short::has_infixes(text) || found[0] == found[1])
-                && short::prefix(text).is_none_or(|length| length == self.prefix_length(text))
-                && short::suffix(text).is_none_or(|length| length == self.suffix_length(text))
-                && (may_be_url(text) || !self.url.is_match(text).unwrap_or(false))
-        };
-        let mut text = String::new();
-        PROBES.iter().all(|a| {
-            PROBES.iter().all(|b| {
-                PROBES.iter().all(|c| {
-                    text.clear();
-                    [a, b, c].iter().for_each(|part| text.push_str(part));
-                    probe(&text)
-                })
-            })
-        })
     }
 
     fn special_case(&self, part: &str, base: usize, spans: &mut Vec<Span>) -> bool {
@@ -376,12 +470,13 @@ impl English {
 
     /// Bytes of the prefix.
     fn prefix_length(&self, part: &str) -> usize {
-        if let Some(length) = short::prefix(part).filter(|_| self.short) {
-            return length;
+        let (pattern, automata) = &self.prefix;
+        if let Some(automata) = automata {
+            return automata.at(part, 0).unwrap_or(0);
         }
         let window = &part[..part.floor_char_boundary(WINDOW)];
         let end = |text: &str| {
-            self.prefix
+            pattern
                 .find(text)
                 .ok()
                 .flatten()
@@ -395,12 +490,13 @@ impl English {
 
     /// Bytes of the suffix.
     fn suffix_length(&self, part: &str) -> usize {
-        if let Some(length) = short::suffix(part).filter(|_| self.short) {
-            return length;
+        let (pattern, automata) = &self.suffix;
+        if let Some(automata) = automata {
+            return automata.longest(part);
         }
         let cut = part.ceil_char_boundary(part.len().saturating_sub(WINDOW));
         let start = |text: &str| {
-            self.suffix
+            pattern
                 .find(text)
                 .ok()
                 .flatten()
@@ -414,13 +510,34 @@ impl English {
     }
 }
 
+/// In every byte: 1, the highest bit, the bit that makes letters small.
+const ONES: u128 = u128::MAX / 0xFF;
+const HIGHS: u128 = ONES << 7;
+const SMALL: u128 = ONES << 5;
+
+/// How many bytes are letters of ASCII, from the lowest on.
+#[inline]
+fn letters(bytes: u128) -> usize {
+    let small = (bytes | SMALL) & !HIGHS;
+    // No byte comes to more than 9E, so that none reaches into the next.
+    let from_a = small + ONES * (0x80 - b'a' as u128);
+    let after_z = small + ONES * (0x7F - b'z' as u128);
+    let others = (bytes | after_z | !from_a) & HIGHS;
+    others.trailing_zeros() as usize / 8
+}
+
+/// Whether a byte of ASCII is whitespace.
+#[inline]
+fn is_space(byte: u8) -> bool {
+    matches!(byte, 9..=13 | 0x1C..=0x20)
+}
+
 /// Bytes from the beginning that are whitespace, or that are none.
 fn length_of(bytes: &[u8], space: bool) -> usize {
     let mut place = 0;
     while let Some(&byte) = bytes.get(place) {
         let (is_space, length) = match byte {
-            9..=13 | 0x1C..=0x20 => (true, 1),
-            0..0x80 => (false, 1),
+            0..0x80 => (is_space(byte), 1),
             _ => {
                 let (code, length) = chars::decode(bytes, place);
                 (chars::classes(code) & SPACE != 0, length)
@@ -432,100 +549,6 @@ fn length_of(bytes: &[u8], space: bool) -> usize {
         place += length;
     }
     place
-}
-
-/// Texts with the words that they are, found by hash.
-#[derive(Debug, Default)]
-struct Cases {
-    hashes: Vec<u64>,
-    words: Vec<(String, Vec<String>)>,
-    longest: usize,
-}
-
-impl Cases {
-    fn new(cases: impl IntoIterator<Item = (String, Vec<String>)>) -> Self {
-        let mut words: Vec<_> = cases.into_iter().collect();
-        words.sort_by_key(|(key, _)| hash_bytes(key.as_bytes()));
-        words.dedup_by(|a, b| a.0 == b.0);
-        Self {
-            hashes: words
-                .iter()
-                .map(|(key, _)| hash_bytes(key.as_bytes()))
-                .collect(),
-            longest: words.iter().map(|(key, _)| key.len()).max().unwrap_or(0),
-            words,
-        }
-    }
-
-    fn get(&self, key: &str) -> Option<&[String]> {
-        if key.len() > self.longest {
-            return None;
-        }
-        let place = self
-            .hashes
-            .binary_search(&hash_bytes(key.as_bytes()))
-            .ok()?;
-        (self.words[place].0 == key).then(|| self.words[place].1.as_slice())
-    }
-}
-
-/// Chunks that were taken apart, as their words: an open table that grows. It takes no more when it is full.
-#[derive(Debug, Default)]
-struct Memo {
-    slots: Vec<Slot>,
-    words: Vec<Word>,
-    chunks: usize,
-}
-
-/// A chunk by its hash (0 where there is none), and where its words lie.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    hash: u64,
-    first: u32,
-    count: u32,
-}
-
-impl Memo {
-    fn place(slots: &[Slot], hash: u64) -> usize {
-        let mask = slots.len() - 1;
-        let mut place = (hash >> 20) as usize & mask;
-        while slots[place].hash != 0 && slots[place].hash != hash {
-            place = (place + 1) & mask;
-        }
-        place
-    }
-
-    #[inline]
-    fn get(&self, hash: u64) -> Option<&[Word]> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let slot = self.slots[Self::place(&self.slots, hash)];
-        let first = slot.first as usize;
-        (slot.hash != 0).then(|| &self.words[first..first + slot.count as usize])
-    }
-
-    fn put(&mut self, hash: u64, words: &[Word]) {
-        if self.chunks == MEMO_CHUNKS || self.words.len() + words.len() > MEMO_WORDS {
-            return;
-        }
-        if 2 * self.chunks >= self.slots.len() {
-            let size = (2 * self.slots.len()).max(1 << 12);
-            let old = std::mem::replace(&mut self.slots, vec![Slot::default(); size]);
-            for slot in old.into_iter().filter(|slot| slot.hash != 0) {
-                let place = Self::place(&self.slots, slot.hash);
-                self.slots[place] = slot;
-            }
-        }
-        let place = Self::place(&self.slots, hash);
-        self.slots[place] = Slot {
-            hash,
-            first: self.words.len() as u32,
-            count: words.len() as u32,
-        };
-        self.words.extend_from_slice(words);
-        self.chunks += 1;
-    }
 }
 
 #[cfg(test)]
