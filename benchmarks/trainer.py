@@ -277,7 +277,7 @@ def learning(report: Report) -> None:
     How many steps SECONDS are, the fastest step of each system says, measured in turns; systems then train in turns,
     so that what else the machine does changes no result.
     """
-    data, names = corpus(), ("ours", *PEERS)
+    data, names = corpus(), ("ours", "ours-muon", *PEERS)
     timed = [{name: kept("speed", name, "--vocab-size", 8192, "--steps", n) for name in names} for n in (4, 5)]
     tokens = {name: max(one[name]["tokens_per_second"] for one in timed) for name in names}
     steps = {name: round(SECONDS * rate / (ROWS * LENGTH)) for name, rate in tokens.items()}
