@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate import schema, stages
@@ -105,6 +105,10 @@ def test_normalizing_again_changes_nothing(text: str) -> None:
     assert "\r" not in once and "\0" not in once and not once.startswith("\n") and not once.endswith("\n")
 
 
+@example("ð ²©")
+@example("â€ a")
+@example("à² a")
+@example("â €™ a")
 @given(st.text(st.sampled_from("aÃ©â€™“”à Âß\x92ﬁ\n œ×²ðŸ˜\x80ЁВЂ»")))
 def test_lines_that_the_gate_lets_pass_need_no_repair(text: str) -> None:
     column = pa.array([text], pa.large_string())

@@ -118,7 +118,7 @@ def apply(batch: pa.RecordBatch, state: State) -> Applied:
 
 STAGE = Stage(
     name="normalize",
-    version=2,
+    version=3,
     summary="Unicode, control characters, line ends and white space.",
     config=Normalize,
     libraries=lambda config: ("ftfy",) if config.mojibake else (),
