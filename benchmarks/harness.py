@@ -20,6 +20,8 @@ import json
 import multiprocessing
 import os
 import platform
+import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -83,10 +85,48 @@ def _peak() -> float:
         line = next(s for s in Path("/proc/self/status").read_text().splitlines() if s.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
     except (OSError, StopIteration):
-        import resource
-
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _watch(process: int, cpu: dict[int, float]) -> int:
+    """Private memory of a process and all below it; `cpu` gets what each has used, which wait() tells of few."""
+    below: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            below.setdefault(int(path.read_text().rpartition(")")[2].split()[1]), []).append(int(path.parent.name))
+        except OSError:
+            continue
+    total, found = 0, [process]
+    for one in found:
+        found += below.get(one, [])
+        try:
+            rollup = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            ticks = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]
+        except OSError:
+            continue
+        cpu[one] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+        total += sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss_Anon"))
+    return total
+
+
+def watched(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """(wall, CPU seconds, MB) of a command with its children; its words are shown where it fails."""
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub"), "TOKENIZERS_PARALLELISM": "false"}
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    peak, seen = 0, dict[int, float]()
+    with (folder / "log").open("w+") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env)
+        while process.poll() is None:
+            peak = max(peak, _watch(process.pid, seen))
+            time.sleep(0.05)
+        if process.returncode:
+            raise RuntimeError(
+                f"{command[:3]} ended with {process.returncode}:\n{(folder / 'log').read_text()[-3000:]}"
+            )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    waited = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - began, max(waited, sum(seen.values())), peak / 1e6
 
 
 @dataclass

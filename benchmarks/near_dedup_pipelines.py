@@ -14,13 +14,10 @@ precision the share of all pairs found whose similarity is 0.7 or more: chains o
 import io
 import itertools
 import json
-import os
-import resource
 import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -31,7 +28,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from benchmarks import environments
-from benchmarks.harness import Report, run
+from benchmarks.harness import Report, run, watched
 from benchmarks.texts import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,49 +93,9 @@ def truth(folder: Path) -> Data:
 # -- running -------------------------------------------------------------------------------------------------
 
 
-def _watch(process: int, cpu: dict[int, float]) -> int:
-    """Private memory of a process and all below it; `cpu` gets what each has used, which wait() tells of few."""
-    below: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            below.setdefault(int(path.read_text().rpartition(")")[2].split()[1]), []).append(int(path.parent.name))
-        except OSError:
-            continue
-    total, found = 0, [process]
-    for one in found:
-        found += below.get(one, [])
-        try:
-            rollup = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-            ticks = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]
-        except OSError:
-            continue
-        cpu[one] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-        total += sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss_Anon"))
-    return total
-
-
-def _command(command: list[str], folder: Path) -> tuple[float, float, float]:
-    """(wall, CPU seconds, MB) of a command with its children; its words are shown where it fails."""
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub"), "TOKENIZERS_PARALLELISM": "false"}
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    peak, seen = 0, dict[int, float]()
-    with (folder / "log").open("w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env)
-        while process.poll() is None:
-            peak = max(peak, _watch(process.pid, seen))
-            time.sleep(0.05)
-        if process.returncode:
-            raise RuntimeError(
-                f"{command[:3]} ended with {process.returncode}:\n{(folder / 'log').read_text()[-3000:]}"
-            )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    waited = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - began, max(waited, sum(seen.values())), peak / 1e6
-
-
 def ours(data: Data, folder: Path, *options: str) -> Used:
     out = folder / "out"
-    used = _command([sys.executable, "-m", "curate", "near-dedup", str(data.folder), "--out", str(out),
+    used = watched([sys.executable, "-m", "curate", "near-dedup", str(data.folder), "--out", str(out),
                      "--workers", str(WORKERS), *options], folder)  # fmt: skip
     # Our ids stand for a file and a row of it.
     starts = {"0.parquet": 0, "1.parquet": data.documents // 2}
@@ -158,7 +115,7 @@ def ours(data: Data, folder: Path, *options: str) -> Used:
 
 def datatrove(data: Data, folder: Path) -> Used:
     script = Path(__file__).with_name("datatrove_minhash.py")
-    used = _command(
+    used = watched(
         [str(environments.python("datatrove")), str(script), str(data.folder), str(folder / "out"), str(WORKERS)],
         folder,
     )
@@ -180,7 +137,7 @@ def text_dedup(data: Data, folder: Path) -> Used:
         "ngram": 5, "num_perm": 112, "b": 14, "r": 8,
     }  # fmt: skip
     given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    used = _command([python, "-m", "text_dedup.minhash", *given, "--debug"], folder)
+    used = watched([python, "-m", "text_dedup.minhash", *given, "--debug"], folder)
     # Its union-find is kept as a pickle of its own classes, which its own interpreter reads.
     show = (
         "import json, pickle, sys; u = pickle.load(open(sys.argv[1], 'rb')); u = u[0] if isinstance(u, tuple) else u\n"

@@ -31,8 +31,7 @@ from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
 from benchmarks import texts
-from benchmarks.harness import Report, run
-from benchmarks.near_dedup_pipelines import _command
+from benchmarks.harness import Report, run, watched
 
 READ = ("books_en", "wiki", "news_reuters", "forum_20news")
 LETTERS, WORDS, DIM, WINDOW = 17_000_000, 30_000, 256, 5
@@ -181,7 +180,7 @@ def million(report: Report) -> None:
     """1,000,000 chunks of 16 words of all languages and code, one worker, in the memory that it is given."""
     rng, chunks = random.Random(1), list[str]()
     while len(chunks) < CHUNKS:
-        # Words drawn twice as often as they are: neighbours from two places, so that no chunk comes again by itself.
+        # The words of a document in any order, so that a second pass over the documents makes other chunks.
         for _, _, text in texts.documents("text"):
             words = text.split()
             rng.shuffle(words)
@@ -200,7 +199,7 @@ def million(report: Report) -> None:
             pq.write_table(pa.table({"text": chunks[here]}), root / "in" / f"{part}.parquet", row_group_size=10_000)
         given = ["--out", root / "out", "--memory", MEMORY, "--workers", 1, "--min-cosine", 0.93, "--mark"]
         command = [sys.executable, "-m", "curate", "semantic-dedup", root / "in", *given]
-        wall, cpu, peak = _command(list(map(str, command)), root)
+        wall, cpu, peak = watched(list(map(str, command)), root)
         went = pq.read_table(root / "out" / "rejects", columns=["origin_file", "origin_offset"])
         place_of = {f"{part}.parquet": part * CHUNKS // 10 for part in range(10)}
         names = [place_of[Path(name).name] for name in went.column("origin_file").to_pylist()]

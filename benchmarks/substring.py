@@ -25,8 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import texts
-from benchmarks.harness import Report, measure, run
-from benchmarks.near_dedup_pipelines import _command
+from benchmarks.harness import Report, measure, run, watched
 from curate import kernels
 
 N = 400  # bytes of a repeat
@@ -89,7 +88,7 @@ def peer(report: Report) -> None:
         folder = Path(name)
         (folder / "in").mkdir()
         pq.write_table(pa.table({"text": documents}), folder / "in" / "a.parquet", row_group_size=2000)
-        wall, cpu, memory = _command(
+        wall, cpu, memory = watched(
             [sys.executable, "-m", "curate", "substring-dedup", str(folder / "in"), "--out", str(folder / "out"),
              "--min-length", str(N), "--workers", "1"], folder)  # fmt: skip
         cut = {i: "" for i in range(len(documents))}
@@ -126,7 +125,7 @@ def _dedup_dataset(binary: str, documents: list[str], folder: Path) -> tuple[flo
     ]  # fmt: skip
     cpu = peak = wall = 0.0
     for step in steps:
-        used = _command([binary, *step], folder)
+        used = watched([binary, *step], folder)
         wall, cpu, peak = wall + used[0], cpu + used[1], max(peak, used[2])
     spans = re.findall(r"^(\d+) (\d+)$", (folder / "log").read_text(), re.MULTILINE)
     return cpu, f"; the peer {wall:.0f} s wall, {peak:,.0f} MB, {len(spans):,} spans, all copies of a repeat among them"

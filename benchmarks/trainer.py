@@ -13,7 +13,6 @@ its documents held out; it is made once, below target/bench-trainer.
 import json
 import math
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from benchmarks.kneser_ney import KneserNey, grams
 from benchmarks.texts import SHARED
 from benchmarks.trainer_systems import LENGTH, ROWS
 from train.config import read_settings
+from train.intervals import mean
 from train.loader import Loader
 from train.loss import linear_cross_entropy
 from train.machine import fast_bf16
@@ -42,7 +42,6 @@ SECONDS = float(os.environ.get("TRAINER_SECONDS", "20"))  # CPU time of a traini
 STEPS = int(os.environ.get("TRAINER_STEPS", "60"))  # steps of AdamW in `muon`; the CPU job takes 293
 ROUNDS = int(os.environ.get("TRAINER_ROUNDS", "2"))  # processes of each system in `speed`
 EAGER = "; nothing compiled (TORCHDYNAMO_DISABLE)" if os.environ.get("TORCHDYNAMO_DISABLE") else ""
-STUDENT = 4.303  # Student's t, 95 %, two degrees of freedom
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times each project's own learning rates
 VARIANT_TOKENS = 400_000
 VARIANTS = {
@@ -291,16 +290,19 @@ def learning(report: Report) -> None:
     again = [{name: at(name, RATES[best[name]], seed) for name in names} for seed in (2, 3, 4)]
     lines = []
     for name in names:
-        found = [one[name] for one in again]
-        half = STUDENT * statistics.stdev(found) / 3**0.5
-        apart = [one[name] - one["ours"] for one in again]
-        behind = f"{statistics.mean(apart):+.4f} ± {STUDENT * statistics.stdev(apart) / 3**0.5:.4f}"
+        found = _interval([one[name] for one in again])
+        behind = _interval([one[name] - one["ours"] for one in again], "+")
         own, rate = tried[RATES.index(1.0)][name], RATES[best[name]]
-        interval = f"{statistics.mean(found):.4f} ± {half:.4f}"
-        lines.append([name, f"{tokens[name]:,.0f}", f"{steps[name]:,}", f"{own:.4f}", f"{rate:g} x", interval, behind])
+        lines.append([name, f"{tokens[name]:,.0f}", f"{steps[name]:,}", f"{own:.4f}", f"{rate:g} x", found, behind])
     header = ["system", "tokens/s", "steps", "own rate", "best of five rates", "at the best, seeds 2 to 4", "less ours"]
     title = f"Bits per byte of held-out text after {SECONDS:g} CPU seconds each, fp32, one thread"
     report.table(title, header, lines)
+
+
+def _interval(values: list[float], sign: str = "-") -> str:
+    """The mean of independent runs, with half of its 95 % interval; sign "+" is shown before positive means, too."""
+    found = mean(np.array(values), np.arange(len(values)))
+    return f"{found.value:{sign}.4f} ± {found.high - found.value:.4f}"
 
 
 def muon(report: Report) -> None:

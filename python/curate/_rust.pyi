@@ -332,8 +332,8 @@ def repeats(
 
     Anchors are in the order in which texts stay; the text of one is row `row` of `texts[part]` (both uint32).
     Returns (anchor: uint32, start, end: uint64, bytes of its text at the borders of characters; other: uint32, the
-    earlier anchor with most of it in common; how many anchors were not compared with all earlier contexts of their
-    hash, of which at most `per_anchor` are looked at).
+    earlier anchor with most of it in common; how many anchors later ones were not compared with, because
+    `per_anchor` of their hash that have most of a repeat in common came before).
     """
 
 def word_counts(text: Arrow, *, words: int) -> tuple[Column, Column]:
