@@ -51,7 +51,7 @@ const INSIDE: f32 = 0.2;
 const AREA: f32 = 0.5;
 /// On a page of documentation even what looks like a menu is content inside the area: lists of links, entries of one
 /// word. The threshold there is lower by this part,
-const IN_DOCUMENTATION: f32 = 0.5;
+const IN_DOCUMENTATION: f32 = 0.7;
 /// or by less the less probable this kind is.
 const IS_DOCUMENTATION: Range<f32> = 0.3..0.5;
 /// The same in a language that was not trained on, where some news are taken for documentation.
