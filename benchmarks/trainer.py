@@ -323,8 +323,8 @@ def _interval(values: list[float], sign: str = "-") -> str:
 def muon(report: Report) -> None:
     """Steps that Muon takes to the held-out bits per byte at which AdamW ends, each at its best rate in `learning`.
 
-    Muon's steps are looked for by tenths of AdamW's, from .8 down to the first share that does not reach them, or up
-    from there to the first that does.
+    Muon's steps are looked for by fifths of AdamW's, from .8 down to the first share that does not reach them, or up to
+    all where .8 does not.
     """
     shorter = tried(("ours", "ours-adamw"))
     adamw, found = learned("ours-adamw", STEPS, shorter.best("ours-adamw")), dict[float, float]()
@@ -332,7 +332,7 @@ def muon(report: Report) -> None:
     while share <= 1.0:
         found[share] = learned("ours", round(STEPS * share), shorter.best("ours"))
         down = found[share] <= adamw
-        following = round(share - 0.1 if down else share + 0.1, 1)
+        following = round(share - 0.2 if down else share + 0.2, 1)
         if following in found or following < 0.1:
             break
         share = following
