@@ -41,9 +41,10 @@ const HEADLINE: f32 = 0.2;
 const BETWEEN: f32 = 0.5;
 /// for a table there, and for code that follows the kept text that introduces it.
 const LISTING: f32 = 0.25;
-/// A block stays with equals whose mean is above the threshold from this part of it on; so does a row with kept rows of
-/// its table, an item or a definition with kept ones of its list.
+/// A block stays with equals whose mean is above the threshold from this part of it on,
 const EQUALS: f32 = 0.5;
+/// a row with kept rows of its table, an item or a definition with kept ones of its list from this part on.
+const AMONG: f32 = 0.3;
 /// The threshold of a block in the content area is lower by this part where the area is nothing but content, and by
 /// less the less of it is.
 const INSIDE: f32 = 0.2;
@@ -53,7 +54,7 @@ const AREA: f32 = 0.5;
 /// word. The threshold there is lower by this part,
 const IN_DOCUMENTATION: f32 = 0.7;
 /// or by less the less probable this kind is.
-const IS_DOCUMENTATION: Range<f32> = 0.3..0.5;
+const IS_DOCUMENTATION: Range<f32> = 0.25..0.45;
 /// The same in a language that was not trained on, where some news are taken for documentation.
 const IS_DOCUMENTATION_UNKNOWN_LANGUAGE: Range<f32> = 0.5..0.7;
 /// A page of a service says what it has to say in short blocks all over the page. The threshold is lower by this part
@@ -423,7 +424,7 @@ impl Chooser<'_> {
                 && !whole[at]
                 && some.get(above).copied().unwrap_or(false)
                 && units[above].holds
-                && mean(masses[at]) >= self.limit_of(unit) * EQUALS;
+                && mean(masses[at]) >= self.limit_of(unit) * AMONG;
             whole[at] |= among[at];
         }
         among
