@@ -299,7 +299,6 @@ fn less_is_asked_for_inside_the_content_than_beside_it() {
     );
 }
 
-/// The second stage's feature of this name for every block of a page, to three places.
 #[test]
 fn less_is_asked_for_on_documentation_inside_the_content_and_on_services_everywhere() {
     let html = "<p>before the content there is a line 35<div><p>a long sentence of the content, with many words in it 95\
@@ -323,6 +322,7 @@ fn less_is_asked_for_on_documentation_inside_the_content_and_on_services_everywh
     );
 }
 
+/// The second stage's feature of this name for every block of a page, to three places.
 fn feature(html: &str, said: &[f32], name: &str) -> Vec<f32> {
     let page = parse(html).expect("no page here has too many blocks");
     let mut measured = Measured::default();
