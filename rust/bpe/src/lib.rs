@@ -28,11 +28,11 @@ mod pieces;
 mod pretokenize;
 mod rules;
 mod scan;
+mod short;
 mod train;
 mod window;
 
 pub use alphabet::{Alphabet, byte_order};
-pub use cache::TokenId;
 pub use count::{PieceCounter, PieceCounts};
 pub use encode::{EncodeScratch, Encoder, Parts};
 pub use memory::{give_back, room};
@@ -40,6 +40,7 @@ pub use normal::{Added, Normal};
 pub use pack::{MAX_ROW_LENGTH, Placement, pack};
 pub use piece::Vocab;
 pub use pretokenize::Pretokenizer;
+pub use short::TokenId;
 pub use train::{Base, Model, TrainOptions, extend, train};
 
 /// What can be wrong with the input; every message names the value and the limit.
