@@ -292,7 +292,7 @@ impl Encoder {
         let Known { cache, merge, ids } = known;
         let (piece, hash) = (&text[start..end], look.keys[0]);
         if piece.len() <= INLINE {
-            if let Some(found) = cache.short.find(&look.beside()) {
+            if let Some(found) = cache.short.find_beside(look) {
                 return found.append(out);
             }
         } else if cache.longer(text, start, end, hash, out) {

@@ -20,10 +20,10 @@ use crate::memory::Growing;
 use crate::piece::{INLINE, prefetch_line};
 use curate_text::bits::LOWEST;
 
-/// Lines at first and at most: 512 KB and 32 MB.
-const BITS: (u32, u32) = (13, 19);
+/// Lines at first and at most: 2 MB, which a vocabulary of usual size leaves room in, and 32 MB.
+const BITS: (u32, u32) = (15, 19);
 /// Entries that are put into a table for each line before it doubles.
-const PER_LINE: usize = 3;
+const PER_LINE: usize = 2;
 /// Lanes of a line.
 const LANES: usize = 4;
 /// The longest piece of one lane.
@@ -146,12 +146,6 @@ pub struct Look {
 }
 
 impl Look {
-    /// The same in the neighboring line.
-    pub fn beside(self) -> Self {
-        let line = self.line ^ 1;
-        Self { line, ..self }
-    }
-
     /// That of a piece that is too long for the table.
     #[inline]
     pub fn longer(hash: u64) -> Self {
@@ -332,8 +326,8 @@ impl Line {
 
     #[inline]
     fn write(&mut self, place: usize, keys: &[u64; 2], row: &[u8], width: usize) {
-        (0..width).for_each(|lane| self.set_key(place + lane, keys[lane]));
         (0..width).for_each(|lane| {
+            self.set_key(place + lane, keys[lane]);
             self.0[8 * (place + lane)..][..8].copy_from_slice(&row[8 * lane..][..8])
         });
     }
@@ -444,10 +438,20 @@ impl<T: TokenId> Short<T> {
         (&mut self.lines.entries, &self.many)
     }
 
-    /// The ids of a piece, if they are known.
-    pub fn find(&mut self, look: &Look) -> Option<Found<'_, T>> {
-        let (lines, many) = self.parts();
-        find(lines, many, look, equal)
+    /// The ids of a piece that its line does not have, if the neighboring one has them, where it is put only if its own
+    /// is full.
+    pub fn find_beside(&mut self, look: &Look) -> Option<Found<'_, T>> {
+        let width = if look.alone == 0 { 2 } else { 1 };
+        if self.lines.entries[look.line as usize].room(width).is_some() {
+            return None;
+        }
+        let line = look.line ^ 1;
+        find(
+            &mut self.lines.entries,
+            &self.many,
+            &Look { line, ..*look },
+            equal,
+        )
     }
 
     /// Remembers the ids of a piece of up to [`INLINE`] bytes.
@@ -518,9 +522,12 @@ mod tests {
             short.view().prefetch(piece.as_bytes(), 0, piece.len()),
             Vec::new(),
         );
-        [look, look.beside()]
-            .into_iter()
-            .find_map(|look| Some(short.find(&look)?.append(&mut ids)))?;
+        let (lines, many) = short.parts();
+        if let Some(found) = find(lines, many, &look, equal) {
+            found.append(&mut ids);
+        } else {
+            short.find_beside(&look)?.append(&mut ids);
+        }
         Some(ids)
     }
 
