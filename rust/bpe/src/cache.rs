@@ -124,39 +124,27 @@ impl<T: TokenId> Cache<T> {
         hash
     }
 
-    /// Appends the ids of a piece of more than [`INLINE`] bytes, if they are known; the hash is that of
-    /// [`Self::prefetch_longer`].
-    #[inline]
-    pub fn longer(
-        &mut self,
+    /// The ids of a piece of more than [`INLINE`] and up to [`MEDIUM`] bytes, and their number, if they are known and not
+    /// too many; the hash is that of [`Self::prefetch_longer`].
+    #[inline(always)]
+    pub fn medium(
+        &self,
         text: &[u8],
         start: usize,
         end: usize,
         hash: u64,
-        out: &mut Vec<T>,
-    ) -> bool {
-        let mut long_hash = hash;
-        if end - start <= MEDIUM {
-            let entry = self.medium.at(hash);
-            if entry.key != medium_key(text, start, end) {
-                return false;
-            }
-            let ids = entry.ids.as_ref();
-            if let Some(count) = count_of::<T>(&entry.ids) {
-                out.reserve(ids.len());
-                let to = out.spare_capacity_mut();
-                to.iter_mut()
-                    .zip(ids)
-                    .for_each(|(to, &id)| _ = to.write(id));
-                // SAFETY: the row was written there, and has more than `count` ids.
-                unsafe { out.set_len(out.len() + count) };
-                return true;
-            }
-            long_hash = hash_long(&text[start..end]);
+    ) -> Option<(&T::Several, usize)> {
+        let entry = &self.medium.entries[self.medium.place(hash)];
+        let is_known = end - start <= MEDIUM && entry.key == medium_key(text, start, end);
+        is_known.then_some((&entry.ids, count_of::<T>(&entry.ids)?))
+    }
+
+    /// The ids of a piece of more than [`INLINE`] bytes that `medium` does not give, if they are known.
+    pub fn longer(&self, piece: &[u8], mut hash: u64) -> Option<&[T]> {
+        if piece.len() <= MEDIUM {
+            hash = hash_long(piece);
         }
-        let ids = self.long(&text[start..end], long_hash);
-        out.extend_from_slice(ids.unwrap_or_default());
-        ids.is_some()
+        self.long(piece, hash)
     }
 
     /// The ids of any piece that was longer, or had more ids, than the other tables take.

@@ -264,11 +264,20 @@ impl Encoder {
                     n_ids += count;
                 }
                 None => {
-                    // SAFETY: all ids up to here were written.
-                    unsafe { out.set_len(n_ids) };
-                    self.encode_beyond(text, start, end, look, known, out);
-                    out.reserve(room);
-                    (to, n_ids) = (out.as_mut_ptr(), out.len());
+                    let row = (end - start > INLINE)
+                        .then(|| known.cache.medium(text, start, end, look.keys[0]))
+                        .flatten();
+                    if let Some((row, count)) = row {
+                        // SAFETY: as above.
+                        unsafe { to.add(n_ids).cast::<T::Several>().write_unaligned(*row) };
+                        n_ids += count;
+                    } else {
+                        // SAFETY: all ids up to here were written.
+                        unsafe { out.set_len(n_ids) };
+                        self.encode_beyond(text, start, end, look, known, out);
+                        out.reserve(room);
+                        (to, n_ids) = (out.as_mut_ptr(), out.len());
+                    }
                     (lines, many) = known.cache.short.parts();
                 }
             }
@@ -295,8 +304,8 @@ impl Encoder {
             if let Some(found) = cache.short.find_beside(look) {
                 return found.append(out);
             }
-        } else if cache.longer(text, start, end, hash, out) {
-            return;
+        } else if let Some(ids) = cache.longer(piece, hash) {
+            return out.extend_from_slice(ids);
         }
         ids.clear();
         self.merge(piece, merge, ids);
