@@ -9,9 +9,10 @@
 //! A table doubles when as much was put into it as it has lines, up to a limit: a short text does not pay for the tables
 //! of a long one. The ids are the same whether they come from here or from the merge.
 
+use crate::ids::TokenId;
 use crate::memory::Growing;
 use crate::piece::{INLINE, fold, hash_bytes, inline_key, prefetch};
-use crate::short::{ARENA, Short, TokenId};
+use crate::short::{ARENA, Short};
 
 /// Lines of the table of pieces of up to [`MEDIUM`] bytes at first and at most: 256 KB and 8 MB.
 const MEDIUM_BITS: (u32, u32) = (12, 17);

@@ -17,6 +17,7 @@ mod cache;
 mod classes;
 mod count;
 mod encode;
+mod ids;
 mod memory;
 mod merge;
 mod normal;
@@ -35,12 +36,12 @@ mod window;
 pub use alphabet::{Alphabet, byte_order};
 pub use count::{PieceCounter, PieceCounts};
 pub use encode::{EncodeScratch, Encoder, Parts};
+pub use ids::TokenId;
 pub use memory::{give_back, room};
 pub use normal::{Added, Normal};
 pub use pack::{MAX_ROW_LENGTH, Placement, pack};
 pub use piece::Vocab;
 pub use pretokenize::Pretokenizer;
-pub use short::TokenId;
 pub use train::{Base, Model, TrainOptions, extend, train};
 
 /// What can be wrong with the input; every message names the value and the limit.

@@ -16,6 +16,7 @@
 
 use std::ops::Range;
 
+use crate::ids::TokenId;
 use crate::memory::Growing;
 use crate::piece::{INLINE, prefetch_line};
 use curate_text::bits::LOWEST;
@@ -42,72 +43,6 @@ const COUNT: u32 = 8;
 const NO_KEY: u64 = u64::MAX;
 /// Makes the last byte of the second of two keys 0xfe.
 const SECOND: u64 = 1 << 56;
-
-/// An integer that token ids are written as.
-pub trait TokenId: Copy + Default {
-    /// As many as fill 32 bytes.
-    type Several: Copy + Default + AsRef<[Self]> + AsMut<[Self]>;
-
-    /// The id in this width; an [`crate::Encoder`] is used with a width that holds all its ids.
-    fn from_id(id: u32) -> Self;
-
-    /// The id.
-    fn id(self) -> u32;
-
-    /// The one that begins some bytes of memory.
-    fn read(bytes: &[u8]) -> Self;
-
-    /// Writes it to the beginning of some bytes of memory.
-    fn write(self, bytes: &mut [u8]);
-}
-
-impl TokenId for u16 {
-    type Several = [u16; 16];
-
-    #[inline(always)]
-    fn from_id(id: u32) -> Self {
-        id as Self
-    }
-
-    #[inline(always)]
-    fn id(self) -> u32 {
-        u32::from(self)
-    }
-
-    #[inline(always)]
-    fn read(bytes: &[u8]) -> Self {
-        Self::from_ne_bytes(bytes.as_chunks().0[0])
-    }
-
-    #[inline]
-    fn write(self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.to_ne_bytes());
-    }
-}
-
-impl TokenId for u32 {
-    type Several = [u32; 8];
-
-    #[inline(always)]
-    fn from_id(id: u32) -> Self {
-        id
-    }
-
-    #[inline(always)]
-    fn id(self) -> u32 {
-        self
-    }
-
-    #[inline(always)]
-    fn read(bytes: &[u8]) -> Self {
-        Self::from_ne_bytes(bytes.as_chunks().0[0])
-    }
-
-    #[inline]
-    fn write(self, bytes: &mut [u8]) {
-        bytes[..4].copy_from_slice(&self.to_ne_bytes());
-    }
-}
 
 /// What a piece of each length is looked up with: 0xff behind its bytes, and whether one lane is enough.
 #[repr(align(32))]
@@ -518,10 +453,8 @@ mod tests {
 
     /// The ids under a piece, if there are some.
     fn ids_of(short: &mut Short<u16>, piece: &str) -> Option<Vec<u16>> {
-        let (look, mut ids) = (
-            short.view().prefetch(piece.as_bytes(), 0, piece.len()),
-            Vec::new(),
-        );
+        let look = short.view().prefetch(piece.as_bytes(), 0, piece.len());
+        let mut ids = Vec::new();
         let (lines, many) = short.parts();
         if let Some(found) = find(lines, many, &look, equal) {
             found.append(&mut ids);
@@ -564,24 +497,9 @@ mod tests {
         let one = |nth: u64| [nth | 0xff << 56; 2];
         let two = |nth: u64| [nth, nth | 0xfe << 56];
         let row = |nth: u8| {
-            [
-                1 | FRESH as u8,
-                0,
-                nth,
-                0,
-                1,
-                1,
-                1,
-                1,
-                2,
-                2,
-                2,
-                2,
-                2,
-                2,
-                2,
-                2,
-            ]
+            let mut row = [0; 16];
+            (row[0], row[2]) = (1 | FRESH as u8, nth);
+            row
         };
         let (mut short, mut seen) = (Short::<u16>::default(), Vec::new());
         let mut put = |keys, nth, width| {
