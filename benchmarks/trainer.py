@@ -3,7 +3,7 @@
     python -m benchmarks.trainer loss order loader     # seconds to a minute each, no peer's code
     NANOGPT=… NANOCHAT=… python -m benchmarks.trainer speed
     TRAINER_SECONDS=180 python -m benchmarks.trainer learning     # 2 hours of a core at 180; 20 by default
-    TRAINER_STEPS=293 python -m benchmarks.trainer muon     # an hour of a core at 293; 60 by default
+    TRAINER_STEPS=293 python -m benchmarks.trainer muon     # and an hour of a core at 293; 60 by default
 
 `trainer_systems.py` says how the peers are run. Each is measured in turns with ours, in processes of their own, one
 thread. The corpus is ../shared/data/text, 8 domains, cleaned by nothing, tokenized by curate with 8,192 tokens, 5 % of
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -160,7 +160,7 @@ def speed(report: Report) -> None:
     # A CPU without bf16 products emulates them: a step then takes minutes, in every project, and is measured once.
     fast = fast_bf16(torch.device("cpu"))
     dtypes = ("fp32", "bf16") if fast else ("fp32",)
-    mine = [(name, dtype) for name in ("ours", "ours-muon") for dtype in dtypes]
+    mine = [(name, dtype) for name in ("ours", "ours-adamw") for dtype in dtypes]
     others = [(peer, dtype) for peer in PEERS for dtype in ("fp32", "bf16")]
     best: dict[tuple[str, str], dict[str, float]] = {}
     for turn in range(ROUNDS):
@@ -270,30 +270,45 @@ def variants(report: Report) -> None:
     report.table(title, header, lines)
 
 
-def learning(report: Report) -> None:
-    """Held-out bits per byte after equal CPU time: at the projects' own rates, and at the best of five.
+class Learned(NamedTuple):
+    """What systems learn in SECONDS of CPU time: held-out bits per byte at each of RATES, by name."""
 
-    How many steps SECONDS are, the fastest step of each system says, measured in turns; systems then train in turns,
-    so that what else the machine does changes no result.
-    """
-    data, names = corpus(), ("ours", "ours-muon", *PEERS)
+    tokens: dict[str, float]  # a CPU second
+    steps: dict[str, int]
+    tried: list[dict[str, float]]
+
+    def best(self, name: str) -> float:
+        """Of RATES."""
+        return min(zip(RATES, self.tried, strict=True), key=lambda one: one[1][name])[0]
+
+
+def learned(name: str, steps: int, rate: float, seed: int = 1) -> float:
+    """Held-out bits per byte of one run."""
+    given = ("learn", name, "--data", corpus(), "--steps", steps, "--rate", rate, "--seed", seed)
+    return kept(*given)["bits_per_byte"]
+
+
+def tried(names: tuple[str, ...]) -> Learned:
+    """How many steps SECONDS are, the fastest step of each system says, measured in turns; systems then train in turns,
+    so that what else the machine does changes no result."""
     timed = [{name: kept("speed", name, "--vocab-size", 8192, "--steps", n) for name in names} for n in (4, 5)]
     tokens = {name: max(one[name]["tokens_per_second"] for one in timed) for name in names}
     steps = {name: round(SECONDS * rate / (ROWS * LENGTH)) for name, rate in tokens.items()}
+    return Learned(tokens, steps, [{name: learned(name, steps[name], rate) for name in names} for rate in RATES])
 
-    def at(name: str, rate: float, seed: int) -> float:
-        given = ("learn", name, "--data", data, "--steps", steps[name], "--rate", rate, "--seed", seed)
-        return kept(*given)["bits_per_byte"]
 
-    tried = [{name: at(name, rate, 1) for name in names} for rate in RATES]
-    best = {name: min(range(len(RATES)), key=lambda n: tried[n][name]) for name in names}
-    again = [{name: at(name, RATES[best[name]], seed) for name in names} for seed in (2, 3, 4)]
+def learning(report: Report) -> None:
+    """Held-out bits per byte after equal CPU time: at the projects' own rates, and at the best of five."""
+    names = ("ours", "ours-adamw", *PEERS)
+    found = tried(names)
+    again = [{name: learned(name, found.steps[name], found.best(name), seed) for name in names} for seed in (2, 3, 4)]
     lines = []
     for name in names:
-        found = _interval([one[name] for one in again])
+        ends = _interval([one[name] for one in again])
         behind = _interval([one[name] - one["ours"] for one in again], "+")
-        own, rate = tried[RATES.index(1.0)][name], RATES[best[name]]
-        lines.append([name, f"{tokens[name]:,.0f}", f"{steps[name]:,}", f"{own:.4f}", f"{rate:g} x", found, behind])
+        own = found.tried[RATES.index(1.0)][name]
+        lines.append([name, f"{found.tokens[name]:,.0f}", f"{found.steps[name]:,}", f"{own:.4f}",
+                      f"{found.best(name):g} x", ends, behind])  # fmt: skip
     header = ["system", "tokens/s", "steps", "own rate", "best of five rates", "at the best, seeds 2 to 4", "less ours"]
     title = f"Bits per byte of held-out text after {SECONDS:g} CPU seconds each, fp32, one thread"
     report.table(title, header, lines)
@@ -306,30 +321,24 @@ def _interval(values: list[float], sign: str = "-") -> str:
 
 
 def muon(report: Report) -> None:
-    """Steps that Muon takes to the held-out bits per byte at which AdamW ends, each at its best rate of five.
+    """Steps that Muon takes to the held-out bits per byte at which AdamW ends, each at its best rate in `learning`.
 
-    The rate is chosen over a quarter of the steps. Muon's steps are looked for by tenths of AdamW's, from .8 down to
-    the first share that does not reach them, or up from there to the first that does.
+    Muon's steps are looked for by fifths of AdamW's, from .8 down to the first share that does not reach them, or up to
+    all where .8 does not.
     """
-    data = corpus()
-
-    def at(name: str, rate: float, steps: float) -> float:
-        given = ("learn", name, "--data", data, "--steps", round(steps), "--rate", rate)
-        return kept(*given)["bits_per_byte"]
-
-    best = {name: min(RATES, key=lambda rate: at(name, rate, STEPS / 4)) for name in ("ours", "ours-muon")}
-    adamw, found = at("ours", best["ours"], STEPS), {}
+    shorter = tried(("ours", "ours-adamw"))
+    adamw, found = learned("ours-adamw", STEPS, shorter.best("ours-adamw")), dict[float, float]()
     share = 0.8
     while share <= 1.0:
-        found[share] = at("ours-muon", best["ours-muon"], STEPS * share)
+        found[share] = learned("ours", round(STEPS * share), shorter.best("ours"))
         down = found[share] <= adamw
-        following = round(share - 0.1 if down else share + 0.1, 1)
+        following = round(share - 0.2 if down else share + 0.2, 1)
         if following in found or following < 0.1:
             break
         share = following
     reached = [share for share, bits in found.items() if bits <= adamw]
     ends = ", ".join(f"{share:.0%} of the steps {bits:.4f}" for share, bits in sorted(found.items()))
-    rates = f"at {best['ours']:g} and {best['ours-muon']:g} x the default rate"
+    rates = f"at {shorter.best('ours-adamw'):g} and {shorter.best('ours'):g} x their default rates"
     note = f"AdamW ends at {adamw:.4f} bits a byte, Muon with {ends}; {rates}"
     steps = round(STEPS * min(reached)) if reached else math.inf
     report.row("muon_steps", steps, "steps", 1, "AdamW", STEPS, note)

@@ -3,7 +3,7 @@
     make bench-gpu                       # some ten minutes; writes benchmarks/trainer_gpu.md
     python -m benchmarks.trainer_gpu dense_124m
 
-Steps are those of `train run` (bf16, torch.compile, chunked loss, AdamW, one synchronization a step) on random tokens.
+Steps are those of `train run` (bf16, torch.compile, chunked loss, Muon, one synchronization a step) on random tokens.
 MFU is a part of PEAK, the datasheet's 989 TFLOP/s in bf16 of H100 and H200. Peers' published figures stand beside:
 llm.c 124M 475,000 tokens/s on an H100, nanotron 1B 42,000. With BENCH_DATA naming a curate run, a 124M model is also
 trained for 300 s, and its bits per byte given.

@@ -43,16 +43,16 @@ class System(Protocol):
 
 
 class Ours:
-    """This project's 5m size; `muon` its own Muon in place of AdamW."""
+    """This project's 5m size, with its default optimizer, which is Muon, or with AdamW alone."""
 
-    def __init__(self, vocab_size: int, dtype: str, rate: float, seed: int, muon: bool = False) -> None:
+    def __init__(self, vocab_size: int, dtype: str, rate: float, seed: int, optimizer: str = "muon") -> None:
         from train.config import load_settings, resolve, shape_of
         from train.machine import DTYPES
         from train.model import build, count_parameters
         from train.optim import Optimizer
         from train.step import Stepper
 
-        given = [f"precision={dtype}", f"seed={seed}", f"optim.optimizer={'muon' if muon else 'adamw'}"]
+        given = [f"precision={dtype}", f"seed={seed}", f"optim.optimizer={optimizer}"]
         settings = resolve(load_settings(None, tuple(given), size="5m"), "cpu", False)
         optim = settings.optim.model_copy(update={"learning_rate": settings.optim.learning_rate * rate})
         self.settings = settings.model_copy(update={"optim": optim})
@@ -144,7 +144,7 @@ class Nanochat:
 
 SYSTEMS: dict[str, Any] = {
     "ours": Ours,
-    "ours-muon": lambda *given: Ours(*given, muon=True),
+    "ours-adamw": lambda *given: Ours(*given, optimizer="adamw"),
     "nanogpt": NanoGPT,
     "nanochat": Nanochat,
 }

@@ -384,9 +384,14 @@ def _wording(model: type[BaseModel], loc: Location, error: ErrorDetails) -> str:
         return f"must not be empty (at least {context['min_length']}), found {value}"
     if kind == "finite_number":
         return f"expected a finite number, found {value}"
+    if kind.startswith("model"):
+        first, *others = _fields_at(model, loc)
+        given = error.get("input")
+        example = f"{{{first}: {given if isinstance(given, (str, int, float)) else '…'}}}"
+        rest = f"; other keys are: {', '.join(others)}" if others else ""
+        return f"expected settings such as {example}, found {value}{rest}"
     expectations = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text",
-             "list": "a list", "tuple": "a list", "dict": "`key: value` settings",
-             "model": "`key: value` settings"}  # fmt: skip
+             "list": "a list", "tuple": "a list", "dict": "`key: value` settings"}  # fmt: skip
     for prefix, expected in expectations.items():
         if kind.startswith(prefix):
             return f"expected {expected}, found {value}"

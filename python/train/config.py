@@ -12,7 +12,7 @@ from pydantic import Field
 
 from curate.config import Document, Settings, assign, dump_yaml, load_yaml, parse_assignment, setting, validate
 from curate.errors import ConfigError, ResumeError
-from train.sizes import FAMILIES, is_size, preset_of
+from train.sizes import FAMILIES, MUON_RATE, is_size, preset_of
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
@@ -57,10 +57,10 @@ class ModelSettings(Settings):
 
 
 class OptimSettings(Settings):
-    """AdamW or Muon, warm-up and decay, and when a step is left out."""
+    """Muon or AdamW, warm-up and decay, and when a step is left out."""
 
-    optimizer: Literal["adamw", "muon"] = setting("adamw", "Muon for matrices, AdamW for the rest; or AdamW for all")
-    learning_rate: float = setting(0.0, "peak; 0 takes the value of the size", ge=0)
+    optimizer: Literal["adamw", "muon"] = setting("muon", "Muon for matrices, AdamW for the rest; or AdamW for all")
+    learning_rate: float = setting(0.0, "peak; 0 takes the value of size and optimizer", ge=0)
     schedule: Literal["cosine", "linear", "wsd", "wsd_s"] = setting("cosine", "how the rate goes down")
     warmup_steps: int | None = setting(
         None, "linear from zero to the peak; null: a tenth of the run, at most 20", unit="steps", ge=0
@@ -201,6 +201,7 @@ def resolve(settings: TrainSettings, device: str, fast_bf16: bool) -> TrainSetti
     if not is_size(settings.size):
         raise ConfigError(f'size: must be a number of parameters such as 5m, 124m or 1b, found "{settings.size}"')
     preset, optim = preset_of(settings.size), settings.optim
+    usual_rate = preset.learning_rate * (MUON_RATE if optim.optimizer == "muon" else 1)
     length = settings.sequence_length or preset.sequence_length
     # A pipeline is busy while there are several micro-batches on the way: up to twice its stages.
     stages = settings.parallel.pipeline
@@ -217,7 +218,7 @@ def resolve(settings: TrainSettings, device: str, fast_bf16: bool) -> TrainSetti
     return settings.model_copy(
         update={
             "model": resolve_model(settings.model, settings.size, length),
-            "optim": optim.model_copy(update={"learning_rate": optim.learning_rate or preset.learning_rate}),
+            "optim": optim.model_copy(update={"learning_rate": optim.learning_rate or usual_rate}),
             "sequence_length": length,
             "micro_rows": micro,
             "precision": ("bf16" if fast_bf16 else "fp32") if precision == "auto" else precision,

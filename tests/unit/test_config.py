@@ -43,7 +43,7 @@ class Outer(Settings):
         ("name: [1]\n", "r.yaml:1: name: expected text, found [1]"),
         ("name: x\ninner:\n  depht: 2", 'r.yaml:3: inner.depht: no such setting; did you mean "depth"?'),
         ("name: x\ninner: {depth: 10}", "r.yaml:2: inner.depth: must be at most 9, found 10"),
-        ("name: x\ninner: 3", "r.yaml:2: inner: expected `key: value` settings, found 3"),
+        ("name: x\ninner: 3", "r.yaml:2: inner: expected settings such as {depth: 3}, found 3"),
         ("name: ''", "r.yaml:1: name: must not be empty"),
     ],
 )

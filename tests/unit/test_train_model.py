@@ -137,9 +137,9 @@ def test_chunked_cross_entropy_equals_the_plain_one(chunk: int, z_weight: float,
     assert found_nats[0, :5].abs().max() == 0 and torch.allclose(found_nats, nats, atol=1e-5)
 
 
-def test_the_optimizer_follows_its_formula_with_decay_on_matrices_only() -> None:
+def test_adamw_follows_its_formula_with_decay_on_matrices_only() -> None:
     model = build(SHAPE, 1)
-    optimizer = Optimizer(model, load_settings(None, ("optim.weight_decay=0.5",)).optim)
+    optimizer = Optimizer(model, load_settings(None, ("optim.optimizer=adamw", "optim.weight_decay=0.5")).optim)
     wanted = {name: (p.detach().double(), 0.0, 0.0) for name, p in model.named_parameters()}
     for step in range(4):
         for name, p in model.named_parameters():

@@ -156,7 +156,7 @@ def test_a_study_is_planned_trained_and_continued(tmp_path: Path, train: Callabl
     run = shards.write_run(tmp_path / "run", {"web": shards.sentences(1, 60)}, {"web": shards.sentences(2, 8)})
     small = []
     for setting in ("sequence_length=32", "batch_rows=2", "precision=fp32", "peak_tflops=1", "max_epochs=99",
-                    "model.layers=1", "model.heads=2", "model.kv_heads=1"):  # fmt: skip
+                    "model.layers=1", "model.heads=2", "model.kv_heads=1", "optim.optimizer=adamw"):  # fmt: skip
         small += ["--set", setting]
     out = tmp_path / "study"
     ask = ("scaling", "plan", "--data", run, "--out", out, "--halvings", 1, *small)

@@ -126,7 +126,7 @@ def test_muon_moves_matrices_along_orthogonal_steps_and_the_rest_as_adamw() -> N
     assert torch.allclose(turned, orthogonalize(matrices, torch.float32), atol=1e-4)
     model, plain = build(SHAPE, 1), build(SHAPE, 1)
     muon = Optimizer(model, settings("optim.optimizer=muon", "optim.weight_decay=0").optim)
-    adamw = Optimizer(plain, settings("optim.weight_decay=0").optim)
+    adamw = Optimizer(plain, settings("optim.optimizer=adamw", "optim.weight_decay=0").optim)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     for one in (model, plain):
         accumulate(one, batch(), settings(), CPU)

@@ -17,6 +17,7 @@
 
 pub mod anchors;
 pub mod clusters;
+pub mod dots;
 pub mod fss;
 pub mod heads;
 pub mod jaccard;

@@ -10,6 +10,7 @@
 //! are sums of integers. So no instruction set and no number of threads changes a bit.
 
 use crate::Error;
+use crate::dots::dots;
 use curate_text::hash::Stream;
 use curate_text::{Cpu, Texts, Words};
 
@@ -235,42 +236,41 @@ fn cholesky(mut matrix: Vec<f64>, dim: usize) -> Vec<f64> {
     matrix
 }
 
-/// The dot of two quantized vectors: at most ONE^2 for vectors of length ONE, so that 32 bits hold it.
-pub fn dot(a: &[i16], b: &[i16]) -> i32 {
-    a.iter()
-        .zip(b)
-        .map(|(&x, &y)| i32::from(x) * i32::from(y))
-        .sum()
-}
-
 /// `k` centroids of quantized vectors by spherical k-means from a seed: the first is drawn, every other one is the vector
 /// that is farthest from those before it of 16 drawn; then `rounds` rounds. A centroid that no vector is near to stays.
-pub fn kmeans(vectors: &[i16], dim: usize, k: usize, rounds: usize, seed: u64) -> Vec<i16> {
+pub fn kmeans(
+    vectors: &[i16],
+    dim: usize,
+    k: usize,
+    rounds: usize,
+    seed: u64,
+    cpu: Cpu,
+) -> Vec<i16> {
     let n = vectors.len() / dim.max(1);
     let vector = |i: usize| &vectors[i * dim..(i + 1) * dim];
     let mut centroids: Vec<i16> = Vec::with_capacity(k * dim);
     let mut stream = Stream::new(seed);
     let mut drawn = || (stream.next_u64() % n.max(1) as u64) as usize;
-    let mut nearness = vec![i32::MIN; n];
+    // The largest dot of a vector that was drawn with the first so many centroids.
+    let mut nearness = vec![(i32::MIN, 0); n];
     for number in 0..k.min(n) {
-        let mut chosen = drawn();
-        for _ in 0..if number == 0 { 0 } else { 15 } {
-            let other = drawn();
-            if nearness[other] < nearness[chosen] {
-                chosen = other;
+        let mut farthest = (i32::MAX, 0);
+        for _ in 0..if number == 0 { 1 } else { 16 } {
+            let i = drawn();
+            let (near, known) = &mut nearness[i];
+            each_dot(vector(i), &centroids[*known * dim..], cpu, |_, dot| {
+                *near = dot.max(*near)
+            });
+            *known = number;
+            if *near < farthest.0 {
+                farthest = (*near, i);
             }
         }
-        let centroid = vector(chosen).to_vec();
-        // The nearness to centroids is kept for a part of the vectors that can be drawn again.
-        for (i, near) in nearness.iter_mut().enumerate() {
-            *near = (*near).max(dot(vector(i), &centroid));
-        }
-        centroids.extend(centroid);
+        centroids.extend(vector(farthest.1));
     }
     for _ in 0..rounds {
         let mut sums = vec![0_i64; centroids.len()];
-        for i in 0..n {
-            let (nearest, _) = nearest_two(vector(i), &centroids, dim);
+        for (i, (nearest, _)) in nearest_two(vectors, &centroids, dim, cpu).enumerate() {
             for (sum, &value) in sums[nearest * dim..(nearest + 1) * dim]
                 .iter_mut()
                 .zip(vector(i))
@@ -289,44 +289,81 @@ pub fn kmeans(vectors: &[i16], dim: usize, k: usize, rounds: usize, seed: u64) -
     centroids
 }
 
-/// The nearest centroid and the second nearest, of equal ones the first; both the same where there is one.
-pub fn nearest_two(vector: &[i16], centroids: &[i16], dim: usize) -> (usize, usize) {
-    let (mut first, mut second) = ((i32::MIN, 0), (i32::MIN, 0));
-    for (number, centroid) in centroids.chunks_exact(dim).enumerate() {
-        let near = dot(vector, centroid);
-        if near > first.0 {
-            (first, second) = ((near, number), first);
-        } else if near > second.0 {
-            second = (near, number);
+/// The numbers of `others` and their dots with a vector, in order.
+fn each_dot(one: &[i16], others: &[i16], cpu: Cpu, mut found: impl FnMut(usize, i32)) {
+    let mut number = 0;
+    for four in others.chunks(4 * one.len().max(1)) {
+        let count = four.len() / one.len().max(1);
+        // Of the last, fewer than four, the first stands for those that are missing.
+        let at = |i: usize| &four[if i < count { i * one.len() } else { 0 }..][..one.len()];
+        for dot in &dots([at(0), at(1), at(2), at(3)], one, cpu)[..count] {
+            found(number, *dot);
+            number += 1;
         }
     }
-    if second.0 == i32::MIN {
-        second = first;
-    }
-    (first.1, second.1)
+}
+
+/// The nearest centroid of every vector and the second nearest, of equal ones the first; both the same where there is one.
+pub fn nearest_two<'a>(
+    vectors: &'a [i16],
+    centroids: &'a [i16],
+    dim: usize,
+    cpu: Cpu,
+) -> impl Iterator<Item = (usize, usize)> + 'a {
+    vectors.chunks(4 * dim.max(1)).flat_map(move |four| {
+        let count = four.len() / dim.max(1);
+        let at = |i: usize| &four[if i < count { i * dim } else { 0 }..][..dim];
+        let four = [at(0), at(1), at(2), at(3)];
+        let mut nearest = [((i32::MIN, 0), (i32::MIN, 0)); 4];
+        for (number, centroid) in centroids.chunks_exact(dim).enumerate() {
+            for (dot, (first, second)) in dots(four, centroid, cpu).into_iter().zip(&mut nearest) {
+                if dot > second.0 {
+                    *second = (dot, number);
+                    if dot > first.0 {
+                        std::mem::swap(first, second);
+                    }
+                }
+            }
+        }
+        let both = |(first, second): ((i32, usize), (i32, usize))| {
+            (
+                first.1,
+                if second.0 == i32::MIN {
+                    first.1
+                } else {
+                    second.1
+                },
+            )
+        };
+        nearest.into_iter().take(count).map(both)
+    })
 }
 
 /// Pairs (later, earlier, dot) of vectors of one cluster, in keep order, whose dot is `least` or more: of each vector
 /// those with the vectors that went for none, at most `per_vector`, the nearest first.
-pub fn alike(vectors: &[i16], dim: usize, least: i32, per_vector: usize) -> Vec<(u32, u32, i32)> {
-    let n = vectors.len() / dim.max(1);
-    let vector = |i: usize| &vectors[i * dim..(i + 1) * dim];
-    let mut staying: Vec<u32> = Vec::new();
+pub fn alike(
+    vectors: &[i16],
+    dim: usize,
+    least: i32,
+    per_vector: usize,
+    cpu: Cpu,
+) -> Vec<(u32, u32, i32)> {
+    let (mut numbers, mut staying): (Vec<u32>, Vec<i16>) = Default::default();
     let mut found = Vec::new();
     let mut near: Vec<(i32, u32)> = Vec::new();
-    for i in 0..n {
+    for (i, vector) in vectors.chunks_exact(dim.max(1)).enumerate() {
         near.clear();
-        for &other in &staying {
-            let dot = dot(vector(i), vector(other as usize));
+        each_dot(vector, &staying, cpu, |place, dot| {
             if dot >= least {
-                near.push((-dot, other));
+                near.push((-dot, numbers[place]));
             }
-        }
+        });
         near.sort_unstable();
         let nearest = near.iter().take(per_vector);
         found.extend(nearest.map(|&(dot, other)| (i as u32, other, -dot)));
         if near.is_empty() {
-            staying.push(i as u32);
+            numbers.push(i as u32);
+            staying.extend(vector);
         }
     }
     found
@@ -335,6 +372,7 @@ pub fn alike(vectors: &[i16], dim: usize, least: i32, per_vector: usize) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dots::dot;
 
     fn sample(n: usize, topics: usize) -> Counts {
         let mut stream = Stream::new(3);
@@ -384,10 +422,11 @@ mod tests {
             f64::from(dot(&vectors[a * 8..a * 8 + 8], &vectors[b * 8..b * 8 + 8])) / ONE / ONE
         };
         assert!(cosine(0, 4) > 0.7 && cosine(0, 1) < 0.2 && (cosine(5, 5) - 1.0).abs() < 1e-3);
-        let centroids = kmeans(&vectors, 8, 4, 5, 1);
-        let of = |row: usize| nearest_two(&vectors[row * 8..row * 8 + 8], &centroids, 8).0;
+        let cpu = Cpu::detect().unwrap();
+        let centroids = kmeans(&vectors, 8, 4, 5, 1, cpu);
+        let of: Vec<_> = nearest_two(&vectors, &centroids, 8, cpu).collect();
         assert!(
-            (0..200).all(|row| of(row) == of(row % 4)),
+            (0..200).all(|row| of[row].0 == of[row % 4].0),
             "a topic is a cluster"
         );
         assert_eq!(basis, super::basis(rows(&counts), &idf, 8, 1).unwrap());
@@ -411,7 +450,7 @@ mod tests {
             quantize([angle.cos(), angle.sin()].into_iter(), &mut vectors);
         }
         let least = (0.95 * ONE * ONE) as i32;
-        let found: Vec<(u32, u32)> = alike(&vectors, 2, least, 9)
+        let found: Vec<(u32, u32)> = alike(&vectors, 2, least, 9, Cpu::detect().unwrap())
             .iter()
             .map(|p| (p.0, p.1))
             .collect();

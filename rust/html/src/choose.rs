@@ -3,12 +3,14 @@
 //! A page has a threshold of its own. What stands in a unit (`units`) is decided with it: by the unit's mean, so that
 //! no cell leaves a row and no item a list; then rows and items of a unit that is dropped may stay by their own mean.
 //! Blocks of equal markup are decided by their mean too, so that a list does not end where its probability has fallen
-//! below the threshold. Less is asked for in the content area, the element that holds the content and little else.
+//! below the threshold. Less is asked for in the content area, the element that holds the content and little else,
+//! and on kinds of pages whose content is made of short blocks.
 
 use std::ops::Range;
 
 use crate::features::measured::Measured;
 use crate::features::second::{threshold, weight};
+use crate::kinds::{DOCUMENTATION, Kinds, SERVICE};
 use crate::notes::cited;
 use crate::page::{NONE, Page};
 use crate::tags::{Tag, context};
@@ -47,6 +49,17 @@ const EQUALS: f32 = 0.5;
 const INSIDE: f32 = 0.2;
 /// The mean probability of an area from which on its threshold is lower.
 const AREA: f32 = 0.5;
+/// On a page of documentation even what looks like a menu is content inside the area: lists of links, entries of one
+/// word. The threshold there is lower by this part,
+const IN_DOCUMENTATION: f32 = 0.7;
+/// or by less the less probable this kind is.
+const IS_DOCUMENTATION: Range<f32> = 0.3..0.5;
+/// The same in a language that was not trained on, where some news are taken for documentation.
+const IS_DOCUMENTATION_UNKNOWN_LANGUAGE: Range<f32> = 0.5..0.7;
+/// A page of a service says what it has to say in short blocks all over the page. The threshold is lower by this part
+const ON_SERVICE: f32 = 0.8;
+/// where the kind is certain, and by less where an article might be taken for one.
+const IS_SERVICE: Range<f32> = 0.45..0.9;
 /// The fewest blocks of equal markup that are decided together.
 const MIN_EQUALS: u32 = 3;
 /// From this share of its words on, what is kept of a unit brings the rest.
@@ -130,6 +143,7 @@ pub fn choose(
     page: &Page,
     measured: &Measured,
     units: &Units,
+    kinds: &Kinds,
     probabilities: &[f32],
     comments: Comments,
     policy: Policy,
@@ -163,8 +177,16 @@ pub fn choose(
         if highest < SOME { SOME } else { limit }
     });
     let area = Area::of(page, probabilities, &weights);
-    let mut limits = vec![limit; probabilities.len()];
-    limits[area.blocks.clone()].fill(limit * area.factor());
+    let is_documentation = if measured.knows_language() {
+        IS_DOCUMENTATION
+    } else {
+        IS_DOCUMENTATION_UNKNOWN_LANGUAGE
+    };
+    let documentation = 1.0 - IN_DOCUMENTATION * part(kinds[DOCUMENTATION], is_documentation);
+    let service = 1.0 - ON_SERVICE * part(kinds[SERVICE], IS_SERVICE);
+    let lower = |factor: f32| (limit * factor).max(limit.min(SOME));
+    let mut limits = vec![lower(service); probabilities.len()];
+    limits[area.blocks.clone()].fill(lower(service * documentation * area.factor()));
     for (block, limit_of_block) in limits.iter_mut().enumerate() {
         if units.in_row(block) {
             *limit_of_block *= of_rows / limit; // a table of data is nothing that stands beside articles
@@ -218,6 +240,11 @@ fn gap(probabilities: &[f32], limit: f32) -> f32 {
     moved
 }
 
+/// How far a value has gone through a range, 0..1.
+fn part(value: f32, range: Range<f32>) -> f32 {
+    ((value - range.start) / (range.end - range.start)).clamp(0.0, 1.0)
+}
+
 /// The mean probability of (weight times probability, weight).
 fn mean((accepted, words): (f32, f32)) -> f32 {
     accepted / words.max(1e-3)
@@ -261,7 +288,7 @@ impl Area {
 
     /// What the threshold is multiplied by inside.
     fn factor(&self) -> f32 {
-        1.0 - INSIDE * ((self.mean - AREA) / (1.0 - AREA)).clamp(0.0, 1.0)
+        1.0 - INSIDE * part(self.mean, AREA..1.0)
     }
 }
 

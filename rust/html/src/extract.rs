@@ -178,7 +178,7 @@ impl<'m> Extractor<'m> {
         (extracted.kind, extracted.kind_score) = (KINDS[kind], kinds[kind]);
         self.score(&page, &units, &kinds);
         for (at, &policy) in policies.iter().enumerate() {
-            let kept = self.choose(&page, &units, settings, policy).kept;
+            let kept = self.choose(&page, &units, &kinds, settings, policy).kept;
             let (score, share) = self.confidence(&kept);
             let form = settings.form;
             let text = if at == 0 && form.format == Format::Blocks {
@@ -200,11 +200,19 @@ impl<'m> Extractor<'m> {
         Ok(extracted)
     }
 
-    fn choose(&self, page: &Page, units: &Units, settings: Settings, policy: Policy) -> Choice {
+    fn choose(
+        &self,
+        page: &Page,
+        units: &Units,
+        kinds: &Kinds,
+        settings: Settings,
+        policy: Policy,
+    ) -> Choice {
         choose(
             page,
             &self.measured,
             units,
+            kinds,
             &self.probabilities,
             settings.comments,
             policy,
@@ -272,7 +280,7 @@ impl<'m> Extractor<'m> {
         let units = Units::of(&page);
         let kinds = self.model.kinds.kinds(&page);
         self.score(&page, &units, &kinds);
-        let choice = self.choose(&page, &units, settings, policy);
+        let choice = self.choose(&page, &units, &kinds, settings, policy);
         let names = crate::features::all();
         let first = first::View::new(&page, &self.model.linear, &self.measured, &kinds);
         let second = second::View::new(&page, &self.measured, &units, &self.said);

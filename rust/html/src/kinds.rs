@@ -21,6 +21,10 @@ pub const KINDS: [&str; 7] = [
     "documentation",
     "service",
 ];
+/// The places of two of them.
+pub const DOCUMENTATION: usize = 5;
+/// Pages that offer a service.
+pub const SERVICE: usize = 6;
 const N: usize = KINDS.len();
 /// A weight of 1 is stored as this number.
 const SCALE: f32 = 48.0;

@@ -3,6 +3,7 @@
 use curate_html::choose::{Choice, Why, choose};
 use curate_html::features::measured::Measured;
 use curate_html::features::second;
+use curate_html::kinds::{DOCUMENTATION, KINDS, Kinds, SERVICE};
 use curate_html::units::Units;
 use curate_html::{Comments, Linear, Policy, parse};
 
@@ -13,6 +14,11 @@ fn chosen(html: &str, policy: Policy) -> (Vec<String>, Choice) {
 
 /// The same where this share of the page's words is known.
 fn chosen_of(html: &str, policy: Policy, known_words: f32) -> (Vec<String>, Choice) {
+    chosen_on(html, policy, known_words, [1.0 / 7.0; 7])
+}
+
+/// The same where these kinds of page are so probable.
+fn chosen_on(html: &str, policy: Policy, known_words: f32, kinds: Kinds) -> (Vec<String>, Choice) {
     let page = parse(html).expect("no page here has too many blocks");
     let texts: Vec<String> = (0..page.blocks.len())
         .map(|block| page.text_of(block).into_owned())
@@ -29,6 +35,7 @@ fn chosen_of(html: &str, policy: Policy, known_words: f32) -> (Vec<String>, Choi
         &page,
         &measured,
         &Units::of(&page),
+        &kinds,
         &probabilities,
         Comments::Keep,
         policy,
@@ -289,6 +296,29 @@ fn less_is_asked_for_inside_the_content_than_beside_it() {
         (Some(true), Some(false)),
         "{:?}",
         choice.limits
+    );
+}
+
+#[test]
+fn less_is_asked_for_on_documentation_inside_the_content_and_on_services_everywhere() {
+    let html = "<p>before the content there is a line 35<div><p>a long sentence of the content, with many words in it 95\
+                <ul><li>an entry 22<li>another 21</ul><p>another sentence of the content, with as many words 94</div>";
+    let count = |kind: usize, p: f32, known_words: f32| {
+        let mut kinds = [(1.0 - p) / 6.0; KINDS.len()];
+        kinds[kind] = p;
+        let (_, choice) = chosen_on(html, Policy::Balanced, known_words, kinds);
+        choice.kept.iter().filter(|&&kept| kept).count()
+    };
+    assert_eq!(count(0, 0.9, 1.0), 2);
+    assert_eq!(
+        [0.3, 0.5, 0.9].map(|p| count(DOCUMENTATION, p, 1.0)),
+        [2, 4, 4]
+    );
+    assert_eq!([0.5, 0.9].map(|p| count(DOCUMENTATION, p, 0.0)), [2, 4]);
+    assert_eq!([0.4, 0.9].map(|p| count(SERVICE, p, 1.0)), [2, 5]);
+    assert_eq!(
+        [KINDS[DOCUMENTATION], KINDS[SERVICE]],
+        ["documentation", "service"]
     );
 }
 

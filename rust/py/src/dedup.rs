@@ -410,8 +410,10 @@ fn vector_centers(
     k: usize,
     rounds: usize,
     seed: u64,
-) -> Column {
-    Column::primitive::<Int16Type>(py.detach(|| semantic::kmeans(&vectors, dim, k, rounds, seed)))
+) -> Result<Column, Error> {
+    let cpu = Cpu::detect()?;
+    let out = py.detach(|| semantic::kmeans(&vectors, dim, k, rounds, seed, cpu));
+    Ok(Column::primitive::<Int16Type>(out))
 }
 
 /// The nearest and the second nearest center of each vector.
@@ -422,18 +424,17 @@ fn nearest_centers(
     vectors: Primitive<Int16Type>,
     centers: Primitive<Int16Type>,
     dim: usize,
-) -> (Column, Column) {
+) -> Result<(Column, Column), Error> {
+    let cpu = Cpu::detect()?;
     let (first, second) = py.detach(|| {
-        vectors
-            .chunks_exact(dim.max(1))
-            .map(|vector| semantic::nearest_two(vector, &centers, dim.max(1)))
+        semantic::nearest_two(&vectors, &centers, dim.max(1), cpu)
             .map(|(first, second)| (first as u32, second as u32))
             .unzip()
     });
-    (
+    Ok((
         Column::primitive::<UInt32Type>(first),
         Column::primitive::<UInt32Type>(second),
-    )
+    ))
 }
 
 /// Pairs of vectors of one cluster that are alike: (row, other, dot).
@@ -446,13 +447,14 @@ fn alike_vectors(
     dim: usize,
     least: i32,
     per_vector: usize,
-) -> (Column, Column, Column) {
+) -> Result<(Column, Column, Column), Error> {
+    let cpu = Cpu::detect()?;
     let (mut rows, mut others, mut dots) = (Vec::new(), Vec::new(), Vec::new());
     py.detach(|| {
         let mut start = 0;
         for &end in ends.iter() {
             let cluster = &vectors[start * dim..end as usize * dim];
-            for (row, other, dot) in semantic::alike(cluster, dim, least, per_vector) {
+            for (row, other, dot) in semantic::alike(cluster, dim, least, per_vector, cpu) {
                 rows.push(start as u32 + row);
                 others.push(start as u32 + other);
                 dots.push(dot);
@@ -460,11 +462,11 @@ fn alike_vectors(
             start = end as usize;
         }
     });
-    (
+    Ok((
         Column::primitive::<UInt32Type>(rows),
         Column::primitive::<UInt32Type>(others),
         Column::primitive::<Int32Type>(dots),
-    )
+    ))
 }
 
 /// Every place of the bytes of row 0, in the order of what follows it.
