@@ -1,17 +1,17 @@
 //! Encoding: split, look the piece up, merge only what is new; decoding: put the bytes together again.
 //!
-//! Pieces come in batches of 32, so that the cache lines of all are on their way before the first is needed.
+//! Pieces come in batches of a hundred, so that the cache lines of all are on their way before the first is needed, and
+//! few loops end where it cannot be foreseen.
 //! Text never encodes to a special token, whatever it says; the caller appends them. Tokens that were added to a
 //! vocabulary without being special are found in the text before it is split, the longest of those that begin first.
 
-use crate::cache::{
-    Cache, Key, MEDIUM, MOST_IDS, QUICK, TokenId, count_of, hash_long, hash_medium, medium_key,
-    short_key, which, which_avx2, which_of_four, which_of_four_avx2,
-};
+use crate::cache::Cache;
+use crate::ids::TokenId;
 use crate::merge::{MergeScratch, Merges};
 use crate::normal::{Added, Finder, Normal};
 use crate::piece::{INLINE, TokenIndex, Vocab};
 use crate::pretokenize::BATCH;
+use crate::short::{Found, Look, MOST_IDS, equal, equal_avx2, find};
 use crate::{Error, Pretokenizer};
 use curate_text::cpu::Path;
 use std::borrow::Cow;
@@ -53,18 +53,15 @@ pub struct Encoder {
 
 /// What one thread needs while it encodes: the cache of pieces and memory for merging.
 pub struct EncodeScratch<T: TokenId> {
+    known: Known<T>,
+    looks: [Look; BATCH],
+}
+
+/// The cache, and what pieces are merged in that are not there.
+struct Known<T: TokenId> {
     cache: Cache<T>,
     merge: MergeScratch,
     ids: Vec<u32>,
-    batch: Batch,
-}
-
-/// The pieces of a batch.
-struct Batch {
-    /// Of those of up to [`INLINE`] bytes.
-    keys: [Key; BATCH],
-    /// The lines of the cache where they may be; the hashes of longer pieces.
-    places: [usize; BATCH],
 }
 
 /// Tokens that a cache begins with at most, so that opening an encoder stays short.
@@ -144,13 +141,12 @@ impl Encoder {
             cache.put(self.vocab.token(id), &[T::from_id(id)]);
         }
         EncodeScratch {
-            cache,
-            merge: MergeScratch::default(),
-            ids: Vec::new(),
-            batch: Batch {
-                keys: [[0; 2]; BATCH],
-                places: [0; BATCH],
+            known: Known {
+                cache,
+                merge: MergeScratch::default(),
+                ids: Vec::new(),
             },
+            looks: [Look::default(); BATCH],
         }
     }
 
@@ -211,7 +207,7 @@ impl Encoder {
                 unsafe { self.batch_avx2(bytes, start, ends, scratch, out) }
             }),
             _ => self.pretokenizer.split(text, |start, ends| {
-                self.batch(bytes, start, ends, scratch, out, which_of_four, which);
+                self.batch(bytes, start, ends, scratch, out, equal);
             }),
         }
     }
@@ -226,18 +222,13 @@ impl Encoder {
         scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
     ) {
-        let of_four = |keys: &[u64; 4], key: u64| which_of_four_avx2(keys, key);
-        let of_two = |keys: &[Key; 2], key: &Key| which_avx2(keys, key);
-        self.batch(text, start, ends, scratch, out, of_four, of_two);
+        let equal = |lanes: &[u8; 32], keys: &[u64; 2]| equal_avx2(lanes, keys);
+        self.batch(text, start, ends, scratch, out, equal);
     }
 
     /// Appends the ids of a batch. A row of the cache is copied whole, the surplus overwritten by what comes next:
     /// no branch on the number of ids.
     #[inline(always)]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two of them are the instructions of this path"
-    )]
     fn batch<T: TokenId>(
         &self,
         text: &[u8],
@@ -245,96 +236,85 @@ impl Encoder {
         ends: &[usize],
         scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
-        of_four: impl Fn(&[u64; 4], u64) -> usize,
-        of_two: impl Fn(&[Key; 2], &Key) -> usize,
+        equal: impl Fn(&[u8; 32], &[u64; 2]) -> u32,
     ) {
-        let EncodeScratch { cache, batch, .. } = scratch;
-        let mut from = start;
-        for ((&end, key), place) in ends.iter().zip(&mut batch.keys).zip(&mut batch.places) {
+        debug_assert!(ends.len() <= BATCH);
+        let EncodeScratch { known, looks } = scratch;
+        let (mut from, view) = (start, known.cache.short.view());
+        for (&end, look) in ends.iter().zip(&mut *looks) {
+            // Two assignments, so that neither goes through memory of another shape.
             if end - from <= INLINE {
-                *key = short_key(text, from, end);
-                *place = cache.prefetch_short(key, end - from);
-            } else if end - from <= MEDIUM {
-                let hash = hash_medium(&medium_key(text, from, end));
-                cache.prefetch_medium(hash);
-                *place = hash as usize;
+                *look = view.prefetch(text, from, end);
             } else {
-                let hash = hash_long(&text[from..end]);
-                cache.prefetch_long(hash);
-                *place = hash as usize;
+                *look = Look::longer(known.cache.prefetch_longer(text, from, end));
             }
             from = end;
         }
         let room = MOST_IDS * BATCH;
         out.reserve(room);
         let (mut to, mut n_ids) = (out.as_mut_ptr(), out.len());
-        for (nth, &end) in ends.iter().enumerate() {
-            let EncodeScratch { cache, batch, .. } = scratch;
-            let (key, place) = (&batch.keys[nth], batch.places[nth]);
-            let (length, mut elsewhere) = (end - start, None);
-            if length <= QUICK {
-                if let Some(&row) = cache.quick(key, place, &of_four) {
+        let (mut lines, mut many) = known.cache.short.parts();
+        for (&end, look) in ends.iter().zip(&*looks) {
+            match find(lines, many, look, &equal) {
+                Some(Found::Few(ids, count)) => {
                     // SAFETY: there is room for [`MOST_IDS`] of each piece of the batch from `n_ids` on.
-                    n_ids += unsafe { copy(cache, row, to.add(n_ids)) };
-                    start = end;
-                    continue;
+                    unsafe { to.add(n_ids).cast::<[u8; 16]>().write_unaligned(*ids) };
+                    n_ids += count;
                 }
-            } else if length <= INLINE {
-                if let Some(&row) = cache.short(key, place, &of_two) {
+                Some(Found::Many(ids, count)) => {
                     // SAFETY: as above.
-                    n_ids += unsafe { copy(cache, row, to.add(n_ids)) };
-                    start = end;
-                    continue;
+                    unsafe { to.add(n_ids).cast::<[T; MOST_IDS]>().write_unaligned(*ids) };
+                    n_ids += count;
                 }
-            } else if length <= MEDIUM {
-                if let Some(row) = cache.medium(&medium_key(text, start, end), place as u64) {
-                    // SAFETY: as above.
-                    unsafe { to.add(n_ids).cast::<T::Several>().write_unaligned(*row) };
-                    if let Some(count) = count_of(row.as_ref()) {
+                None => {
+                    let row = (end - start > INLINE)
+                        .then(|| known.cache.medium(text, start, end, look.keys[0]))
+                        .flatten();
+                    if let Some((row, count)) = row {
+                        // SAFETY: as above.
+                        unsafe { to.add(n_ids).cast::<T::Several>().write_unaligned(*row) };
                         n_ids += count;
-                        start = end;
-                        continue;
+                    } else {
+                        // SAFETY: all ids up to here were written.
+                        unsafe { out.set_len(n_ids) };
+                        self.encode_beyond(text, start, end, look, known, out);
+                        out.reserve(room);
+                        (to, n_ids) = (out.as_mut_ptr(), out.len());
                     }
-                    elsewhere = Some(hash_long(&text[start..end]));
+                    (lines, many) = known.cache.short.parts();
                 }
-            } else {
-                elsewhere = Some(place as u64);
             }
-            // SAFETY: all ids up to here were written.
-            unsafe { out.set_len(n_ids) };
-            self.encode_slowly(&text[start..end], elsewhere, scratch, out);
-            out.reserve(room);
-            (to, n_ids) = (out.as_mut_ptr(), out.len());
             start = end;
         }
         // SAFETY: as above.
         unsafe { out.set_len(n_ids) };
     }
 
-    /// A piece that its table does not know; where it marks it, or there is none for it, `elsewhere` is the hash by which
-    /// the table of longer pieces may know it.
+    /// A piece that its line of the table of short pieces does not know, or that is longer.
     #[inline(never)]
-    fn encode_slowly<T: TokenId>(
+    fn encode_beyond<T: TokenId>(
         &self,
-        bytes: &[u8],
-        elsewhere: Option<u64>,
-        scratch: &mut EncodeScratch<T>,
+        text: &[u8],
+        start: usize,
+        end: usize,
+        look: &Look,
+        known: &mut Known<T>,
         out: &mut Vec<T>,
     ) {
-        let EncodeScratch {
-            cache, merge, ids, ..
-        } = scratch;
-        if let Some(hash) = elsewhere
-            && let Some(ids) = cache.long(bytes, hash)
-        {
-            out.extend_from_slice(ids);
-            return;
+        let Known { cache, merge, ids } = known;
+        let (piece, hash) = (&text[start..end], look.keys[0]);
+        if piece.len() <= INLINE {
+            if let Some(found) = cache.short.find_beside(look) {
+                return found.append(out);
+            }
+        } else if let Some(ids) = cache.longer(piece, hash) {
+            return out.extend_from_slice(ids);
         }
         ids.clear();
-        self.merge(bytes, merge, ids);
+        self.merge(piece, merge, ids);
         let from = out.len();
         out.extend(ids.iter().map(|&id| T::from_id(id)));
-        cache.put(bytes, &out[from..]);
+        cache.put(piece, &out[from..]);
     }
 
     /// Appends the bytes of the ids to `out`; special tokens are written as their text.
@@ -359,24 +339,6 @@ impl Encoder {
         }
         Ok(())
     }
-}
-
-/// Copies the ids of a row of the cache's first two tables, and gives their number.
-///
-/// # Safety
-///
-/// There is room for [`MOST_IDS`] at `to`.
-#[inline(always)]
-unsafe fn copy<T: TokenId, R: Copy + AsRef<[T]>>(cache: &Cache<T>, row: R, to: *mut T) -> usize {
-    // SAFETY: there is room as the caller says.
-    unsafe { to.cast::<R>().write_unaligned(row) };
-    if let Some(count) = count_of(row.as_ref()) {
-        return count;
-    }
-    let (ids, count) = cache.many(row.as_ref());
-    // SAFETY: as above.
-    unsafe { to.cast::<[T; MOST_IDS]>().write_unaligned(*ids) };
-    count
 }
 
 #[cfg(test)]

@@ -80,6 +80,48 @@ impl<E> DerefMut for Table<E> {
     }
 }
 
+/// A table whose places are the upper bits of hashes.
+pub struct Growing<E> {
+    pub entries: Table<E>,
+    pub bits: u32,
+    most: u32,
+    put: usize,
+}
+
+impl<E: Copy + Default> Growing<E> {
+    pub fn new((bits, most): (u32, u32)) -> Self {
+        Self {
+            entries: Table::new(1 << bits),
+            bits,
+            most,
+            put: 0,
+        }
+    }
+
+    #[inline(always)]
+    pub fn place(&self, hash: u64) -> usize {
+        (hash >> (64 - self.bits)) as usize
+    }
+
+    #[inline(always)]
+    pub fn at(&mut self, hash: u64) -> &mut E {
+        let place = self.place(hash);
+        &mut self.entries[place]
+    }
+
+    /// Counts what is put, and gives the entries of the smaller table when it is time for a larger one: when so many were
+    /// put for each line.
+    pub fn grow(&mut self, per_line: usize) -> Option<Table<E>> {
+        self.put += 1;
+        if self.put <= per_line * self.entries.len() || self.bits == self.most {
+            return None;
+        }
+        self.bits += 1;
+        let larger = Table::new(1 << self.bits);
+        Some(std::mem::replace(&mut self.entries, larger))
+    }
+}
+
 /// A vector of `length` default entries.
 pub fn table<E: Clone + Default>(length: usize) -> Vec<E> {
     let mut table = room(length);

@@ -36,7 +36,7 @@ const NAMES: [(&str, &str); 5] = [
 const BACKTRACK_LIMIT: usize = 50_000_000;
 
 /// Pieces after which a batch is handed on.
-const FULL: usize = 32;
+const FULL: usize = 96;
 /// Pieces that are handed on at a time at most: a full window may come on top.
 pub const BATCH: usize = FULL + WIDTH;
 

@@ -13,6 +13,10 @@ use crate::rules::{LEFT, RIGHT, RUN, SINGLE, contraction};
 /// Bytes looked at together.
 pub const WIDTH: usize = 64;
 
+/// First bytes, from and to, of characters that are all letters: ideographs, and syllables of Korean.
+const IDEOGRAPHS: (u8, u8) = (0xe5, 0xe9);
+const SYLLABLES: (u8, u8) = (0xeb, 0xec);
+
 /// One bit a byte, the first byte the lowest.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Window {
@@ -29,6 +33,8 @@ pub struct Window {
     pub high: u64,
     /// Of these the first bytes of characters.
     pub leads: u64,
+    /// Of these the ones of [`IDEOGRAPHS`] and [`SYLLABLES`].
+    pub sure: u64,
     /// Bytes at which the window ends, because what they are is not known.
     pub unknown: u64,
 }
@@ -46,8 +52,13 @@ impl Window {
     #[inline(always)]
     pub fn of_characters(mut self, text: &[u8; WIDTH], length: usize, classes: &Classes) -> Self {
         self.unknown = u64::MAX.checked_shl(length as u32).unwrap_or(0);
-        let mut leads = self.leads & !self.unknown;
         let mut letters = 0;
+        if self.sure != 0 {
+            // A character that begins in the last two bytes may not end there.
+            let late = u64::MAX.checked_shl(length.saturating_sub(2) as u32);
+            letters = self.sure & !late.unwrap_or(0);
+        }
+        let mut leads = self.leads & !self.unknown & !letters;
         while leads != 0 {
             let at = leads.trailing_zeros() as usize;
             let (is_letter, is_unknown) = classes.letter_or_unknown(text, at, length);
@@ -225,6 +236,7 @@ pub fn classify_avx512(text: &[u8; WIDTH]) -> Window {
         apostrophes: is(b'\''),
         high: _mm512_movepi8_mask(bytes),
         leads: _mm512_cmpge_epu8_mask(bytes, all(0xc0)),
+        sure: between(bytes, IDEOGRAPHS.0, IDEOGRAPHS.1) | between(bytes, SYLLABLES.0, SYLLABLES.1),
         unknown: 0,
     }
 }
@@ -258,6 +270,13 @@ pub fn classify_avx2(text: &[u8; WIDTH]) -> Window {
     let newlines = is(b'\n') | is(b'\r');
     let high = both(bytes[0], bytes[1]);
     let doubled = |bytes: __m256i| _mm256_add_epi8(bytes, bytes);
+    // Few texts have such bytes at all.
+    let not_below = |bytes| _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, all(IDEOGRAPHS.0)), bytes);
+    let either = _mm256_or_si256(not_below(bytes[0]), not_below(bytes[1]));
+    let mut sure = 0;
+    if _mm256_movemask_epi8(either) != 0 {
+        sure = between(0, IDEOGRAPHS.0, IDEOGRAPHS.1) | between(0, SYLLABLES.0, SYLLABLES.1);
+    }
     Window {
         letters: between(0x20, b'a', b'z'),
         digits: between(0, b'0', b'9'),
@@ -267,6 +286,7 @@ pub fn classify_avx2(text: &[u8; WIDTH]) -> Window {
         apostrophes: is(b'\''),
         high,
         leads: high & both(doubled(bytes[0]), doubled(bytes[1])),
+        sure,
         unknown: 0,
     }
 }
@@ -308,5 +328,29 @@ pub fn places_avx512(bits: u64, from: usize, out: &mut [usize; WIDTH]) {
         }
         left -= 16;
         places = _mm512_shuffle_i32x4::<0b11_11_10_01>(places, places);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classes::LETTER;
+
+    #[test]
+    fn all_letters_are_letters() {
+        let classes = Classes::new();
+        let is_sure = |lead: u8| {
+            let mut sure = [IDEOGRAPHS, SYLLABLES].into_iter();
+            sure.any(|(low, high)| (low..=high).contains(&lead))
+        };
+        let characters = (0x80..0x1_0000)
+            .filter_map(char::from_u32)
+            .map(String::from);
+        let sure: Vec<_> = characters.filter(|c| is_sure(c.as_bytes()[0])).collect();
+        assert_eq!(sure.len(), 7 * 64 * 64);
+        assert!(
+            sure.iter()
+                .all(|c| classes.at(c.as_bytes(), 0).0 & LETTER != 0)
+        );
     }
 }
