@@ -284,6 +284,9 @@ impl Reader {
         if self.garbage.is_none() {
             self.garbage = Some((self.offset(), self.stream.at()));
         }
+        if !self.stream.ensure(1)? {
+            return Ok(());
+        }
         self.consume(1);
         let arc = self.arc != Some(false);
         let look = if arc { ARC_LOOK } else { WARC_LOOK };

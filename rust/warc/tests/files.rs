@@ -176,6 +176,21 @@ fn a_warc_inside_a_record_is_its_body_wherever_a_plain_file_is_cut() {
     }
 }
 
+/// A slice is entered a record's greatest length before it: past the first bytes of the file where it lies far inside.
+#[test]
+fn slices_far_into_a_plain_file_give_every_row_once() {
+    let records = records(&vec![vec![b'x'; 1 << 20]; 72], "\r\n");
+    let (file, length) = (records.concat(), records[71].len());
+    let whole = read(&file, 0, None).rows;
+    assert_eq!(whole.len(), 72);
+    let edge = file.len() - 3 * length;
+    for cut in [edge - 1, edge, edge + 1, edge + length / 2, file.len() - 1] {
+        let a = read(&file, 0, Some(cut as u64)).rows;
+        let b = read(&file, cut as u64, None).rows;
+        assert!([a, b].concat() == whole, "cut at {cut}");
+    }
+}
+
 #[test]
 fn the_missing_end_of_a_file_is_told_and_its_records_before_are_read() {
     let records: Vec<Vec<u8>> = (0..5)
