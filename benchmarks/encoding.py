@@ -29,7 +29,7 @@ from curate.tokenizer.model import read_tokenizer
 
 FACES = {"gigatoken": ("batch", "array"), "tokenizers": ("single", "batch")}
 """What the peers' documentation calls fast; the faster of a peer's first round counts."""
-ROUNDS = 5
+ROUNDS = 15
 FIRST = 10_000_000  # bytes that a new encoder is given
 ENOUGH = 10_000_000  # smaller samples are encoded again and again, so that a round is not over within the clock's tick
 SCRIPTS = {
