@@ -41,25 +41,29 @@ const HEADLINE: f32 = 0.2;
 const BETWEEN: f32 = 0.5;
 /// for a table there, and for code that follows the kept text that introduces it.
 const LISTING: f32 = 0.25;
-/// A block stays with equals whose mean is above the threshold from this part of it on,
+/// The part of the threshold from which on a block stays with equals whose mean is above the threshold.
 const EQUALS: f32 = 0.5;
-/// a row with kept rows of its table, an item or a definition with kept ones of its list from this part on.
+/// The part of the threshold from which on a row stays with kept rows of its table, an item or a definition with kept
+/// ones of its list.
 const AMONG: f32 = 0.3;
 /// The threshold of a block in the content area is lower by this part where the area is nothing but content, and by
 /// less the less of it is.
 const INSIDE: f32 = 0.2;
 /// The mean probability of an area from which on its threshold is lower.
 const AREA: f32 = 0.5;
-/// On a page of documentation even what looks like a menu is content inside the area: lists of links, entries of one
-/// word. The threshold there is lower by this part,
+/// The part by which the threshold inside the content area falls on documentation, where even what looks like a menu is
+/// content: lists of links, entries of one word.
 const IN_DOCUMENTATION: f32 = 0.7;
-/// or by less the less probable this kind is.
+/// The probability of documentation from which that threshold begins to fall, and from which it has fallen by the whole
+/// part.
 const IS_DOCUMENTATION: Range<f32> = 0.25..0.45;
 /// The same in a language that was not trained on, where some news are taken for documentation.
 const IS_DOCUMENTATION_UNKNOWN_LANGUAGE: Range<f32> = 0.5..0.7;
-/// A page of a service says what it has to say in short blocks all over the page. The threshold is lower by this part
+/// The part by which the threshold falls on a page of a service, which says what it has to say in short blocks all over
+/// the page.
 const ON_SERVICE: f32 = 0.8;
-/// where the kind is certain, and by less where an article might be taken for one.
+/// The probability of a service from which the threshold begins to fall, above that of most articles, and from which it
+/// has fallen by the whole part.
 const IS_SERVICE: Range<f32> = 0.45..0.9;
 /// The fewest blocks of equal markup that are decided together.
 const MIN_EQUALS: u32 = 3;
