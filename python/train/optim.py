@@ -11,9 +11,9 @@ Muon, for the matrices between embedding and head (Jordan 2024; scaled as in arX
     w = w - rate * decay * w - rate * 0.2 root(larger side) * u
 
 The factor gives an update the size that AdamW's usually has at the same learning rate. Embedding, head, router, norms
-and biases are AdamW's. Decay falls on matrices only, the embedding among them. AdamW is one fused
-kernel, about 5 ms for 5 M parameters on one core. It is called directly, because building an optimizer of torch.optim
-imports a compiler: 4 s, longer than the first step.
+and biases are AdamW's. Decay falls on matrices only, the embedding among them. AdamW is one fused kernel, about 5 ms
+for 5 M parameters on one core. It is called directly, because building an optimizer of torch.optim imports a compiler:
+4 s, longer than the first step.
 """
 
 import math

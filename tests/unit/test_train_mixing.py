@@ -296,7 +296,8 @@ def test_a_source_is_judged_by_annealing_with_and_without_it(
     base = tmp_path / "base.yaml"
     base.write_text("version: 1\nphases: [{name: main, tokens: 2560, weights: {easy: 1, plain: 1}}]\n")
     model = tmp_path / "model"
-    assert train("run", "--data", data, "--out", model, "--mixture", base, *SMALL).code == 0
+    slow = ("--set", "optim.optimizer=adamw", "--set", "optim.warmup_steps=20")  # so that annealing has much to learn
+    assert train("run", "--data", data, "--out", model, "--mixture", base, *SMALL, *slow).code == 0
     ask = (
         "mixture",
         "anneal",
@@ -322,8 +323,7 @@ def test_a_source_is_judged_by_annealing_with_and_without_it(
     rates = [line["learning_rate"] for line in lines]
     assert rates[-1] == 0 and rates == sorted(rates, reverse=True) and set(lines[0]["loss_by_source"]) > {"hard"}
     final = file(tmp_path / "a" / "mixture.yaml")
-    better = "with" if done.json["differences"]["all"]["value"] < 0 else "without"
-    assert [phase["name"] for phase in final["phases"]] == ["main", "anneal"] and final["evidence"]["arm"] == better
+    assert [phase["name"] for phase in final["phases"]] == ["main", "anneal"] and final["evidence"]["arm"] == "with"
     mistakes = [
         (("--source", "x"), "no tokens of such a source"),
         (("--source", "hard", "--share", 2), "--share: must be between 0 and 1"),

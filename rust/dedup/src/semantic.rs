@@ -289,16 +289,20 @@ pub fn kmeans(
     centroids
 }
 
-/// The numbers of `others` and their dots with a vector, in order.
+/// Vectors by fours, and how many of them count: the first of the last, fewer than four, stands for those missing.
+fn fours(vectors: &[i16], dim: usize) -> impl Iterator<Item = ([&[i16]; 4], usize)> {
+    vectors.chunks(4 * dim.max(1)).map(move |four| {
+        let count = four.len() / dim;
+        let at = |i: usize| &four[if i < count { i * dim } else { 0 }..][..dim];
+        ([at(0), at(1), at(2), at(3)], count)
+    })
+}
+
+/// Gives the numbers of `others` and their dots with a vector, in order.
 fn each_dot(one: &[i16], others: &[i16], cpu: Cpu, mut found: impl FnMut(usize, i32)) {
-    let mut number = 0;
-    for four in others.chunks(4 * one.len().max(1)) {
-        let count = four.len() / one.len().max(1);
-        // Of the last, fewer than four, the first stands for those that are missing.
-        let at = |i: usize| &four[if i < count { i * one.len() } else { 0 }..][..one.len()];
-        for dot in &dots([at(0), at(1), at(2), at(3)], one, cpu)[..count] {
-            found(number, *dot);
-            number += 1;
+    for ((four, count), group) in fours(others, one.len()).zip(0..) {
+        for (place, &dot) in dots(four, one, cpu)[..count].iter().enumerate() {
+            found(4 * group + place, dot);
         }
     }
 }
@@ -310,10 +314,7 @@ pub fn nearest_two<'a>(
     dim: usize,
     cpu: Cpu,
 ) -> impl Iterator<Item = (usize, usize)> + 'a {
-    vectors.chunks(4 * dim.max(1)).flat_map(move |four| {
-        let count = four.len() / dim.max(1);
-        let at = |i: usize| &four[if i < count { i * dim } else { 0 }..][..dim];
-        let four = [at(0), at(1), at(2), at(3)];
+    fours(vectors, dim).flat_map(move |(four, count)| {
         let mut nearest = [((i32::MIN, 0), (i32::MIN, 0)); 4];
         for (number, centroid) in centroids.chunks_exact(dim).enumerate() {
             for (dot, (first, second)) in dots(four, centroid, cpu).into_iter().zip(&mut nearest) {
@@ -325,17 +326,10 @@ pub fn nearest_two<'a>(
                 }
             }
         }
-        let both = |(first, second): ((i32, usize), (i32, usize))| {
-            (
-                first.1,
-                if second.0 == i32::MIN {
-                    first.1
-                } else {
-                    second.1
-                },
-            )
-        };
-        nearest.into_iter().take(count).map(both)
+        nearest.into_iter().take(count).map(|(first, second)| {
+            let alone = second.0 == i32::MIN;
+            (first.1, if alone { first.1 } else { second.1 })
+        })
     })
 }
 
