@@ -18,6 +18,8 @@ use crate::short::{ARENA, Short};
 const MEDIUM_BITS: (u32, u32) = (12, 17);
 /// Entries of the table of longer pieces, 32 bytes each: 128 KB and 4 MB.
 const LONG_BITS: (u32, u32) = (12, 17);
+/// Places of these tables for each entry that is put into them before they double.
+const PER_ENTRY: usize = 2;
 /// The longest piece with a line to itself, in bytes.
 const MEDIUM: usize = 31;
 /// The longest piece worth remembering, in bytes.
@@ -135,9 +137,13 @@ impl<T: TokenId> Cache<T> {
         end: usize,
         hash: u64,
     ) -> Option<(&T::Several, usize)> {
-        let entry = &self.medium.entries[self.medium.place(hash)];
-        let is_known = end - start <= MEDIUM && entry.key == medium_key(text, start, end);
-        is_known.then_some((&entry.ids, count_of::<T>(&entry.ids)?))
+        if end - start > MEDIUM {
+            return None;
+        }
+        let (key, place) = (medium_key(text, start, end), self.medium.place(hash));
+        let both = [place, place ^ 1].map(|place| &self.medium.entries[place]);
+        let entry = both.into_iter().find(|entry| entry.key == key)?;
+        Some((&entry.ids, count_of::<T>(&entry.ids)?))
     }
 
     /// The ids of a piece of more than [`INLINE`] bytes that `medium` does not give, if they are known.
@@ -151,14 +157,14 @@ impl<T: TokenId> Cache<T> {
     /// The ids of any piece that was longer, or had more ids, than the other tables take.
     #[inline]
     fn long(&self, piece: &[u8], hash: u64) -> Option<&[T]> {
-        let entry = &self.long.entries[self.long.place(hash)];
-        if entry.hash != hash || entry.length as usize != piece.len() {
-            return None;
-        }
-        let start = entry.start as usize;
-        if &self.long_bytes[start..start + piece.len()] != piece {
-            return None;
-        }
+        let place = self.long.place(hash);
+        let both = [place, place ^ 1].map(|place| &self.long.entries[place]);
+        let is_piece = |entry: &&Long| {
+            let start = entry.start as usize;
+            entry.hash == hash
+                && self.long_bytes.get(start..start + entry.length as usize) == Some(piece)
+        };
+        let entry = both.into_iter().find(is_piece)?;
         Some(&self.long_ids[entry.ids_start as usize..(entry.ids_start + entry.n_ids) as usize])
     }
 
@@ -169,15 +175,18 @@ impl<T: TokenId> Cache<T> {
         }
         if piece.len() <= MEDIUM {
             let key = medium_key(piece, 0, piece.len());
-            if let Some(smaller) = self.medium.grow(1) {
+            if let Some(smaller) = self.medium.grow(self.medium.entries.len() / PER_ENTRY) {
                 for entry in smaller.iter().filter(|entry| entry.key != [0; 4]) {
-                    *self.medium.at(hash_medium(&entry.key)) = *entry;
+                    let hash = hash_medium(&entry.key);
+                    self.medium.put(hash, *entry, |other| other.key == [0; 4]);
                 }
             }
-            *self.medium.at(hash_medium(&key)) = Medium {
+            let entry = Medium {
                 key,
                 ids: row_of(ids),
             };
+            let hash = hash_medium(&key);
+            self.medium.put(hash, entry, |other| other.key == [0; 4]);
             if ids.len() < T::Several::default().as_ref().len() {
                 return;
             }
@@ -193,19 +202,20 @@ impl<T: TokenId> Cache<T> {
             self.long_ids.clear();
             self.long.entries.fill(Long::default());
         }
-        if let Some(smaller) = self.long.grow(1) {
+        if let Some(smaller) = self.long.grow(self.long.entries.len() / PER_ENTRY) {
             for entry in smaller.iter().filter(|entry| entry.length > 0) {
-                *self.long.at(entry.hash) = *entry;
+                self.long.put(entry.hash, *entry, |other| other.length == 0);
             }
         }
         let hash = hash_long(piece);
-        *self.long.at(hash) = Long {
+        let entry = Long {
             hash,
             start: self.long_bytes.len() as u32,
             length: piece.len() as u32,
             ids_start: self.long_ids.len() as u32,
             n_ids: ids.len() as u32,
         };
+        self.long.put(hash, entry, |other| other.length == 0);
         self.long_bytes.extend_from_slice(piece);
         self.long_ids.extend_from_slice(ids);
     }

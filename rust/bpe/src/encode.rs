@@ -7,11 +7,13 @@
 
 use crate::cache::Cache;
 use crate::ids::TokenId;
+use crate::look::{Looks, View};
 use crate::merge::{MergeScratch, Merges};
 use crate::normal::{Added, Finder, Normal};
 use crate::piece::{INLINE, TokenIndex, Vocab};
-use crate::pretokenize::BATCH;
-use crate::short::{Found, Look, MOST_IDS, equal, equal_avx2, find};
+use crate::pretokenize::{BATCH, Sink};
+use crate::short::{Found, MOST_IDS, equal, equal_avx2, find};
+use crate::window::WIDTH;
 use crate::{Error, Pretokenizer};
 use curate_text::cpu::Path;
 use std::borrow::Cow;
@@ -54,7 +56,7 @@ pub struct Encoder {
 /// What one thread needs while it encodes: the cache of pieces and memory for merging.
 pub struct EncodeScratch<T: TokenId> {
     known: Known<T>,
-    looks: [Look; BATCH],
+    looks: Looks,
 }
 
 /// The cache, and what pieces are merged in that are not there.
@@ -146,7 +148,7 @@ impl Encoder {
                 merge: MergeScratch::default(),
                 ids: Vec::new(),
             },
-            looks: [Look::default(); BATCH],
+            looks: Looks::default(),
         }
     }
 
@@ -199,122 +201,17 @@ impl Encoder {
         scratch: &mut EncodeScratch<T>,
         out: &mut Vec<T>,
     ) -> Result<(), Error> {
-        let bytes = text.as_bytes();
-        match self.pretokenizer.cpu().path() {
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx2 | Path::Avx512 => self.pretokenizer.split(text, |start, ends| {
-                // SAFETY: a `Cpu` of either path proves that the machine has AVX2.
-                unsafe { self.batch_avx2(bytes, start, ends, scratch, out) }
-            }),
-            _ => self.pretokenizer.split(text, |start, ends| {
-                self.batch(bytes, start, ends, scratch, out, equal);
-            }),
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    fn batch_avx2<T: TokenId>(
-        &self,
-        text: &[u8],
-        start: usize,
-        ends: &[usize],
-        scratch: &mut EncodeScratch<T>,
-        out: &mut Vec<T>,
-    ) {
-        let equal = |lanes: &[u8; 32], keys: &[u64; 2]| equal_avx2(lanes, keys);
-        self.batch(text, start, ends, scratch, out, equal);
-    }
-
-    /// Appends the ids of a batch. A row of the cache is copied whole, the surplus overwritten by what comes next:
-    /// no branch on the number of ids.
-    #[inline(always)]
-    fn batch<T: TokenId>(
-        &self,
-        text: &[u8],
-        mut start: usize,
-        ends: &[usize],
-        scratch: &mut EncodeScratch<T>,
-        out: &mut Vec<T>,
-        equal: impl Fn(&[u8; 32], &[u64; 2]) -> u32,
-    ) {
-        debug_assert!(ends.len() <= BATCH);
         let EncodeScratch { known, looks } = scratch;
-        let (mut from, view) = (start, known.cache.short.view());
-        for (&end, look) in ends.iter().zip(&mut *looks) {
-            // Two assignments, so that neither goes through memory of another shape.
-            if end - from <= INLINE {
-                *look = view.prefetch(text, from, end);
-            } else {
-                *look = Look::longer(known.cache.prefetch_longer(text, from, end));
-            }
-            from = end;
-        }
-        let room = MOST_IDS * BATCH;
-        out.reserve(room);
-        let (mut to, mut n_ids) = (out.as_mut_ptr(), out.len());
-        let (mut lines, mut many) = known.cache.short.parts();
-        for (&end, look) in ends.iter().zip(&*looks) {
-            match find(lines, many, look, &equal) {
-                Some(Found::Few(ids, count)) => {
-                    // SAFETY: there is room for [`MOST_IDS`] of each piece of the batch from `n_ids` on.
-                    unsafe { to.add(n_ids).cast::<[u8; 16]>().write_unaligned(*ids) };
-                    n_ids += count;
-                }
-                Some(Found::Many(ids, count)) => {
-                    // SAFETY: as above.
-                    unsafe { to.add(n_ids).cast::<[T; MOST_IDS]>().write_unaligned(*ids) };
-                    n_ids += count;
-                }
-                None => {
-                    let row = (end - start > INLINE)
-                        .then(|| known.cache.medium(text, start, end, look.keys[0]))
-                        .flatten();
-                    if let Some((row, count)) = row {
-                        // SAFETY: as above.
-                        unsafe { to.add(n_ids).cast::<T::Several>().write_unaligned(*row) };
-                        n_ids += count;
-                    } else {
-                        // SAFETY: all ids up to here were written.
-                        unsafe { out.set_len(n_ids) };
-                        self.encode_beyond(text, start, end, look, known, out);
-                        out.reserve(room);
-                        (to, n_ids) = (out.as_mut_ptr(), out.len());
-                    }
-                    (lines, many) = known.cache.short.parts();
-                }
-            }
-            start = end;
-        }
-        // SAFETY: as above.
-        unsafe { out.set_len(n_ids) };
-    }
-
-    /// A piece that its line of the table of short pieces does not know, or that is longer.
-    #[inline(never)]
-    fn encode_beyond<T: TokenId>(
-        &self,
-        text: &[u8],
-        start: usize,
-        end: usize,
-        look: &Look,
-        known: &mut Known<T>,
-        out: &mut Vec<T>,
-    ) {
-        let Known { cache, merge, ids } = known;
-        let (piece, hash) = (&text[start..end], look.keys[0]);
-        if piece.len() <= INLINE {
-            if let Some(found) = cache.short.find_beside(look) {
-                return found.append(out);
-            }
-        } else if let Some(ids) = cache.longer(piece, hash) {
-            return out.extend_from_slice(ids);
-        }
-        ids.clear();
-        self.merge(piece, merge, ids);
-        let from = out.len();
-        out.extend(ids.iter().map(|&id| T::from_id(id)));
-        cache.put(piece, &out[from..]);
+        let encoding = Encoding {
+            encoder: self,
+            path: self.pretokenizer.cpu().path(),
+            text: text.as_bytes(),
+            view: known.cache.short.view(),
+            known,
+            looks,
+            out,
+        };
+        self.pretokenizer.split(text, encoding)
     }
 
     /// Appends the bytes of the ids to `out`; special tokens are written as their text.
@@ -338,6 +235,159 @@ impl Encoder {
             normal.undo(out, start);
         }
         Ok(())
+    }
+}
+
+/// A text on its way to ids.
+struct Encoding<'a, T: TokenId> {
+    encoder: &'a Encoder,
+    path: Path,
+    text: &'a [u8],
+    known: &'a mut Known<T>,
+    view: View,
+    looks: &'a mut Looks,
+    out: &'a mut Vec<T>,
+}
+
+impl<T: TokenId> Sink for Encoding<'_, T> {
+    #[inline(always)]
+    fn window(&mut self, nth: usize, window: &[u8; WIDTH], found: u64) {
+        #[cfg(target_arch = "x86_64")]
+        if self.path == Path::Avx512 {
+            // SAFETY: a pretokenizer's `Cpu` of this path proves that the machine has these instructions.
+            unsafe { self.looks.of_window(nth, self.view, window, found) };
+        }
+    }
+
+    #[inline(always)]
+    fn piece(&mut self, nth: usize, start: usize, end: usize) {
+        if self.path == Path::Avx512 {
+            self.look(nth, start, end);
+        }
+    }
+
+    #[inline(always)]
+    fn batch(&mut self, start: usize, ends: &[usize]) {
+        match self.path {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Cpu` of either path proves that the machine has AVX2.
+            Path::Avx2 | Path::Avx512 => unsafe { self.batch_avx2(start, ends) },
+            _ => self.batch_by(start, ends, equal),
+        }
+        self.view = self.known.cache.short.view();
+    }
+}
+
+impl<T: TokenId> Encoding<'_, T> {
+    /// Prepares the look-up of the nth piece.
+    #[inline(always)]
+    fn look(&mut self, nth: usize, start: usize, end: usize) {
+        if end - start <= INLINE {
+            self.looks.short(nth, self.view, self.text, start, end);
+        } else {
+            let hash = self.known.cache.prefetch_longer(self.text, start, end);
+            self.looks.long(nth, hash);
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn batch_avx2(&mut self, start: usize, ends: &[usize]) {
+        let equal = |lanes: &[u8; 32], keys: &[u64; 2]| equal_avx2(lanes, keys);
+        self.batch_by(start, ends, equal);
+    }
+
+    /// Prepares the look-ups of a batch that are not yet prepared.
+    #[inline(always)]
+    fn look_at_all(&mut self, start: usize, ends: &[usize]) {
+        if self.path == Path::Avx512 {
+            let cache = &self.known.cache;
+            self.looks.hash_longer(|nth| {
+                let start = if nth == 0 { start } else { ends[nth - 1] };
+                cache.prefetch_longer(self.text, start, ends[nth])
+            });
+            return;
+        }
+        let mut from = start;
+        for (nth, &end) in ends.iter().enumerate() {
+            self.look(nth, from, end);
+            from = end;
+        }
+    }
+
+    /// Appends the ids of a batch. A row of the cache is copied whole, the surplus overwritten by what comes next:
+    /// no branch on the number of ids.
+    #[inline(always)]
+    fn batch_by(
+        &mut self,
+        start: usize,
+        ends: &[usize],
+        equal: impl Fn(&[u8; 32], &[u64; 2]) -> u32,
+    ) {
+        self.look_at_all(start, ends);
+        let room = MOST_IDS * BATCH;
+        self.out.reserve(room);
+        let (mut to, mut n_ids) = (self.out.as_mut_ptr(), self.out.len());
+        let (mut lines, mut many) = self.known.cache.short.parts();
+        for nth in 0..ends.len() {
+            match find(lines, many, &self.looks.get(nth), &equal) {
+                Some(Found::Few(ids, count)) => {
+                    // SAFETY: there is room for [`MOST_IDS`] of each piece of the batch from `n_ids` on.
+                    unsafe { to.add(n_ids).cast::<[u8; 16]>().write_unaligned(*ids) };
+                    n_ids += count;
+                }
+                Some(Found::Many(ids, count)) => {
+                    // SAFETY: as above.
+                    unsafe { to.add(n_ids).cast::<[T; MOST_IDS]>().write_unaligned(*ids) };
+                    n_ids += count;
+                }
+                None => {
+                    let start = if nth == 0 { start } else { ends[nth - 1] };
+                    // SAFETY: all ids up to here were written.
+                    unsafe { self.out.set_len(n_ids) };
+                    self.append_beyond(nth, start, ends[nth]);
+                    self.out.reserve(room);
+                    (to, n_ids) = (self.out.as_mut_ptr(), self.out.len());
+                    (lines, many) = self.known.cache.short.parts();
+                }
+            }
+        }
+        // SAFETY: as above.
+        unsafe { self.out.set_len(n_ids) };
+    }
+
+    /// A piece that its line of the table of short pieces does not know, or that is longer.
+    #[inline(never)]
+    fn append_beyond(&mut self, nth: usize, start: usize, end: usize) {
+        let cache = &mut self.known.cache;
+        let look = self.looks.get(nth);
+        if end - start <= INLINE {
+            if let Some(found) = cache.short.find_beside(&look) {
+                return found.append(self.out);
+            }
+        } else if let Some((row, count)) = cache.medium(self.text, start, end, look.keys[0]) {
+            let to = self.out.spare_capacity_mut().as_mut_ptr();
+            // SAFETY: there is room for a row, and so many of its ids count.
+            unsafe {
+                to.cast::<T::Several>().write_unaligned(*row);
+                self.out.set_len(self.out.len() + count);
+            }
+            return;
+        } else if let Some(ids) = cache.longer(&self.text[start..end], look.keys[0]) {
+            return self.out.extend_from_slice(ids);
+        }
+        self.append_new(&self.text[start..end]);
+    }
+
+    /// A piece that is not known.
+    #[inline(never)]
+    fn append_new(&mut self, piece: &[u8]) {
+        let Known { cache, merge, ids } = &mut *self.known;
+        ids.clear();
+        self.encoder.merge(piece, merge, ids);
+        let from = self.out.len();
+        self.out.extend(ids.iter().map(|&id| T::from_id(id)));
+        cache.put(piece, &self.out[from..]);
     }
 }
 

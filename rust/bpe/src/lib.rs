@@ -18,6 +18,7 @@ mod classes;
 mod count;
 mod encode;
 mod ids;
+mod look;
 mod memory;
 mod merge;
 mod normal;

@@ -103,17 +103,20 @@ impl<E: Copy + Default> Growing<E> {
         (hash >> (64 - self.bits)) as usize
     }
 
-    #[inline(always)]
-    pub fn at(&mut self, hash: u64) -> &mut E {
+    /// Puts an entry in its place. One that is there already moves to the neighboring place if that is free, else goes.
+    pub fn put(&mut self, hash: u64, entry: E, is_free: impl Fn(&E) -> bool) {
         let place = self.place(hash);
-        &mut self.entries[place]
+        let old = std::mem::replace(&mut self.entries[place], entry);
+        if !is_free(&old) && is_free(&self.entries[place ^ 1]) {
+            self.entries[place ^ 1] = old;
+        }
     }
 
-    /// Counts what is put, and gives the entries of the smaller table when it is time for a larger one: when so many were
-    /// put for each line.
-    pub fn grow(&mut self, per_line: usize) -> Option<Table<E>> {
+    /// Counts what is put, and gives the entries of the smaller table when it is time for a larger one: when more than
+    /// `enough` were put.
+    pub fn grow(&mut self, enough: usize) -> Option<Table<E>> {
         self.put += 1;
-        if self.put <= per_line * self.entries.len() || self.bits == self.most {
+        if self.put <= enough || self.bits == self.most {
             return None;
         }
         self.bits += 1;

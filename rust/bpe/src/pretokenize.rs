@@ -40,6 +40,28 @@ const FULL: usize = 96;
 /// Pieces that are handed on at a time at most: a full window may come on top.
 pub const BATCH: usize = FULL + WIDTH;
 
+/// What takes the pieces of a text, a batch at a time.
+pub trait Sink {
+    /// A batch's pieces from the nth on: a window, and where they end in it, a bit each.
+    #[inline(always)]
+    fn window(&mut self, _nth: usize, _window: &[u8; WIDTH], _found: u64) {}
+
+    /// The nth piece of a batch, which no window gave.
+    #[inline(always)]
+    fn piece(&mut self, _nth: usize, _start: usize, _end: usize) {}
+
+    /// Up to [`BATCH`] pieces: the first begins at `start`, each ends where the next begins. No piece is empty, and all
+    /// together are the text; a batch may be empty.
+    fn batch(&mut self, start: usize, ends: &[usize]);
+}
+
+impl<F: FnMut(usize, &[usize])> Sink for F {
+    #[inline(always)]
+    fn batch(&mut self, start: usize, ends: &[usize]) {
+        self(start, ends);
+    }
+}
+
 /// The expressions of the ways to split numbers.
 const NUMBERS: [(u8, &str); 4] = [
     (RUN, r" ?\p{N}+"),
@@ -105,7 +127,7 @@ impl Pretokenizer {
         let patterns: Vec<String> = patterns.iter().map(expression).collect();
         let kinds = patterns.iter().map(|pattern| Kind::new(pattern));
         Ok(Self {
-            cpu: Cpu::detect()?,
+            cpu: with_permutations(Cpu::detect()?),
             classes: Classes::new(),
             kinds: kinds.collect::<Result<_, _>>()?,
             patterns,
@@ -122,45 +144,39 @@ impl Pretokenizer {
         self.cpu
     }
 
-    /// Calls `batch(start, ends)` for up to [`BATCH`] pieces at a time: the first begins at `start`, each ends
-    /// where the next begins. No piece is empty, and all together are the text; a batch may be empty.
+    /// Gives the pieces of a text to a sink, as which `batch(start, ends)` will do.
     ///
     /// Batches, not pieces, because the scanner's loop stays small that way, and what looks pieces up can ask
     /// for the memory of a whole batch before it waits for any of it.
     #[inline]
-    pub fn split(&self, text: &str, batch: impl FnMut(usize, &[usize])) -> Result<(), Error> {
+    pub fn split(&self, text: &str, sink: impl Sink) -> Result<(), Error> {
         match self.kinds.as_slice() {
-            [_] => self.split_by(0, text, batch),
-            _ => self.split_by_all(text, batch),
+            [_] => self.split_by(0, text, sink),
+            _ => self.split_by_all(text, sink),
         }
     }
 
     #[inline]
-    fn split_by(
-        &self,
-        step: usize,
-        text: &str,
-        batch: impl FnMut(usize, &[usize]),
-    ) -> Result<(), Error> {
+    fn split_by(&self, step: usize, text: &str, sink: impl Sink) -> Result<(), Error> {
         use Family::{Gpt2 as G2, Gpt4 as G4, O200k as O2};
         let (reader, bytes) = (Reader::new(&self.classes), text.as_bytes());
         match &self.kinds[step] {
-            Kind::Known(G2, RUN) => scan(self.cpu, &Gpt2::<RUN>(reader), bytes, batch),
-            Kind::Known(G2, SINGLE) => scan(self.cpu, &Gpt2::<SINGLE>(reader), bytes, batch),
-            Kind::Known(G2, LEFT) => scan(self.cpu, &Gpt2::<LEFT>(reader), bytes, batch),
-            Kind::Known(G2, _) => scan(self.cpu, &Gpt2::<RIGHT>(reader), bytes, batch),
-            Kind::Known(G4, SINGLE) => scan(self.cpu, &Gpt4::<SINGLE>(reader), bytes, batch),
-            Kind::Known(G4, LEFT) => scan(self.cpu, &Gpt4::<LEFT>(reader), bytes, batch),
-            Kind::Known(G4, _) => scan(self.cpu, &Gpt4::<RIGHT>(reader), bytes, batch),
-            Kind::Known(O2, SINGLE) => scan(self.cpu, &O200k::<SINGLE>(reader), bytes, batch),
-            Kind::Known(O2, LEFT) => scan(self.cpu, &O200k::<LEFT>(reader), bytes, batch),
-            Kind::Known(O2, _) => scan(self.cpu, &O200k::<RIGHT>(reader), bytes, batch),
-            Kind::Regex(regex) => return self.split_by_regex(step, regex, text, batch),
+            Kind::Known(G2, RUN) => scan(self.cpu, &Gpt2::<RUN>(reader), bytes, sink),
+            Kind::Known(G2, SINGLE) => scan(self.cpu, &Gpt2::<SINGLE>(reader), bytes, sink),
+            Kind::Known(G2, LEFT) => scan(self.cpu, &Gpt2::<LEFT>(reader), bytes, sink),
+            Kind::Known(G2, _) => scan(self.cpu, &Gpt2::<RIGHT>(reader), bytes, sink),
+            Kind::Known(G4, SINGLE) => scan(self.cpu, &Gpt4::<SINGLE>(reader), bytes, sink),
+            Kind::Known(G4, LEFT) => scan(self.cpu, &Gpt4::<LEFT>(reader), bytes, sink),
+            Kind::Known(G4, _) => scan(self.cpu, &Gpt4::<RIGHT>(reader), bytes, sink),
+            Kind::Known(O2, SINGLE) => scan(self.cpu, &O200k::<SINGLE>(reader), bytes, sink),
+            Kind::Known(O2, LEFT) => scan(self.cpu, &O200k::<LEFT>(reader), bytes, sink),
+            Kind::Known(O2, _) => scan(self.cpu, &O200k::<RIGHT>(reader), bytes, sink),
+            Kind::Regex(regex) => return self.split_by_regex(step, regex, text, sink),
         }
         Ok(())
     }
 
-    fn split_by_all(&self, text: &str, batch: impl FnMut(usize, &[usize])) -> Result<(), Error> {
+    fn split_by_all(&self, text: &str, sink: impl Sink) -> Result<(), Error> {
         let mut ends = vec![text.len()];
         for step in 0..self.kinds.len() {
             let (mut finer, mut start) = (Vec::new(), 0);
@@ -171,7 +187,7 @@ impl Pretokenizer {
             }
             ends = finer;
         }
-        let mut batches = Batches::new(batch);
+        let mut batches = Batches::new(sink);
         ends.into_iter().for_each(|end| batches.cut(end));
         batches.flush();
         Ok(())
@@ -182,9 +198,9 @@ impl Pretokenizer {
         step: usize,
         regex: &fancy_regex::Regex,
         text: &str,
-        batch: impl FnMut(usize, &[usize]),
+        sink: impl Sink,
     ) -> Result<(), Error> {
-        let mut batches = Batches::new(batch);
+        let mut batches = Batches::new(sink);
         for found in regex.find_iter(text) {
             let found = found.map_err(|error| Error::PatternGaveUp {
                 pattern: self.patterns[step].clone(),
@@ -201,18 +217,18 @@ impl Pretokenizer {
 }
 
 /// Collects the ends of pieces that do not come from a scanner.
-struct Batches<F> {
-    batch: F,
+struct Batches<S> {
+    sink: S,
     ends: [usize; FULL],
     filled: usize,
     start: usize,
     at: usize,
 }
 
-impl<F: FnMut(usize, &[usize])> Batches<F> {
-    fn new(batch: F) -> Self {
+impl<S: Sink> Batches<S> {
+    fn new(sink: S) -> Self {
         Self {
-            batch,
+            sink,
             ends: [0; FULL],
             filled: 0,
             start: 0,
@@ -223,6 +239,7 @@ impl<F: FnMut(usize, &[usize])> Batches<F> {
     /// Ends a piece at `end`, unless it would be empty.
     fn cut(&mut self, end: usize) {
         if end > self.at {
+            self.sink.piece(self.filled, self.at, end);
             self.at = end;
             self.ends[self.filled] = end;
             self.filled += 1;
@@ -233,40 +250,51 @@ impl<F: FnMut(usize, &[usize])> Batches<F> {
     }
 
     fn flush(&mut self) {
-        (self.batch)(self.start, &self.ends[..self.filled]);
+        self.sink.batch(self.start, &self.ends[..self.filled]);
         (self.start, self.filled) = (self.at, 0);
     }
 }
 
+/// A processor of AVX-512 has permutations of bytes too (VBMI: Ice Lake, Zen 4), or else counts as one of AVX2.
+fn with_permutations(cpu: Cpu) -> Cpu {
+    #[cfg(target_arch = "x86_64")]
+    if cpu.path() == Path::Avx512 && !is_x86_feature_detected!("avx512vbmi") {
+        return Cpu::at_most(Path::Avx2);
+    }
+    cpu
+}
+
 #[inline]
-fn scan<S: Scanner>(cpu: Cpu, scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
+fn scan<S: Scanner>(cpu: Cpu, scanner: &S, text: &[u8], sink: impl Sink) {
     match cpu.path() {
         // SAFETY: a `Cpu` of this path proves that the machine has its instructions.
         #[cfg(target_arch = "x86_64")]
-        Path::Avx512 if S::HAS_WINDOWS => unsafe { scan_avx512(scanner, text, batch) },
+        Path::Avx512 if S::HAS_WINDOWS => unsafe { scan_avx512(scanner, text, sink) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Path::Avx2 if S::HAS_WINDOWS => unsafe { scan_avx2(scanner, text, batch) },
-        _ => scan_by(scanner, text, batch, |_, _| None, places),
+        Path::Avx2 if S::HAS_WINDOWS => unsafe { scan_avx2(scanner, text, sink) },
+        _ => scan_by(scanner, text, sink, |_, _| None, places),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
-fn scan_avx512<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
+)]
+fn scan_avx512<S: Scanner>(scanner: &S, text: &[u8], sink: impl Sink) {
     let ends_in =
         |window: &[u8; WIDTH], length| Some(scanner.ends(classify_avx512(window), window, length));
-    scan_by(scanner, text, batch, ends_in, |found, at, ends| {
+    scan_by(scanner, text, sink, ends_in, |found, at, ends| {
         places_avx512(found, at, ends)
     });
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn scan_avx2<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[usize])) {
+fn scan_avx2<S: Scanner>(scanner: &S, text: &[u8], sink: impl Sink) {
     let ends_in =
         |window: &[u8; WIDTH], length| Some(scanner.ends(classify_avx2(window), window, length));
-    scan_by(scanner, text, batch, ends_in, places);
+    scan_by(scanner, text, sink, ends_in, places);
 }
 
 /// The ends in a window at a time where `ends_in` gives some, else a piece at a time.
@@ -274,7 +302,7 @@ fn scan_avx2<S: Scanner>(scanner: &S, text: &[u8], batch: impl FnMut(usize, &[us
 fn scan_by<S: Scanner>(
     scanner: &S,
     text: &[u8],
-    mut batch: impl FnMut(usize, &[usize]),
+    mut sink: impl Sink,
     ends_in: impl Fn(&[u8; WIDTH], usize) -> Option<u64>,
     places: impl Fn(u64, usize, &mut [usize; WIDTH]),
 ) {
@@ -297,16 +325,18 @@ fn scan_by<S: Scanner>(
                 && let Some(room) = ends[filled..].first_chunk_mut()
             {
                 places(found, at, room);
+                sink.window(filled, window, found);
                 at += 63 - found.leading_zeros() as usize;
                 filled += found.count_ones() as usize;
             } else {
-                at = scanner.end(text, at);
-                ends[filled] = at;
+                let end = scanner.end(text, at);
+                sink.piece(filled, at, end);
+                (at, ends[filled]) = (end, end);
                 filled += 1;
             }
         }
         // The one place that calls it, so that it is compiled into this loop, with this path's instructions.
-        batch(start, &ends[..filled]);
+        sink.batch(start, &ends[..filled]);
         start = at;
     }
 }

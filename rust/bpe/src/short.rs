@@ -1,7 +1,7 @@
 //! The table of short pieces, which nearly all pieces are: read without a branch that cannot be foreseen.
 //!
 //! A cache line is four lanes: 32 bytes of rows, then 32 bytes of keys. A piece of up to 7 bytes takes one lane, a key
-//! and a row of 8 bytes each; one of up to [`INLINE`] bytes takes two neighboring lanes. Both kinds share the lines,
+//! and a row of 8 bytes each; one of up to [`crate::piece::INLINE`] bytes takes two neighboring lanes. Both kinds share the lines,
 //! because which of them the next piece is cannot be foreseen: one comparison of four keys serves both, and 16 bytes of
 //! ids are copied whatever their number is. The first number of a row says how many of them count.
 //!
@@ -17,9 +17,8 @@
 use std::ops::Range;
 
 use crate::ids::TokenId;
+use crate::look::{ALONE, Look, SECOND, View, hash_of, keys};
 use crate::memory::Growing;
-use crate::piece::{INLINE, prefetch_line};
-use curate_text::bits::LOWEST;
 
 /// Lines at first and at most: 2 MB, which a vocabulary of usual size leaves room in, and 32 MB.
 const BITS: (u32, u32) = (15, 19);
@@ -27,8 +26,6 @@ const BITS: (u32, u32) = (15, 19);
 const PER_LINE: usize = 2;
 /// Lanes of a line.
 const LANES: usize = 4;
-/// The longest piece of one lane.
-const ALONE: usize = 7;
 /// Ids that an arena holds before it is emptied.
 pub const ARENA: usize = 1 << 22;
 /// Ids that a look-up copies at most.
@@ -41,95 +38,6 @@ const ELSEWHERE: u32 = 0x80;
 const COUNT: u32 = 8;
 /// In place of a key where a lane is free.
 const NO_KEY: u64 = u64::MAX;
-/// Makes the last byte of the second of two keys 0xfe.
-const SECOND: u64 = 1 << 56;
-
-/// What a piece of each length is looked up with: 0xff behind its bytes, and whether one lane is enough.
-#[repr(align(32))]
-struct Form {
-    behind: [u64; 2],
-    alone: u64,
-}
-
-static FORMS: [Form; INLINE + 1] = {
-    let mut forms = [const {
-        Form {
-            behind: [0; 2],
-            alone: 0,
-        }
-    }; INLINE + 1];
-    let mut length = 0;
-    while length <= INLINE {
-        let behind = !LOWEST[length];
-        forms[length].behind = [behind as u64, (behind >> 64) as u64];
-        if length <= ALONE {
-            forms[length].alone = 0b1111;
-        }
-        length += 1;
-    }
-    forms
-};
-
-/// Where a piece may be in the table, and by which keys it is known there.
-#[derive(Clone, Copy, Default)]
-pub struct Look {
-    /// The keys of two lanes, or that of one twice; of a piece that is too long for the table, its hash.
-    pub keys: [u64; 2],
-    line: u32,
-    /// Ones for all lanes where one is enough.
-    alone: u32,
-}
-
-impl Look {
-    /// That of a piece that is too long for the table.
-    #[inline]
-    pub fn longer(hash: u64) -> Self {
-        Self {
-            keys: [hash, 0],
-            ..Self::default()
-        }
-    }
-}
-
-/// Only the upper bits are good: one multiplication a word, without the fold that would bring them down.
-#[inline(always)]
-fn hash_of(first: u64, second: u64) -> u64 {
-    let low = first.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    low.wrapping_add(second.wrapping_mul(0xd6e8_feb8_6659_fd93))
-}
-
-/// Keys of a piece of up to [`INLINE`] bytes, a hash, and whether one lane is enough.
-#[inline(always)]
-fn keys(text: &[u8], start: usize, end: usize) -> ([u64; 2], u64, u32) {
-    let length = end - start;
-    let form = &FORMS[length & INLINE];
-    let words = if start + 16 <= text.len() {
-        // SAFETY: the text has the 16 bytes that are read, and bytes are aligned anywhere.
-        words(unsafe { &*text.as_ptr().add(start).cast() })
-    } else {
-        padded(&text[start..end])
-    };
-    let first = words[0] | form.behind[0];
-    let second = (words[1] | form.behind[1]) ^ SECOND;
-    let hash = hash_of(first, second);
-    let second = if length <= ALONE { first } else { second };
-    ([first, second], hash, form.alone as u32)
-}
-
-#[inline(always)]
-fn words(bytes: &[u8; 16]) -> [u64; 2] {
-    let words = bytes.as_chunks().0;
-    [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])]
-}
-
-/// The first bytes of a piece near the end of the text.
-#[cold]
-fn padded(piece: &[u8]) -> [u64; 2] {
-    let mut bytes = [0; 16];
-    let length = piece.len().min(16);
-    bytes[..length].copy_from_slice(&piece[..length]);
-    words(&bytes)
-}
 
 /// Which lanes have these keys, the first in even and the second in odd ones, a bit each.
 #[inline(always)]
@@ -289,27 +197,6 @@ impl<T: TokenId> Found<'_, T> {
     }
 }
 
-/// Where a table lies, and how many bits of a hash are not the number of a line.
-pub struct View {
-    lines: *const Line,
-    unused: u32,
-}
-
-impl View {
-    /// How a piece of up to [`INLINE`] bytes is looked up; its line is asked for, so that it is here when it is needed.
-    #[inline(always)]
-    pub fn prefetch(&self, text: &[u8], start: usize, end: usize) -> Look {
-        let (keys, hash, alone) = keys(text, start, end);
-        let line = (hash >> (self.unused & 63)) as usize;
-        prefetch_line(self.lines.wrapping_add(line));
-        Look {
-            keys,
-            line: line as u32,
-            alone,
-        }
-    }
-}
-
 /// The ids of a piece, if its line has them.
 #[inline(always)]
 pub fn find<'a, T: TokenId>(
@@ -318,10 +205,10 @@ pub fn find<'a, T: TokenId>(
     look: &Look,
     equal: impl Fn(&[u8; 32], &[u64; 2]) -> u32,
 ) -> Option<Found<'a, T>> {
-    let line = &mut lines[look.line as usize];
+    let line = &mut lines[look.line()];
     let equal = equal(line.keys(), &look.keys);
     // Of two keys both must be equal.
-    let found = equal & (equal >> 1 & 0b101 | look.alone);
+    let found = equal & (equal >> 1 & 0b101 | look.alone());
     if found == 0 {
         return None;
     }
@@ -361,10 +248,7 @@ impl<T: TokenId> Short<T> {
     /// What looks are made with until the table grows.
     #[inline(always)]
     pub fn view(&self) -> View {
-        View {
-            lines: self.lines.entries.as_ptr(),
-            unused: 64 - self.lines.bits,
-        }
+        View::new(&self.lines.entries)
     }
 
     /// The lines, and the ids that they have no room for.
@@ -376,25 +260,19 @@ impl<T: TokenId> Short<T> {
     /// The ids of a piece that its line does not have, if the neighboring one has them, where it is put only if its own
     /// is full.
     pub fn find_beside(&mut self, look: &Look) -> Option<Found<'_, T>> {
-        let width = if look.alone == 0 { 2 } else { 1 };
-        if self.lines.entries[look.line as usize].room(width).is_some() {
+        let width = if look.alone() == 0 { 2 } else { 1 };
+        if self.lines.entries[look.line()].room(width).is_some() {
             return None;
         }
-        let line = look.line ^ 1;
-        find(
-            &mut self.lines.entries,
-            &self.many,
-            &Look { line, ..*look },
-            equal,
-        )
+        find(&mut self.lines.entries, &self.many, &look.beside(), equal)
     }
 
-    /// Remembers the ids of a piece of up to [`INLINE`] bytes.
+    /// Remembers the ids of a piece of up to [`crate::piece::INLINE`] bytes.
     pub fn put(&mut self, piece: &[u8], ids: &[T]) {
-        let (keys, hash, _) = keys(piece, 0, piece.len());
+        let (keys, hash) = keys(piece, 0, piece.len());
         let width = if piece.len() <= ALONE { 1 } else { 2 };
         let row = self.row(ids, 8 * width);
-        if let Some(smaller) = self.lines.grow(PER_LINE) {
+        if let Some(smaller) = self.lines.grow(PER_LINE * self.lines.entries.len()) {
             for line in smaller.iter() {
                 for lanes in line.entries() {
                     let (first, second) = (line.key(lanes.start), line.key(lanes.end - 1));
@@ -453,7 +331,7 @@ mod tests {
 
     /// The ids under a piece, if there are some.
     fn ids_of(short: &mut Short<u16>, piece: &str) -> Option<Vec<u16>> {
-        let look = short.view().prefetch(piece.as_bytes(), 0, piece.len());
+        let look = short.view().look(piece.as_bytes(), 0, piece.len());
         let mut ids = Vec::new();
         let (lines, many) = short.parts();
         if let Some(found) = find(lines, many, &look, equal) {
