@@ -124,20 +124,28 @@ impl Classes {
     /// letter nor symbol, has four bytes or reaches beyond `length`.
     #[inline(always)]
     pub fn letter_or_unknown(&self, text: &[u8; 64], at: usize, length: usize) -> (u64, u64) {
-        let byte = |k: usize| usize::from(text[(at + k) & 63]);
+        let byte = |k: usize| text[(at + k) & 63];
         let (lead, second, third) = (byte(0), byte(1) & 0x3f, byte(2) & 0x3f);
         let is_two = lead < 0xe0;
-        let (prefix, last) = if is_two {
-            (lead & 0x1f, second)
-        } else {
-            ((lead & 0xf) << 6 | second, third)
-        };
-        let [letters, unknown] = self.by_prefix[prefix];
+        let last = if is_two { second } else { third };
+        let [letters, unknown] = self.by_prefix(byte(0), byte(1));
         let is_unknown = lead >= 0xf0 || at + 3 - usize::from(is_two) > length;
         (
             letters >> last & 1,
             unknown >> last & 1 | u64::from(is_unknown),
         )
+    }
+
+    /// Which last bytes make a character of two or three bytes that begins with these a letter, and which a number or
+    /// white space: a bit by their lowest six bits.
+    #[inline(always)]
+    pub fn by_prefix(&self, lead: u8, second: u8) -> [u64; 2] {
+        let lead = usize::from(lead);
+        self.by_prefix[if lead < 0xe0 {
+            lead & 0x1f
+        } else {
+            (lead & 0xf) << 6 | usize::from(second & 0x3f)
+        }]
     }
 
     /// How many of the first four characters, if each has two bytes, are letters before one that is none.

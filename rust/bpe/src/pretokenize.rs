@@ -12,6 +12,7 @@
 
 use crate::Error;
 use crate::classes::Classes;
+use crate::piece::prefetch_line;
 use crate::rules::{LEFT, RIGHT, RUN, SINGLE};
 use crate::scan::{Gpt2, Gpt4, O200k, Reader, Scanner};
 use crate::window::{WIDTH, classify_avx2, classify_avx512, places, places_avx512};
@@ -127,7 +128,7 @@ impl Pretokenizer {
         let patterns: Vec<String> = patterns.iter().map(expression).collect();
         let kinds = patterns.iter().map(|pattern| Kind::new(pattern));
         Ok(Self {
-            cpu: with_permutations(Cpu::detect()?),
+            cpu: with_vbmi_and_bitalg(Cpu::detect()?),
             classes: Classes::new(),
             kinds: kinds.collect::<Result<_, _>>()?,
             patterns,
@@ -255,10 +256,12 @@ impl<S: Sink> Batches<S> {
     }
 }
 
-/// A processor of AVX-512 has permutations of bytes too (VBMI: Ice Lake, Zen 4), or else counts as one of AVX2.
-fn with_permutations(cpu: Cpu) -> Cpu {
+/// A processor of AVX-512 has VBMI and BITALG too, as Ice Lake and Zen 4 have, or else counts as one of AVX2.
+fn with_vbmi_and_bitalg(cpu: Cpu) -> Cpu {
     #[cfg(target_arch = "x86_64")]
-    if cpu.path() == Path::Avx512 && !is_x86_feature_detected!("avx512vbmi") {
+    if cpu.path() == Path::Avx512
+        && !(is_x86_feature_detected!("avx512vbmi") && is_x86_feature_detected!("avx512bitalg"))
+    {
         return Cpu::at_most(Path::Avx2);
     }
     cpu
@@ -279,11 +282,16 @@ fn scan<S: Scanner>(cpu: Cpu, scanner: &S, text: &[u8], sink: impl Sink) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(
-    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bitalg,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
 )]
 fn scan_avx512<S: Scanner>(scanner: &S, text: &[u8], sink: impl Sink) {
-    let ends_in =
-        |window: &[u8; WIDTH], length| Some(scanner.ends(classify_avx512(window), window, length));
+    let ends_in = |text: &[u8; WIDTH], length| {
+        let window = classify_avx512(text);
+        Some(scanner.ends(
+            window.of_characters_avx512(text, length, scanner.classes()),
+            text,
+        ))
+    };
     scan_by(scanner, text, sink, ends_in, |found, at, ends| {
         places_avx512(found, at, ends)
     });
@@ -292,8 +300,10 @@ fn scan_avx512<S: Scanner>(scanner: &S, text: &[u8], sink: impl Sink) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn scan_avx2<S: Scanner>(scanner: &S, text: &[u8], sink: impl Sink) {
-    let ends_in =
-        |window: &[u8; WIDTH], length| Some(scanner.ends(classify_avx2(window), window, length));
+    let ends_in = |text: &[u8; WIDTH], length| {
+        let window = classify_avx2(text);
+        Some(scanner.ends(window.of_characters(text, length, scanner.classes()), text))
+    };
     scan_by(scanner, text, sink, ends_in, places);
 }
 
@@ -308,12 +318,15 @@ fn scan_by<S: Scanner>(
 ) {
     /// Bytes at the end of a text that are worth a window.
     const FEW: usize = 16;
+    /// How far ahead text is asked for: looking pieces up keeps the processor from doing so itself.
+    const AHEAD: usize = 1024;
     let mut ends = [0; BATCH];
     let mut start = 0;
     while start < text.len() {
         let (mut at, mut filled) = (start, 0);
         while at < text.len() && filled < FULL {
             let rest = &text[at..];
+            prefetch_line(rest.as_ptr().wrapping_add(AHEAD));
             let whole = rest.first_chunk::<WIDTH>();
             let mut padded = [0; WIDTH];
             if whole.is_none() && rest.len() >= FEW {

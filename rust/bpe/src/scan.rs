@@ -22,8 +22,11 @@ pub trait Scanner {
     const HAS_WINDOWS: bool = true;
 
     /// Ends of pieces in a window that begins where a piece does, one bit each; fewer than there are, or none, where
-    /// more text would have to be seen. The first `length` bytes of the window are text.
-    fn ends(&self, window: Window, text: &[u8; WIDTH], length: usize) -> u64;
+    /// more text would have to be seen. The window has the classes of all its characters.
+    fn ends(&self, window: Window, text: &[u8; WIDTH]) -> u64;
+
+    /// The classes of characters.
+    fn classes(&self) -> &Classes;
 }
 
 /// What a scanner reads with: the classes, and how many numbers of the run at hand are left (for `RIGHT`, which
@@ -55,8 +58,13 @@ pub struct O200k<'a, const NUMBERS: u8>(pub Reader<'a>);
 
 impl<const NUMBERS: u8> Scanner for Gpt2<'_, NUMBERS> {
     #[inline(always)]
-    fn ends(&self, window: Window, text: &[u8; WIDTH], length: usize) -> u64 {
-        window::gpt2::<NUMBERS>(window.of_characters(text, length, self.0.classes), text)
+    fn ends(&self, window: Window, text: &[u8; WIDTH]) -> u64 {
+        window::gpt2::<NUMBERS>(window, text)
+    }
+
+    #[inline(always)]
+    fn classes(&self) -> &Classes {
+        self.0.classes
     }
 
     #[inline(always)]
@@ -91,8 +99,13 @@ impl<const NUMBERS: u8> Scanner for Gpt2<'_, NUMBERS> {
 
 impl<const NUMBERS: u8> Scanner for Gpt4<'_, NUMBERS> {
     #[inline(always)]
-    fn ends(&self, window: Window, text: &[u8; WIDTH], length: usize) -> u64 {
-        window::gpt4::<NUMBERS>(window.of_characters(text, length, self.0.classes), text)
+    fn ends(&self, window: Window, text: &[u8; WIDTH]) -> u64 {
+        window::gpt4::<NUMBERS>(window, text)
+    }
+
+    #[inline(always)]
+    fn classes(&self) -> &Classes {
+        self.0.classes
     }
 
     #[inline(always)]
@@ -125,8 +138,12 @@ impl<const NUMBERS: u8> Scanner for Gpt4<'_, NUMBERS> {
 impl<const NUMBERS: u8> Scanner for O200k<'_, NUMBERS> {
     const HAS_WINDOWS: bool = false;
 
-    fn ends(&self, _: Window, _: &[u8; WIDTH], _: usize) -> u64 {
+    fn ends(&self, _: Window, _: &[u8; WIDTH]) -> u64 {
         0
+    }
+
+    fn classes(&self) -> &Classes {
+        self.0.classes
     }
 
     #[inline(always)]

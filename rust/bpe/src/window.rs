@@ -66,6 +66,55 @@ impl Window {
             self.unknown |= is_unknown << at;
             leads &= leads - 1;
         }
+        self.with_letters(letters)
+    }
+
+    /// As [`Self::of_characters`], by AVX-512: characters that differ in their last byte only are looked at together, and
+    /// most scripts have few others.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bitalg,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
+    )]
+    pub fn of_characters_avx512(
+        mut self,
+        text: &[u8; WIDTH],
+        length: usize,
+        classes: &Classes,
+    ) -> Self {
+        use std::arch::x86_64::*;
+        let from = |at: usize| u64::MAX.checked_shl(at as u32).unwrap_or(0);
+        self.unknown = from(length);
+        if self.leads & !self.unknown == 0 {
+            return self;
+        }
+        // SAFETY: the array is 64 bytes, and the load needs no alignment.
+        let bytes = unsafe { _mm512_loadu_si512(text.as_ptr().cast()) };
+        let is = |byte: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte as i8));
+        let not_below = |byte: u8| _mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8(byte as i8));
+        // Bytes whose lowest six bits are the place of a bit that is set.
+        let chosen = |of: u64| _mm512_bitshuffle_epi64_mask(_mm512_set1_epi64(of as i64), bytes);
+        let three = not_below(0xe0);
+        let late = from(length - 1) | three & from(length - 2) | not_below(0xf0);
+        self.unknown |= self.leads & late;
+        let mut letters = self.sure & !self.unknown;
+        let mut leads = self.leads & !self.unknown & !letters;
+        while leads != 0 {
+            let at = leads.trailing_zeros() as usize;
+            let (lead, second) = (text[at], text[(at + 1) % WIDTH]);
+            let is_three = three >> at & 1;
+            let same = leads & is(lead) & (is(second) >> 1 | is_three.wrapping_sub(1));
+            let [is_letter, is_unknown] = classes.by_prefix(lead, second).map(chosen);
+            letters |= same & is_letter >> 1 >> is_three;
+            self.unknown |= same & is_unknown >> 1 >> is_three;
+            leads &= !same;
+        }
+        self.with_letters(letters)
+    }
+
+    /// Adds letters of more than one byte, by their first bytes.
+    #[inline(always)]
+    fn with_letters(mut self, letters: u64) -> Self {
         // Adding one to the bytes that follow a letter's first carries through them.
         let following = self.high & !self.leads;
         self.letters |= letters | following & !following.wrapping_add(letters << 1);
