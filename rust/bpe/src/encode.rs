@@ -100,7 +100,8 @@ impl Encoder {
                 index.insert(&vocab, id);
             }
         }
-        let merges = Merges::new(&vocab, &index, parts.left, parts.right, parts.byte_ids)?;
+        let cpu = pretokenizer.cpu();
+        let merges = Merges::new(cpu, &vocab, &index, parts.left, parts.right, parts.byte_ids)?;
         let Normal {
             nfc, space, prefix, ..
         } = &parts.normal;
