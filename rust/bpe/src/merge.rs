@@ -1,7 +1,7 @@
 //! The merge itself: join the neighbors of lowest rank, leftmost first, until none can be joined.
 //!
-//! Short pieces (nearly all) are searched linearly in two small arrays, those of up to 16 symbols in one register where
-//! there is AVX-512; from 64 symbols on a heap does it in O(n log n), so that 512 KiB of one letter take less than
+//! Short pieces (nearly all) are searched linearly in two small arrays, those of up to 32 symbols in two registers
+//! where there is AVX-512; from 64 symbols on a heap does it in O(n log n), so that 512 KiB of one letter take less than
 //! 0.1 s, not minutes.
 
 use crate::Error;
@@ -13,7 +13,7 @@ use std::collections::BinaryHeap;
 
 /// Where the linear search gives way to the heap, in symbols.
 const LINEAR: usize = 64;
-/// Symbols that are searched in one register.
+/// Symbols whose ranks fill a register.
 #[cfg(target_arch = "x86_64")]
 const FEW: usize = 16;
 /// No such id, or position.
@@ -277,7 +277,10 @@ impl Merges {
         match self.cpu.path() {
             // SAFETY: a `Cpu` of this path proves that the machine has its instructions.
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512 if piece.len() <= FEW => unsafe { self.encode_few(piece, out) },
+            Path::Avx512 if piece.len() <= FEW => unsafe { self.encode_few::<1>(piece, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 if piece.len() <= 2 * FEW => unsafe { self.encode_few::<2>(piece, out) },
             // SAFETY: as above, and of the other path that it has AVX2.
             #[cfg(target_arch = "x86_64")]
             Path::Avx512 | Path::Avx2 => unsafe { self.encode_avx2(piece, out) },
@@ -347,38 +350,44 @@ impl Merges {
         }
     }
 
-    /// The same of up to [`FEW`] symbols, whose ranks are in one register. Before and behind them stands [`NO_ID`], so
-    /// that every symbol has neighbors; a bit of `there` and what a merge would make have the places of `ids`.
+    /// The same of few symbols, whose ranks are in `N` registers. Before and behind them stands [`NO_ID`], so that every
+    /// symbol has neighbors; a bit of `there` and what a merge would make have the places of `ids`.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
     )]
-    fn encode_few(&self, piece: &[u8], out: &mut Vec<u32>) {
+    fn encode_few<const N: usize>(&self, piece: &[u8], out: &mut Vec<u32>) {
         use std::arch::x86_64::*;
-        const AFTER: usize = FEW + 1;
-        let (mut ids, mut made, mut first) = ([NO_ID; 32], [0; 32], [NEVER; FEW]);
-        let length = self.begin(piece, &mut ids[1..AFTER], &mut first);
-        ids[length + 1..].fill(NO_ID);
-        for (&rank, made) in first[..length].iter().zip(&mut made[1..]) {
+        let (mut ids, mut made) = ([NO_ID; LINEAR], [0; LINEAR]);
+        let (mut first, mut ranks) = ([[NEVER; FEW]; N], [_mm512_setzero_si512(); N]);
+        let after_last = 1 + N * FEW;
+        let length = self.begin(piece, &mut ids[1..after_last], first.as_flattened_mut());
+        for (&rank, made) in first.as_flattened()[..length].iter().zip(&mut made[1..]) {
             *made = self.made(rank);
         }
-        // SAFETY: the array is 64 bytes, and the load needs no alignment.
-        let mut ranks = unsafe { _mm512_loadu_si512(first.as_ptr().cast()) };
-        let set = |ranks, places: u32, rank: u32| {
-            _mm512_mask_set1_epi32(ranks, (places >> 1) as u16, rank as i32)
-        };
-        let mut there = ((2 << length) - 1) | 1 << AFTER;
+        for (ranks, first) in ranks.iter_mut().zip(&first) {
+            // SAFETY: the array is 64 bytes, and the load needs no alignment.
+            *ranks = unsafe { _mm512_loadu_si512(first.as_ptr().cast()) };
+        }
+        let mut there = ((2u64 << length) - 1) | 1 << after_last;
         loop {
-            let best = _mm512_reduce_min_epu32(ranks);
+            let least = ranks[1..]
+                .iter()
+                .fold(ranks[0], |least, &ranks| _mm512_min_epu32(least, ranks));
+            let best = _mm512_reduce_min_epu32(least);
             if best == NEVER {
                 break;
             }
-            let is_best = _mm512_cmpeq_epi32_mask(ranks, _mm512_set1_epi32(best as i32));
-            let at = (1 + is_best.trailing_zeros()) % 32;
-            let behind = there & (u32::MAX - 1) << at;
+            let mut is_best = 0;
+            for (nth, &ranks) in ranks.iter().enumerate() {
+                let here = _mm512_cmpeq_epi32_mask(ranks, _mm512_set1_epi32(best as i32));
+                is_best |= u64::from(here) << (FEW * nth + 1);
+            }
+            let at = is_best.trailing_zeros() % 64;
+            let behind = there & (u64::MAX - 1) << at;
             let right = behind & behind.wrapping_neg();
-            let after = (behind ^ right).trailing_zeros() % 32;
-            let before = (31 - (there & !(u32::MAX << at)).leading_zeros()) % 32;
+            let after = (behind ^ right).trailing_zeros() % 64;
+            let before = (63 - (there & !(u64::MAX << at)).leading_zeros()) % 64;
             let id = made[at as usize];
             ids[at as usize] = id;
             there ^= right;
@@ -386,13 +395,16 @@ impl Merges {
             let previous = self.find(ids[before as usize], id);
             made[at as usize] = self.made(next);
             made[before as usize] = self.made(previous);
-            ranks = set(ranks, right, NEVER);
-            ranks = set(ranks, 1 << at, next);
-            ranks = set(ranks, 1 << before, previous);
+            for (place, rank) in [(right, NEVER), (1 << at, next), (1 << before, previous)] {
+                for (nth, ranks) in ranks.iter_mut().enumerate() {
+                    let place = (place >> (FEW * nth + 1)) as u16;
+                    *ranks = _mm512_mask_set1_epi32(*ranks, place, rank as i32);
+                }
+            }
         }
-        there &= !(1 | 1 << AFTER);
+        there &= !(1 | 1 << after_last);
         while there != 0 {
-            out.push(ids[there.trailing_zeros() as usize % 32]);
+            out.push(ids[there.trailing_zeros() as usize % 64]);
             there &= there - 1;
         }
     }
