@@ -89,7 +89,7 @@ impl PieceCounter {
     /// Counts every piece of a text once.
     pub fn add_text(&mut self, pretokenizer: &Pretokenizer, text: &str) -> Result<(), Error> {
         let bytes = text.as_bytes();
-        pretokenizer.split(text, |mut start, ends: &[usize]| {
+        pretokenizer.split(text, |mut start, ends| {
             let mut queue = [(0u128, 0u64); BATCH];
             let mut queued = 0;
             for &end in ends {

@@ -212,7 +212,7 @@ impl Encoder {
             looks,
             out,
         };
-        self.pretokenizer.split(text, encoding)
+        self.pretokenizer.split_into(text, encoding)
     }
 
     /// Appends the bytes of the ids to `out`; special tokens are written as their text.

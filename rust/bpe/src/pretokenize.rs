@@ -51,8 +51,7 @@ pub trait Sink {
     #[inline(always)]
     fn piece(&mut self, _nth: usize, _start: usize, _end: usize) {}
 
-    /// Up to [`BATCH`] pieces: the first begins at `start`, each ends where the next begins. No piece is empty, and all
-    /// together are the text; a batch may be empty.
+    /// As [`Pretokenizer::split`] says.
     fn batch(&mut self, start: usize, ends: &[usize]);
 }
 
@@ -145,12 +144,19 @@ impl Pretokenizer {
         self.cpu
     }
 
-    /// Gives the pieces of a text to a sink, as which `batch(start, ends)` will do.
+    /// Calls `batch(start, ends)` for up to [`BATCH`] pieces at a time: the first begins at `start`, each ends
+    /// where the next begins. No piece is empty, and all together are the text; a batch may be empty.
     ///
     /// Batches, not pieces, because the scanner's loop stays small that way, and what looks pieces up can ask
     /// for the memory of a whole batch before it waits for any of it.
     #[inline]
-    pub fn split(&self, text: &str, sink: impl Sink) -> Result<(), Error> {
+    pub fn split(&self, text: &str, batch: impl FnMut(usize, &[usize])) -> Result<(), Error> {
+        self.split_into(text, batch)
+    }
+
+    /// Gives the pieces to a sink.
+    #[inline]
+    pub(crate) fn split_into(&self, text: &str, sink: impl Sink) -> Result<(), Error> {
         match self.kinds.as_slice() {
             [_] => self.split_by(0, text, sink),
             _ => self.split_by_all(text, sink),
