@@ -20,8 +20,8 @@ use crate::ids::TokenId;
 use crate::look::{ALONE, Look, SECOND, View, hash_of, keys};
 use crate::memory::Growing;
 
-/// Lines at first and at most: 2 MB, which a vocabulary of usual size leaves room in, and 32 MB.
-const BITS: (u32, u32) = (15, 19);
+/// Lines at first and at most: 4 MB, which the first megabytes of a text leave room in, and 32 MB.
+const BITS: (u32, u32) = (16, 19);
 /// Entries that are put into a table for each line before it doubles.
 const PER_LINE: usize = 2;
 /// Lanes of a line.
