@@ -91,7 +91,7 @@ fn hash_long(piece: &[u8]) -> u64 {
     hash_bytes(piece, SEED)
 }
 
-/// The three tables, 4.4 MB at first and 44 MB at most, and at most 36 MB of arenas.
+/// The three tables, 8.4 MB at first and 44 MB at most, and at most 36 MB of arenas.
 pub struct Cache<T: TokenId> {
     /// Pieces of up to [`INLINE`] bytes.
     pub short: Short<T>,
