@@ -206,7 +206,8 @@ impl Looks {
     }
 
     /// Those of the pieces of a window, which end at the bits of `found`, from the nth on, whose lines are asked for;
-    /// [`Self::hash_longer`] must follow. Sixteen at a time, as in [`crate::window::places`].
+    /// [`Self::hash_longer`] must follow. Sixteen at a time, whether there are as many or not, as in
+    /// [`crate::window::places`]: what is written beyond them is overwritten by what comes next.
     #[cfg(target_arch = "x86_64")]
     #[inline]
     #[target_feature(

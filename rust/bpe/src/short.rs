@@ -21,8 +21,8 @@ use crate::look::{ALONE, Look, SECOND, View, hash_of, keys};
 use crate::memory::Growing;
 
 /// Lines at first and at most: 8 MB, in which a vocabulary of usual size and the first megabytes of a text fill few
-/// lines, and 32 MB. With a quarter of it the first 10 MB took a quarter longer: it grew twice, and more look-ups went
-/// on to a neighboring line.
+/// lines, and 32 MB. With a quarter of it the first 10 MB took a tenth to a quarter longer: it grew twice, and more
+/// look-ups went on to a neighboring line.
 const BITS: (u32, u32) = (17, 19);
 /// Entries that are put into a table for each line before it doubles.
 const PER_LINE: usize = 2;
