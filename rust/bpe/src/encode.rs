@@ -397,11 +397,16 @@ mod tests {
     use super::*;
     use crate::PieceCounter;
     use crate::train::{TrainOptions, train};
+    use curate_text::Cpu;
     use proptest::prelude::*;
     use std::sync::LazyLock;
 
     fn encoder(pattern: &str) -> Encoder {
-        let open = || Pretokenizer::new(pattern).expect("valid");
+        encoder_on(pattern, Cpu::at_most(Path::Avx512))
+    }
+
+    fn encoder_on(pattern: &str, cpu: Cpu) -> Encoder {
+        let open = || Pretokenizer::new(pattern).expect("valid").on(cpu);
         let mut counter = PieceCounter::new();
         let text = "The cat sat on the mat; the cats' mats are 12 34 flat. Кот сидел на мате. 猫坐在垫子上。\n";
         counter
@@ -424,8 +429,12 @@ mod tests {
         Encoder::new(parts, open()).expect("a model")
     }
 
-    static ENCODERS: LazyLock<[Encoder; 4]> =
-        LazyLock::new(|| ["gpt2", "gpt4", "o200k", r"\p{L}+(?=\s)"].map(encoder));
+    /// One of each pattern for the instructions of each path.
+    static ENCODERS: LazyLock<Vec<Encoder>> = LazyLock::new(|| {
+        let patterns = ["gpt2", "gpt4", "o200k", r"\p{L}+(?=\s)"];
+        let on = |cpu| patterns.map(|pattern| encoder_on(pattern, cpu));
+        Cpu::all().into_iter().flat_map(on).collect()
+    });
 
     proptest! {
         #[test]

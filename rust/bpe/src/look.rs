@@ -323,3 +323,40 @@ mod vectors {
         }
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_window_gives_the_keys_that_its_pieces_have(
+            text in proptest::collection::vec(any::<u8>(), WIDTH..100),
+            found in prop_oneof![any::<u64>(), any::<[u64; 3]>().prop_map(|[a, b, c]| a & b & c)],
+            nth in 0..BATCH - WIDTH,
+        ) {
+            if !is_x86_feature_detected!("avx512vbmi") || !is_x86_feature_detected!("avx512vbmi2") {
+                return Ok(());
+            }
+            let lines = vec![[0u8; 64]; 1 << 10];
+            let (view, mut looks, found) = (View::new(&lines), Looks::default(), found & !1);
+            let window = text.first_chunk().expect("it is as long");
+            // SAFETY: the processor has what was asked for, and with it the rest of AVX-512.
+            unsafe { looks.of_window(nth, view, window, found) };
+            let longer: Vec<u8> = looks.longer[..looks.n_longer].to_vec();
+            let (mut start, mut expected) = (0, Vec::new());
+            for (nth, end) in (nth..).zip((0..WIDTH).filter(|end| found >> end & 1 == 1)) {
+                if end - start > INLINE {
+                    expected.push(nth as u8);
+                } else {
+                    let look = view.look(&text, start, end);
+                    prop_assert_eq!(looks.keys[nth], look.keys);
+                    prop_assert_eq!(looks.places[nth], look.place);
+                }
+                start = end;
+            }
+            prop_assert_eq!(longer, expected);
+        }
+    }
+}

@@ -139,6 +139,13 @@ impl Pretokenizer {
         self.patterns.first().map_or("", String::as_str)
     }
 
+    /// The same with the instructions of another path.
+    #[cfg(test)]
+    pub(crate) fn on(self, cpu: Cpu) -> Self {
+        let cpu = with_vbmi_and_bitalg(cpu);
+        Self { cpu, ..self }
+    }
+
     /// The instructions that splitting uses.
     pub(crate) fn cpu(&self) -> Cpu {
         self.cpu
@@ -523,9 +530,8 @@ mod tests {
         }
         let both = |pattern: String| {
             let on = |cpu| {
-                let mut scanner = Pretokenizer::new(&pattern).expect("valid");
+                let scanner = Pretokenizer::new(&pattern).expect("valid").on(cpu);
                 assert!(matches!(scanner.kinds[..], [Kind::Known(..)]), "{pattern}");
-                scanner.cpu = cpu;
                 scanner
             };
             let scanners = Cpu::all().into_iter().map(on).collect();
