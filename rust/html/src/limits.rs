@@ -29,7 +29,10 @@ const ARTICLE_WORDS: f32 = 60.0;
 const ARTICLE: f32 = 0.8;
 const BESIDE_ARTICLE: f32 = 0.85;
 /// A page whose best block is less probable has no content: an error page, or a menu around what a script would load.
-const SOME: f32 = 0.05;
+/// Of the labelled pages below it, 8, not one has a text that a block of it is part of.
+const CONTENT: f32 = 0.3;
+/// No threshold is lower.
+const LOWEST: f32 = 0.05;
 /// The threshold of a block in the content area is lower by this part where the area is nothing but content, and by
 /// less the less of it is.
 const INSIDE: f32 = 0.2;
@@ -137,6 +140,13 @@ impl Limits {
     ) -> Self {
         let (_, f1, _) = threshold(probabilities, weights);
         let highest = probabilities.iter().copied().fold(0.0, f32::max);
+        let content = CONTENT * policy.factor();
+        if highest < content {
+            return Self {
+                of_block: vec![content; probabilities.len()],
+                headline: None,
+            };
+        }
         let demand = if !measured.knows_language() {
             DEMAND_UNKNOWN_LANGUAGE
         } else if highest >= SURE {
@@ -154,10 +164,8 @@ impl Limits {
             let part = 1.0 - (1.0 - BESIDE_ARTICLE) / policy.factor();
             demanded.max(highest * part)
         };
-        let [demanded, limit] = [demanded, beside].map(|limit| {
-            let limit = gap(probabilities, limit).min(highest);
-            if highest < SOME { SOME } else { limit }
-        });
+        let [demanded, limit] =
+            [demanded, beside].map(|limit| gap(probabilities, limit).min(highest));
         let area = Area::of(page, probabilities, weights);
         let is_documentation = if measured.knows_language() {
             IS_DOCUMENTATION
@@ -166,7 +174,7 @@ impl Limits {
         };
         let documentation = 1.0 - IN_DOCUMENTATION * part(kinds[DOCUMENTATION], is_documentation);
         let service = 1.0 - ON_SERVICE * part(kinds[SERVICE], IS_SERVICE);
-        let lower = |factor: f32| (limit * factor).max(limit.min(SOME));
+        let lower = |factor: f32| (limit * factor).max(limit.min(LOWEST));
         let inside = lower(service * documentation * area.factor());
         let mut limits = vec![lower(service); probabilities.len()];
         limits[area.blocks.clone()].fill(inside);
@@ -180,7 +188,7 @@ impl Limits {
         let headline = Headline::of(page, measured, probabilities, &limits);
         if let Some(Headline { block, text }) = headline {
             for limit_of_block in &mut limits[block..text] {
-                *limit_of_block = inside * demanded / limit;
+                *limit_of_block = inside * demanded / limit * (DEMAND / demand);
             }
         }
         Self {
