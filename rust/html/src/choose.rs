@@ -18,9 +18,7 @@ use crate::twins::twins;
 use crate::units::{Kind, Unit, Units};
 
 /// This part of the demand is enough for a block that leads one that is kept.
-const LEAD: f32 = 0.4;
-/// For the headline: a single h1 above what is kept.
-const HEADLINE: f32 = 0.2;
+const LEAD: f32 = 0.2;
 /// For a unit that stands between kept blocks of the element around it,
 const BETWEEN: f32 = 0.5;
 /// for a table there, and for code that follows the kept text that introduces it.
@@ -374,18 +372,12 @@ impl Chooser<'_> {
 
     /// A heading, a term or a question is kept with the text that follows it, which makes little sense without.
     fn leads(&mut self) {
-        let h1 = |block: usize| self.page.node_of(block).tag == Tag::H1;
-        let headline = Some((0..self.kept.len()).filter(|&block| h1(block)))
-            .and_then(|mut all| all.next().filter(|_| all.next().is_none()));
         for block in (1..self.kept.len()).rev().map(|next| next - 1) {
             let tag = self.page.node_of(block).tag;
             let leads =
                 tag.is_heading() || matches!(tag, Tag::DT | Tag::TH | Tag::BUTTON | Tag::SUMMARY);
-            let part = match self.why[block + 1] {
-                _ if headline == Some(block) => HEADLINE,
-                Why::Cited(_) => 0.0,
-                _ => LEAD,
-            };
+            let cited = matches!(self.why[block + 1], Why::Cited(_));
+            let part = if cited { 0.0 } else { LEAD };
             if leads
                 && self.kept[block + 1]
                 && !self.units.in_row(block)

@@ -219,8 +219,13 @@ fn a_copy_for_small_screens_is_dropped_and_what_repeats_among_its_own_is_not() {
 #[test]
 fn a_page_of_nothing_but_a_menu_has_no_content() {
     assert!(kept("<ul><li>Home 3<li>About us 4</ul><p>All rights reserved 2</p>").is_empty());
+    // What a script would have filled: the best is a greeting in the menu.
+    let shell = "<ul><li>I am looking for 27</ul><p>Help 17</p><p>All rights reserved 2</p>";
+    let count = |policy: Policy| chosen(shell, policy).1.kept.iter().filter(|&&k| k).count();
+    assert_eq!([Policy::Precision, Policy::Balanced].map(count), [0, 0]);
+    assert_eq!(count(Policy::Recall), 2);
     assert_eq!(
-        kept("<p>a short notice and nothing else 12</p><p>All rights reserved 2</p>").len(),
+        kept("<p>a short notice and nothing else 32</p><p>All rights reserved 2</p>").len(),
         1
     );
 }
