@@ -160,7 +160,9 @@ def _package(name: str) -> Path:
     folder = ROOT / name
     if not folder.is_dir():
         ROOT.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", "-q", name], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        fetched = subprocess.run(["apt-get", "download", "-q", name], cwd=ROOT, stdout=subprocess.DEVNULL)
+        if fetched.returncode:
+            raise SystemExit(f"apt-get download {name} failed: run apt-get update as root, then this again")
         archive = next(ROOT.glob(f"{name}_*.deb"))
         part = ROOT / f"{name}.part"
         subprocess.run(["dpkg-deb", "-x", archive, part], check=True)

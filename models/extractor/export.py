@@ -9,6 +9,7 @@ of blocks.
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,20 +38,21 @@ def kind_table(hashes: np.ndarray, weights: np.ndarray, most: int) -> bytes:
     return bytes(struct.pack("<I", len(kept)) + hashes[kept].astype("<u4").tobytes() + small[kept].tobytes())
 
 
-def model_file(tables: bytes, first: Any, second: Any) -> bytes:
-    """A model of three tables of linear weights and two LightGBM boosters."""
+def model_file(tables: bytes, first: Sequence[Any], second: Sequence[Any]) -> bytes:
+    """A model of three tables of linear weights and two forests, each the mean of some LightGBM boosters."""
     return MAGIC + tables + forest(first) + forest(second)
 
 
-def forest(booster: Any) -> bytes:
-    """One booster: u16 features, their thresholds, f32 scale, u16 trees, the trees."""
-    dump = booster.dump_model()
-    n_features = dump["max_feature_idx"] + 1
-    trees = [tree["tree_structure"] for tree in dump["tree_info"]]
+def forest(boosters: Sequence[Any]) -> bytes:
+    """The mean of some boosters: u16 features, their thresholds, f32 scale, u16 trees, the trees."""
+    dumps = [booster.dump_model() for booster in boosters]
+    n_features = dumps[0]["max_feature_idx"] + 1
+    trees = [tree["tree_structure"] for dump in dumps for tree in dump["tree_info"]]
     used: list[set[float]] = [set() for _ in range(n_features)]
     largest = 0.0
     for node in _nodes(trees):
         if "leaf_value" in node:
+            node["leaf_value"] /= len(boosters)
             largest = max(largest, abs(node["leaf_value"]))
         else:
             used[node["split_feature"]].add(_float32(node["threshold"]))

@@ -62,6 +62,14 @@ def word_f1(text: str, truth: str) -> F1:
     return F1(both / len(found), both / len(wanted), 2 * both / (len(found) + len(wanted)))
 
 
+def page_recall(text: str, truth: str, page: str) -> tuple[float, float]:
+    """Which share of the truth's words stands in the page at all, and which share of those the text has."""
+    wanted = Counter(words(truth))
+    there = wanted & Counter(words(page))
+    found = there & Counter(words(text))
+    return there.total() / max(wanted.total(), 1), found.total() / max(there.total(), 1)
+
+
 class Passages(NamedTuple):
     """Passages of a page: `hits` of `wanted` are in its text, and `wrong` of those that must not be."""
 

@@ -429,7 +429,7 @@ def _remarks(config: Extract) -> list[str]:
 
 STAGE = Stage(
     name="extract",
-    version=10,
+    version=11,
     summary="Main text out of HTML pages.",
     config=Extract,
     rows=lambda config: "raw",

@@ -1,42 +1,24 @@
 //! Which blocks are the page's main content, given how probable each is.
 //!
-//! A page has a threshold of its own. What stands in a unit (`units`) is decided with it: by the unit's mean, so that
-//! no cell leaves a row and no item a list; then rows and items of a unit that is dropped may stay by their own mean.
-//! Blocks of equal markup are decided by their mean too, so that a list does not end where its probability has fallen
-//! below the threshold. Less is asked for in the content area, the element that holds the content and little else,
-//! and on kinds of pages whose content is made of short blocks.
+//! A page has a threshold of its own (`limits`). What stands in a unit (`units`) is decided with it: by the unit's
+//! mean, so that no cell leaves a row and no item a list; then rows and items of a unit that is dropped may stay by
+//! their own mean. Blocks of equal markup are decided by their mean too, so that a list does not end where its
+//! probability has fallen below the threshold.
 
 use std::ops::Range;
 
 use crate::features::measured::Measured;
-use crate::features::second::{threshold, weight};
-use crate::kinds::{DOCUMENTATION, Kinds, SERVICE};
+use crate::features::second::{mean, weight};
+use crate::kinds::Kinds;
+use crate::limits::{Limits, Policy};
 use crate::notes::cited;
 use crate::page::{NONE, Page};
 use crate::tags::{Tag, context};
 use crate::twins::twins;
 use crate::units::{Kind, Unit, Units};
 
-/// A block is chosen from this part of the F1 on that the best choice can expect: half of it is the optimum where
-/// blocks are right or wrong by themselves (Lipton, Elkan, Narayanaswamy 2014).
-const DEMAND: f32 = 0.5;
-/// On a page with a block as probable as this more is demanded of the others: false positives come in
-/// rows there, such as a column of teasers beside an article.
-const SURE: f32 = 0.9;
-const DEMAND_BESIDE_SURE: f32 = 0.7;
-/// In a language that was not trained on, what the model finds likely rests on shape alone,
-const DEMAND_UNKNOWN_LANGUAGE: f32 = 0.75;
-/// and what stands beside an article is no longer improbable, but only less probable than the article: on a page with
-/// so many words at so high a probability a block is chosen from this part of the page's highest one on.
-const ARTICLE_WORDS: f32 = 60.0;
-const ARTICLE: f32 = 0.93;
-const BESIDE_ARTICLE: f32 = 0.85;
-/// A page whose best block is less probable has no content: an error page, or a menu around what a script would load.
-const SOME: f32 = 0.05;
 /// This part of the demand is enough for a block that leads one that is kept.
-const LEAD: f32 = 0.4;
-/// For the headline: a single h1 above what is kept.
-const HEADLINE: f32 = 0.2;
+const LEAD: f32 = 0.2;
 /// For a unit that stands between kept blocks of the element around it,
 const BETWEEN: f32 = 0.5;
 /// for a table there, and for code that follows the kept text that introduces it.
@@ -46,32 +28,10 @@ const EQUALS: f32 = 0.5;
 /// The part of the threshold from which on a row stays with kept rows of its table, an item or a definition with kept
 /// ones of its list.
 const AMONG: f32 = 0.3;
-/// The threshold of a block in the content area is lower by this part where the area is nothing but content, and by
-/// less the less of it is.
-const INSIDE: f32 = 0.2;
-/// The mean probability of an area from which on its threshold is lower.
-const AREA: f32 = 0.5;
-/// The part by which the threshold inside the content area falls on documentation, where even what looks like a menu is
-/// content: lists of links, entries of one word.
-const IN_DOCUMENTATION: f32 = 0.7;
-/// The probability of documentation from which that threshold begins to fall, and from which it has fallen by the whole
-/// part.
-const IS_DOCUMENTATION: Range<f32> = 0.25..0.45;
-/// The same in a language that was not trained on, where some news are taken for documentation.
-const IS_DOCUMENTATION_UNKNOWN_LANGUAGE: Range<f32> = 0.5..0.7;
-/// The part by which the threshold falls on a page of a service, which says what it has to say in short blocks all over
-/// the page.
-const ON_SERVICE: f32 = 0.8;
-/// The probability of a service from which the threshold begins to fall, above that of most articles, and from which it
-/// has fallen by the whole part.
-const IS_SERVICE: Range<f32> = 0.45..0.9;
 /// The fewest blocks of equal markup that are decided together.
 const MIN_EQUALS: u32 = 3;
 /// From this share of its words on, what is kept of a unit brings the rest.
 const MOST: f32 = 0.6;
-/// The threshold moves to the widest gap between the probabilities in this range around it.
-const GAP: Range<f32> = 0.85..1.1;
-
 /// What happens to readers' comments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Comments {
@@ -80,29 +40,6 @@ pub enum Comments {
     Keep,
     /// They are left out, unless more than half of what was chosen stands in them (as on a forum).
     Drop,
-}
-
-/// Where the threshold lies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// For the highest F1.
-    #[default]
-    Balanced,
-    /// Higher: less that is no content, and less content.
-    Precision,
-    /// Lower: more content, and more that is none.
-    Recall,
-}
-
-impl Policy {
-    /// Multiplies the demand.
-    fn factor(self) -> f32 {
-        match self {
-            Self::Balanced => 1.0,
-            Self::Precision => 1.25,
-            Self::Recall => 0.4,
-        }
-    }
 }
 
 /// Why a block is kept or not.
@@ -158,45 +95,18 @@ pub fn choose(
         .iter()
         .map(|shape| weight(shape.words))
         .collect();
-    let (_, f1, _) = threshold(probabilities, &weights);
-    let highest = probabilities.iter().copied().fold(0.0, f32::max);
-    let demand = if !measured.knows_language() {
-        DEMAND_UNKNOWN_LANGUAGE
-    } else if highest >= SURE {
-        DEMAND_BESIDE_SURE
-    } else {
-        DEMAND
-    };
-    let pairs = probabilities.iter().zip(&weights);
-    let sure = pairs.filter(|(p, _)| **p >= ARTICLE);
-    let words: f32 = sure.map(|(_, words)| words).sum();
-    let demanded = f1 * demand * policy.factor();
-    let beside = if measured.knows_language() || words < ARTICLE_WORDS {
-        demanded
-    } else {
-        let part = 1.0 - (1.0 - BESIDE_ARTICLE) / policy.factor();
-        demanded.max(highest * part)
-    };
-    let [of_rows, limit] = [demanded, beside].map(|limit| {
-        let limit = gap(probabilities, limit).min(highest);
-        if highest < SOME { SOME } else { limit }
-    });
-    let area = Area::of(page, probabilities, &weights);
-    let is_documentation = if measured.knows_language() {
-        IS_DOCUMENTATION
-    } else {
-        IS_DOCUMENTATION_UNKNOWN_LANGUAGE
-    };
-    let documentation = 1.0 - IN_DOCUMENTATION * part(kinds[DOCUMENTATION], is_documentation);
-    let service = 1.0 - ON_SERVICE * part(kinds[SERVICE], IS_SERVICE);
-    let lower = |factor: f32| (limit * factor).max(limit.min(SOME));
-    let mut limits = vec![lower(service); probabilities.len()];
-    limits[area.blocks.clone()].fill(lower(service * documentation * area.factor()));
-    for (block, limit_of_block) in limits.iter_mut().enumerate() {
-        if units.in_row(block) {
-            *limit_of_block *= of_rows / limit; // a table of data is nothing that stands beside articles
-        }
-    }
+    let Limits {
+        of_block: limits,
+        headline,
+    } = Limits::of(
+        page,
+        measured,
+        units,
+        kinds,
+        probabilities,
+        &weights,
+        policy,
+    );
     let pairs = probabilities.iter().zip(&limits);
     let mut chooser = Chooser {
         page,
@@ -213,6 +123,9 @@ pub fn choose(
     chooser.beside(&masses);
     chooser.notes();
     chooser.leads();
+    if let Some(headline) = headline {
+        chooser.keep(headline.block, Why::Leads(headline.text as u32));
+    }
     if comments == Comments::Drop {
         chooser.drop_comments();
     }
@@ -221,79 +134,6 @@ pub fn choose(
         kept: chooser.kept,
         why: chooser.why,
         limits: chooser.limits,
-    }
-}
-
-/// The threshold moved into the widest gap near it, at the upper end of that gap.
-fn gap(probabilities: &[f32], limit: f32) -> f32 {
-    let (low, high) = (limit * GAP.start, limit * GAP.end);
-    let within = probabilities
-        .iter()
-        .copied()
-        .filter(|&p| low <= p && p <= high);
-    let mut near: Vec<f32> = within.chain([high]).collect();
-    near.sort_by(f32::total_cmp);
-    let (mut last, mut widest, mut moved) = (low, 0.0, limit);
-    for p in near {
-        // The gap that the threshold lies in already wins unless another one is half as wide again.
-        let width = if last < limit && limit <= p { 1.5 } else { 1.0 } * (p - last);
-        if width > widest {
-            (widest, moved) = (width, p);
-        }
-        last = p;
-    }
-    moved
-}
-
-/// How far a value has gone through a range, 0..1.
-fn part(value: f32, range: Range<f32>) -> f32 {
-    ((value - range.start) / (range.end - range.start)).clamp(0.0, 1.0)
-}
-
-/// The mean probability of (weight times probability, weight).
-fn mean((accepted, words): (f32, f32)) -> f32 {
-    accepted / words.max(1e-3)
-}
-
-/// The content area: the element with the highest F1 that the choice of all its blocks can expect.
-struct Area {
-    blocks: Range<usize>,
-    /// Mean probability of its words.
-    mean: f32,
-}
-
-impl Area {
-    fn of(page: &Page, probabilities: &[f32], weights: &[f32]) -> Self {
-        let mut sums = vec![(0.0, 0.0)];
-        let (mut accepted, mut words) = (0.0, 0.0);
-        for (p, weight) in probabilities.iter().zip(weights) {
-            (accepted, words) = (accepted + p * weight, words + weight);
-            sums.push((accepted, words));
-        }
-        let mut highest = 0.0;
-        let mut area = Self {
-            blocks: 0..0,
-            mean: 0.0,
-        };
-        for node in &page.nodes {
-            let blocks = node.blocks.start as usize..node.blocks.end as usize;
-            let (start, end) = (sums[blocks.start], sums[blocks.end]);
-            let within = (end.0 - start.0, end.1 - start.1);
-            let f1 = 2.0 * mean((within.0, within.1 + accepted));
-            if f1 > highest {
-                highest = f1;
-                area = Self {
-                    blocks,
-                    mean: mean(within),
-                };
-            }
-        }
-        area
-    }
-
-    /// What the threshold is multiplied by inside.
-    fn factor(&self) -> f32 {
-        1.0 - INSIDE * part(self.mean, AREA..1.0)
     }
 }
 
@@ -532,18 +372,12 @@ impl Chooser<'_> {
 
     /// A heading, a term or a question is kept with the text that follows it, which makes little sense without.
     fn leads(&mut self) {
-        let h1 = |block: usize| self.page.node_of(block).tag == Tag::H1;
-        let headline = Some((0..self.kept.len()).filter(|&block| h1(block)))
-            .and_then(|mut all| all.next().filter(|_| all.next().is_none()));
         for block in (1..self.kept.len()).rev().map(|next| next - 1) {
             let tag = self.page.node_of(block).tag;
             let leads =
                 tag.is_heading() || matches!(tag, Tag::DT | Tag::TH | Tag::BUTTON | Tag::SUMMARY);
-            let part = match self.why[block + 1] {
-                _ if headline == Some(block) => HEADLINE,
-                Why::Cited(_) => 0.0,
-                _ => LEAD,
-            };
+            let cited = matches!(self.why[block + 1], Why::Cited(_));
+            let part = if cited { 0.0 } else { LEAD };
             if leads
                 && self.kept[block + 1]
                 && !self.units.in_row(block)

@@ -5,12 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use curate_text::Cpu;
 
 use crate::Error;
-use crate::choose::{Choice, Comments, Policy, Why, choose};
+use crate::choose::{Choice, Comments, Why, choose};
 use crate::decode::decode;
 use crate::features::measured::Measured;
 use crate::features::second::weight;
 use crate::features::{first, second};
 use crate::kinds::{KINDS, Kinds, most_probable};
+use crate::limits::Policy;
 use crate::model::Model;
 use crate::output::{self, Form, Format, Typed};
 use crate::page::{NONE, Page};

@@ -407,7 +407,7 @@ impl<'a> View<'a> {
     }
 
     fn title(&self, block: usize) -> Title {
-        let (share, covered) = self.like(block, &self.title);
+        let (share, covered) = self.measured.like(block, &self.title);
         let heading = self.measured.headings[block];
         Title {
             share,
@@ -418,28 +418,17 @@ impl<'a> View<'a> {
             heading_covered: if heading == NONE {
                 0.0
             } else {
-                self.like(heading as usize, &self.title).1
+                self.measured.like(heading as usize, &self.title).1
             },
-            described: self.like(block, &self.description).1,
+            described: self.measured.like(block, &self.description).1,
         }
-    }
-
-    /// Which part of a block's first words is among `words`, and which part of those it has.
-    fn like(&self, block: usize, words: &[u32]) -> (f32, f32) {
-        let shape = &self.measured.shapes[block];
-        let own = &self.measured.words.first[shape.first.0 as usize..shape.first.1 as usize];
-        let shared = own.iter().filter(|word| words.contains(word)).count() as f32;
-        (
-            shared / (own.len() as f32 + 0.5),
-            shared / (words.len() as f32 + 0.5),
-        )
     }
 
     /// The first of the blocks that share most with the title, if that is enough to be its headline.
     fn title_block(&self) -> Option<usize> {
         let mut best = (MIN_LIKE_TITLE, None);
         for block in 0..self.page.blocks.len() {
-            let (share, covered) = self.like(block, &self.title);
+            let (share, covered) = self.measured.like(block, &self.title);
             if share * covered > best.0 {
                 best = (share * covered, Some(block));
             }
@@ -448,7 +437,8 @@ impl<'a> View<'a> {
     }
 }
 
-fn first_words(text: &[u8]) -> Vec<u32> {
+/// The first words of a text, hashed.
+pub fn first_words(text: &[u8]) -> Vec<u32> {
     let mut words = Words::default();
     if !text.is_empty() {
         measure(text, &mut words);

@@ -189,6 +189,17 @@ impl Measured {
         self.known_words >= KNOWN_LANGUAGE
     }
 
+    /// Which part of a block's first words is among `words`, and which part of those it has.
+    pub fn like(&self, block: usize, words: &[u32]) -> (f32, f32) {
+        let shape = &self.shapes[block];
+        let own = &self.words.first[shape.first.0 as usize..shape.first.1 as usize];
+        let shared = own.iter().filter(|word| words.contains(word)).count() as f32;
+        (
+            shared / (own.len() as f32 + 0.5),
+            shared / (words.len() as f32 + 0.5),
+        )
+    }
+
     /// Numbers the blocks' paths, elements, texts and first words, and adds up what is equal.
     fn group(&mut self, page: &Page) {
         let n = page.blocks.len();

@@ -122,6 +122,12 @@ pub fn weight(words: f32) -> f32 {
     words + 0.3
 }
 
+/// The mean probability of (weight times probability, weight).
+#[inline]
+pub fn mean((accepted, words): (f32, f32)) -> f32 {
+    accepted / words.max(SMALL)
+}
+
 /// Prefix sums of probability times weight, and of weight.
 struct Mass {
     accepted: Vec<f32>,
@@ -152,8 +158,7 @@ impl Mass {
     }
 
     fn mean(&self, blocks: std::ops::Range<usize>) -> f32 {
-        let (accepted, words) = self.of(blocks);
-        accepted / words.max(SMALL)
+        mean(self.of(blocks))
     }
 }
 
@@ -287,7 +292,6 @@ impl<'a> View<'a> {
     }
 
     fn area(&self, block: usize) -> Area {
-        let mean = |(accepted, words): (f32, f32)| accepted / words.max(SMALL);
         let p = self.nodes[self.best].0;
         let best = &self.page.nodes[self.best].blocks;
         let area = best.start as usize..best.end as usize;
@@ -317,7 +321,6 @@ impl<'a> View<'a> {
         let (n, mass) = (self.said.len(), &self.mass);
         let (total, all) = mass.of(0..n);
         let best = &self.page.nodes[self.best].blocks;
-        let mean = |(accepted, words): (f32, f32)| accepted / words;
         let alike = self.alike[self.measured.paths[block] as usize];
         let (last, next) = self.accepted[block];
         let (last, next) = (
@@ -370,7 +373,7 @@ fn weigh_nodes(page: &Page, mass: &Mass, n: usize) -> (Vec<(f32, f32, f32)>, usi
         let above = nodes
             .get(node.parent as usize)
             .map_or(0.0, |&(_, _, highest)| highest);
-        nodes.push((accepted / words.max(SMALL), f1, f32::max(f1, above)));
+        nodes.push((mean((accepted, words)), f1, f32::max(f1, above)));
         if f1 > nodes[best].1 {
             best = at;
         }
