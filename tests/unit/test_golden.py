@@ -25,7 +25,7 @@ from curate.stages import STAGES, load
 GOLDEN: dict[str, tuple[int, str]] = {
     "url_filter": (1, "e06d2f9ac25f536c"),
     "take_down": (1, "90327303e9229383"),
-    "extract": (10, "9f076d2f4515a3dd"),
+    "extract": (11, "38fd5dcd0ed6148d"),
     "normalize": (3, "76e18d5cf2f9d535"),
     "langid": (3, "f56e868e01d4a70a"),
     "filter": (3, "ac6bca898e74b6c9"),
