@@ -17,6 +17,8 @@ use crate::bytes::Bytes;
 const LANES: usize = 64;
 /// A tree's leaves are bits of one u32.
 const MAX_LEAVES: usize = 32;
+/// Fewer thresholds are searched, more are counted.
+const FEW_THRESHOLDS: usize = 64;
 /// Bytes of the bits of leaves.
 const PLANES: usize = MAX_LEAVES / 8;
 
@@ -242,13 +244,16 @@ fn sums_avx512(
     values: &[[f32; LANES]],
     columns: &mut [[u8; LANES]],
 ) -> [i32; LANES] {
-    use std::arch::x86_64::{
-        _mm512_and_si512, _mm512_cmpgt_epu8_mask, _mm512_loadu_si512, _mm512_mask_blend_epi8,
-        _mm512_set1_epi8, _mm512_storeu_si512,
-    };
-    bin(forest, values, columns);
+    use std::arch::x86_64::*;
+    for ((column, values), thresholds) in columns.iter_mut().zip(values).zip(&forest.thresholds) {
+        if thresholds.len() < FEW_THRESHOLDS {
+            bin_avx512(thresholds, values, column);
+        } else {
+            bin(thresholds, values, column);
+        }
+    }
     let columns = &*columns;
-    sums_by(forest, |strikes, plane| {
+    let strike = |strikes: &[Strike], plane: &mut [u8; LANES]| {
         let all = _mm512_set1_epi8(-1);
         let mut leaves = all;
         for strike in strikes {
@@ -261,7 +266,31 @@ fn sums_avx512(
         }
         // SAFETY: a plane has 64 bytes.
         unsafe { _mm512_storeu_si512(plane.as_mut_ptr().cast(), leaves) };
-    })
+    };
+    // The leaves of a tree are the 32 words of one register, which a permutation looks up.
+    let add = |leaves: &[i16; MAX_LEAVES], lowest: &[u8; LANES], sums: &mut [i32; LANES]| {
+        // SAFETY: there are 64 bytes of leaves.
+        let leaves = unsafe { _mm512_loadu_si512(leaves.as_ptr().cast()) };
+        let (numbers, _) = lowest.as_chunks::<32>();
+        let (sums, _) = sums.as_chunks_mut::<32>();
+        for (numbers, sums) in numbers.iter().zip(sums) {
+            // SAFETY: there are 32 numbers and 32 sums, which are 128 bytes.
+            unsafe {
+                let numbers = _mm256_loadu_si256(numbers.as_ptr().cast());
+                let words = _mm512_permutexvar_epi16(_mm512_cvtepu8_epi16(numbers), leaves);
+                let halves = [
+                    _mm512_castsi512_si256(words),
+                    _mm512_extracti64x4_epi64::<1>(words),
+                ];
+                for (half, sums) in halves.into_iter().zip(sums.as_chunks_mut::<16>().0) {
+                    let sum = _mm512_loadu_si512(sums.as_ptr().cast());
+                    let sum = _mm512_add_epi32(sum, _mm512_cvtepi16_epi32(half));
+                    _mm512_storeu_si512(sums.as_mut_ptr().cast(), sum);
+                }
+            }
+        }
+    };
+    sums_by(forest, strike, add)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -280,9 +309,11 @@ fn sums_portable(
     values: &[[f32; LANES]],
     columns: &mut [[u8; LANES]],
 ) -> [i32; LANES] {
-    bin(forest, values, columns);
+    for ((column, values), thresholds) in columns.iter_mut().zip(values).zip(&forest.thresholds) {
+        bin(thresholds, values, column);
+    }
     let columns = &*columns;
-    sums_by(forest, |strikes, plane| {
+    let strike = |strikes: &[Strike], plane: &mut [u8; LANES]| {
         for strike in strikes {
             let column = &columns[usize::from(strike.feature)];
             for (leaves, &bin) in plane.iter_mut().zip(column) {
@@ -290,43 +321,101 @@ fn sums_portable(
                 *leaves &= strike.right | u8::from(bin <= strike.bin).wrapping_neg();
             }
         }
-    })
+    };
+    let add = |leaves: &[i16; MAX_LEAVES], lowest: &[u8; LANES], sums: &mut [i32; LANES]| {
+        for (sum, &leaf) in sums.iter_mut().zip(lowest) {
+            *sum += i32::from(leaves[usize::from(leaf) % MAX_LEAVES]);
+        }
+    };
+    sums_by(forest, strike, add)
 }
 
-/// Adds up each row's lowest leaf of every tree; `strike` clears the leaves of a plane that its nodes strike out.
+/// Adds up each row's lowest leaf of every tree: `strike` clears the leaves of a plane that its nodes strike out, `add`
+/// adds the leaves of one tree by their numbers.
 #[inline(always)]
-fn sums_by(forest: &Forest, mut strike: impl FnMut(&[Strike], &mut [u8; LANES])) -> [i32; LANES] {
+fn sums_by(
+    forest: &Forest,
+    strike: impl Fn(&[Strike], &mut [u8; LANES]),
+    add: impl Fn(&[i16; MAX_LEAVES], &[u8; LANES], &mut [i32; LANES]),
+) -> [i32; LANES] {
     let mut sums = [0_i32; LANES];
     for tree in &forest.trees {
         let mut planes = [[u8::MAX; LANES]; PLANES];
         for (plane, strikes) in planes.iter_mut().zip(&tree.planes) {
             strike(strikes, plane);
         }
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            let leaves = u32::from_le_bytes(std::array::from_fn(|plane| planes[plane][lane]));
-            *sum += i32::from(tree.leaves[leaves.trailing_zeros() as usize & (MAX_LEAVES - 1)]);
-        }
+        add(&tree.leaves, &lowest(&planes), &mut sums);
     }
     sums
 }
 
+/// The number of the lowest leaf that each row can still reach; selections only, so that it is done on vectors.
+#[inline(always)]
+fn lowest(planes: &[[u8; LANES]; PLANES]) -> [u8; LANES] {
+    let mut numbers = [0; LANES];
+    for (lane, number) in numbers.iter_mut().enumerate() {
+        let (mut leaves, mut first) = (planes[PLANES - 1][lane], 8 * (PLANES as u8 - 1));
+        for plane in (0..PLANES - 1).rev() {
+            let here = planes[plane][lane];
+            leaves = if here != 0 { here } else { leaves };
+            first = if here != 0 { 8 * plane as u8 } else { first };
+        }
+        let lowest = leaves & leaves.wrapping_neg();
+        let upper = u8::from(lowest & 0xf0 != 0) << 2;
+        let middle = u8::from(lowest & 0xcc != 0) << 1;
+        *number = first + upper + middle + u8::from(lowest & 0xaa != 0);
+    }
+    numbers
+}
+
 /// The number of thresholds below each value.
 #[inline(always)]
-fn bin(forest: &Forest, values: &[[f32; LANES]], columns: &mut [[u8; LANES]]) {
-    for ((column, values), thresholds) in columns.iter_mut().zip(values).zip(&forest.thresholds) {
-        // Sixteen rows at a time: their values and counts stay in registers.
-        let (columns, _) = column.as_chunks_mut::<16>();
-        let (values, _) = values.as_chunks::<16>();
-        for (column, values) in columns.iter_mut().zip(values) {
-            let mut bins = [0_i32; 16];
-            for &threshold in thresholds {
-                for (bin, &value) in bins.iter_mut().zip(values) {
-                    *bin += i32::from(value > threshold);
-                }
+fn bin(thresholds: &[f32], values: &[f32; LANES], column: &mut [u8; LANES]) {
+    // Sixteen rows at a time: their values and counts stay in registers.
+    let (columns, _) = column.as_chunks_mut::<16>();
+    let (values, _) = values.as_chunks::<16>();
+    for (column, values) in columns.iter_mut().zip(values) {
+        let mut bins = [0_i32; 16];
+        for &threshold in thresholds {
+            for (bin, &value) in bins.iter_mut().zip(values) {
+                *bin += i32::from(value > threshold);
             }
-            // A feature has at most 255 thresholds.
-            *column = bins.map(|bin| bin as u8);
         }
+        // A feature has at most 255 thresholds.
+        *column = bins.map(|bin| bin as u8);
+    }
+}
+
+/// The same of fewer than [`FEW_THRESHOLDS`] by binary search: they are in four registers, infinite behind the last.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn bin_avx512(thresholds: &[f32], values: &[f32; LANES], column: &mut [u8; LANES]) {
+    use std::arch::x86_64::*;
+    let there = (1_u64 << thresholds.len()) - 1;
+    let mut parts = [_mm512_set1_ps(f32::INFINITY); FEW_THRESHOLDS / 16];
+    for (nth, part) in parts.iter_mut().enumerate() {
+        let from = thresholds.as_ptr().wrapping_add(16 * nth);
+        // SAFETY: only the thresholds that are there are read.
+        *part = unsafe { _mm512_mask_loadu_ps(*part, (there >> (16 * nth)) as u16, from) };
+    }
+    let middle = _mm512_set1_ps(thresholds.get(31).copied().unwrap_or(f32::INFINITY));
+    let (columns, _) = column.as_chunks_mut::<16>();
+    let (values, _) = values.as_chunks::<16>();
+    for (column, values) in columns.iter_mut().zip(values) {
+        // SAFETY: there are 16 values, which are 64 bytes.
+        let values = unsafe { _mm512_loadu_ps(values.as_ptr()) };
+        let upper = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values, middle);
+        let mut bins = _mm512_maskz_set1_epi32(upper, 32);
+        for step in [16, 8, 4, 2, 1] {
+            let at = _mm512_add_epi32(bins, _mm512_set1_epi32(step - 1));
+            let low = _mm512_permutex2var_ps(parts[0], at, parts[1]);
+            let high = _mm512_permutex2var_ps(parts[2], at, parts[3]);
+            let threshold = _mm512_mask_blend_ps(upper, low, high);
+            let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values, threshold);
+            bins = _mm512_mask_add_epi32(bins, above, bins, _mm512_set1_epi32(step));
+        }
+        // SAFETY: there are 16 bytes.
+        unsafe { _mm_storeu_si128(column.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(bins)) };
     }
 }
 
@@ -402,6 +491,32 @@ mod tests {
                 assert!((p - e).abs() < 1e-7, "{} {p} {e}", cpu.name());
             }
             assert_eq!(out.len(), 150);
+        }
+    }
+
+    #[test]
+    fn every_path_counts_the_thresholds_below_a_value() {
+        for n in [0_u8, 1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 62, 63, 64, 255] {
+            let thresholds: Vec<f32> = (0..n).map(|i| f32::from(i) - 3.0).collect();
+            let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX];
+            let values: [f32; LANES] = std::array::from_fn(|i| match odd.get(i) {
+                Some(&odd) => odd,
+                None => f32::from(i as u8 * 4) / f32::from(i as u8 % 3 + 1) - 9.5,
+            });
+            let expected = values.map(|v| thresholds.iter().filter(|&&t| v > t).count() as u8);
+            let mut column = [1; LANES];
+            bin(&thresholds, &values, &mut column);
+            assert_eq!(column, expected, "{n}");
+            #[cfg(target_arch = "x86_64")]
+            if usize::from(n) < FEW_THRESHOLDS
+                && Cpu::all()
+                    .iter()
+                    .any(|cpu| matches!(cpu.path(), Path::Avx512))
+            {
+                // SAFETY: this machine has these instructions.
+                unsafe { bin_avx512(&thresholds, &values, &mut column) };
+                assert_eq!(column, expected, "{n}");
+            }
         }
     }
 
