@@ -313,7 +313,9 @@ def import_(folder: Path, out: Path) -> dict[str, Any]:
         raise ConfigError(f"{folder}/config.json: lacks {error}") from None
     except ConfigError as error:
         raise ConfigError(f"{folder}/config.json: {error}") from None
-    precision: Any = "bf16" if fast_bf16(pick_device("auto")) else "fp32"
+    # As it was saved, so that a model of fp32 computes the same on every machine.
+    is_bf16 = (config.get("dtype") or config.get("torch_dtype")) == "bfloat16"
+    precision: Any = "bf16" if is_bf16 and fast_bf16(pick_device("auto")) else "fp32"
     settings = TrainSettings(
         sequence_length=length, model=model_settings, precision=precision, micro_rows=16, loss_chunk=256,
         document_mask=True, compile=False,
