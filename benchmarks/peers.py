@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
+import py3langid
+
 from curate.extract import extractors
 from curate.extract.sandbox import Crashed, Sandbox, Timeout
 from models.extractor.truth import Page
 
+py3langid.classify("")  # it reads its model by way of a file, which a child of the sandbox cannot write
 DEADLINE = 30.0
 """CPU seconds that a page may take."""
 MEMORY = 4 << 30
@@ -63,10 +66,9 @@ def justext(html: str) -> str:
     """jusText needs a language's list of frequent words. It gets the list of the language that py3langid sees in the
     page's whole text; where it has none for it (Chinese), it runs in its mode without a list."""
     import justext as library
-    from py3langid import classify
     from resiliparse.extract.html2text import extract_plain_text
 
-    name = _STOPLISTS.get(classify(extract_plain_text(html, main_content=False))[0])
+    name = _STOPLISTS.get(py3langid.classify(extract_plain_text(html, main_content=False))[0])
     if name is None:
         paragraphs = library.justext(html, frozenset(), stopwords_low=0, stopwords_high=0)
     else:
