@@ -127,12 +127,12 @@ def kind_rows(found: Mapping[str, F1]) -> str:
 
 
 def language_rows(corpus: fit.Corpus, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row of the table for each language of DAnIEL."""
+    """A row of the table for each language of the pages that are left out."""
     found: dict[str, list[tuple[float, float]]] = {}
     counts, texts, *_ = kernels.html_blocks(corpus.bytes, corpus.charsets)
     ends = np.cumsum(counts.to_numpy())
     for page, end, count in zip(corpus.pages, ends.tolist(), counts.to_pylist(), strict=True):
-        if page.source == "daniel" and page.truth:
+        if page.source in fit.LEFT_OUT and page.truth:
             whole = " ".join(texts[end - count : end].to_pylist())
             pair = page_recall(rows[page.record_id]["text"], main_text(page.truth), whole)
             found.setdefault(str(page.lang), []).append(pair)

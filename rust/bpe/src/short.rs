@@ -1,9 +1,9 @@
 //! The table of short pieces, which nearly all pieces are: read without a branch that cannot be foreseen.
 //!
 //! A cache line is four lanes: 32 bytes of rows, then 32 bytes of keys. A piece of up to 7 bytes takes one lane, a key
-//! and a row of 8 bytes each; one of up to [`crate::piece::INLINE`] bytes takes two neighboring lanes. Both kinds share the lines,
-//! because which of them the next piece is cannot be foreseen: one comparison of four keys serves both, and 16 bytes of
-//! ids are copied whatever their number is. The first number of a row says how many of them count.
+//! and a row of 8 bytes each; one of up to [`crate::piece::INLINE`] bytes takes two neighboring lanes. Both kinds share
+//! the lines, because which of them the next piece is cannot be foreseen: one comparison of four keys serves both, and
+//! 16 bytes of ids are copied whatever their number is. The first number of a row says how many of them count.
 //!
 //! Keys are bytes of UTF-8 and behind them 0xff, which no UTF-8 has. So a key of one lane ends in 0xff; of two lanes the
 //! first ends in a byte of text and the second in 0xfe, and neither can be taken for the other.
